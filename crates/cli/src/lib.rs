@@ -1,0 +1,1 @@
+//! The commands: virsh's verbs over libvirt's protocol.

@@ -1,0 +1,1 @@
+//! Speaks libvirt's protocol to Stead or to a libvirtd.

@@ -1,0 +1,1 @@
+//! Domains, networks, pools, volumes, snapshots and capabilities: libvirt's XML, typed.

@@ -1,0 +1,1 @@
+//! What a QEMU can do, a definition as its command line, QMP, and the life of a machine as a state machine.

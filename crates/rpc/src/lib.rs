@@ -1,0 +1,1 @@
+//! The libvirt face: bytes in, an engine call, bytes out.

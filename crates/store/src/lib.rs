@@ -1,0 +1,1 @@
+//! One revisioned key-value interface: get, list, compare-and-swap, watch, lease.

@@ -1,0 +1,1 @@
+//! Linux itself: processes, pidfds, cgroups, taps, descriptor passing, atomic files. All unsafe code lives here.

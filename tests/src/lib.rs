@@ -1,0 +1,1 @@
+//! End-to-end tests: real QEMU, real virsh, real clients against a running daemon.

@@ -1,0 +1,3 @@
+//! Checks of the tree, code generation, packaging.
+
+fn main() {}
