@@ -1,1 +1,3 @@
 //! What a QEMU can do, a definition as its command line, QMP, and the life of a machine as a state machine.
+
+pub mod machine;

@@ -1,0 +1,95 @@
+//! What can go wrong, in the field's own words. The libvirt face maps each
+//! kind to libvirt's number in one place; a message says what failed, where,
+//! and what to do next.
+
+use std::fmt;
+
+/// The result of an engine call.
+pub type Result<T> = std::result::Result<T, EngineError>;
+
+/// Which kind of refusal or failure this is: what a face maps to its own codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// No domain with that name, uuid or id.
+    NoDomain,
+    /// The name or uuid is taken by another domain.
+    DomainExists,
+    /// The operation does not fit the domain's present state.
+    OperationInvalid,
+    /// The operation was tried and failed on the host or in QEMU.
+    OperationFailed,
+    /// Somebody else's operation holds the domain, or QEMU did not answer in time.
+    OperationTimeout,
+    /// The operation was cancelled before its end.
+    OperationAborted,
+    /// An argument is outside what the call takes.
+    InvalidArgument,
+    /// The XML is not well-formed or not a valid definition.
+    XmlError,
+    /// The XML asks for what this host or Stead cannot do.
+    ConfigUnsupported,
+    /// A file, device or address that the machine needs is missing or unusable.
+    ResourceUnavailable,
+    /// The guest agent is not there or did not answer.
+    AgentUnresponsive,
+    /// The guest agent answered with an error.
+    AgentCommandFailed,
+    /// The domain has no such device.
+    NoSuchDevice,
+    /// Metadata asked for is not set.
+    NoMetadata,
+    /// A call of the operating system failed.
+    SystemError,
+    /// The state store failed; what was asked has not happened.
+    Store,
+    /// Stead broke one of its own rules; please report it.
+    Internal,
+    /// Only a read-write connection may do this.
+    AccessDenied,
+    /// Stead does not do this (yet); the message names it.
+    Unsupported,
+}
+
+/// A failed engine call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineError {
+    /// The kind, for faces to map.
+    pub kind: ErrorKind,
+    /// The sentence for a person.
+    pub message: String,
+}
+
+impl EngineError {
+    /// An error of a kind with its sentence.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// `OperationInvalid` with its sentence.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::OperationInvalid, message)
+    }
+
+    /// `OperationFailed` with its sentence.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::OperationFailed, message)
+    }
+
+    /// A system call's failure: what was tried, on what, and why it failed.
+    pub fn system(what: &str, error: impl fmt::Display) -> Self {
+        Self::new(ErrorKind::SystemError, format!("{what}: {error}"))
+    }
+
+    /// The machine's owner is gone: the daemon is going down.
+    pub(crate) fn stopping() -> Self {
+        Self::new(ErrorKind::OperationAborted, "the daemon is shutting down; try again")
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for EngineError {}
