@@ -180,12 +180,12 @@ impl<'a> Decoder<'a> {
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], XdrError> {
-        let (head, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or(XdrError::Truncated {
-                missing: length - self.rest.len(),
-            })?;
+        let (head, rest) =
+            self.rest
+                .split_at_checked(length)
+                .ok_or_else(|| XdrError::Truncated {
+                    missing: length - self.rest.len(),
+                })?;
         self.rest = rest;
         Ok(head)
     }
