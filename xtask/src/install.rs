@@ -1,0 +1,113 @@
+//! Puts the built program and what belongs to it where a system expects them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::tree::top;
+
+/// Where things go.
+struct Places {
+    prefix: PathBuf,
+    /// Put before every path: where a package is being put together.
+    destdir: PathBuf,
+}
+
+/// `--prefix DIR [--destdir DIR]`.
+pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
+    let places = places(arguments)?;
+    let binary = built_binary()?;
+    let bin = places.below_prefix("bin")?;
+    copy(&binary, &bin.join("stead"))?;
+    let unit = fs::read_to_string(top().join("packaging/stead.service"))
+        .map_err(|error| error.to_string())?;
+    let unit = unit.replace(
+        "/usr/bin/stead",
+        &places.prefix.join("bin/stead").to_string_lossy(),
+    );
+    let units = places.below_prefix("lib/systemd/system")?;
+    fs::write(units.join("stead.service"), unit).map_err(|error| error.to_string())
+}
+
+fn places(arguments: &[String]) -> Result<Places, String> {
+    let mut places = Places {
+        prefix: PathBuf::from("/usr/local"),
+        destdir: PathBuf::new(),
+    };
+    for pair in arguments.chunks(2) {
+        match pair {
+            [option, value] if option == "--prefix" => places.prefix = PathBuf::from(value),
+            [option, value] if option == "--destdir" => places.destdir = PathBuf::from(value),
+            _ => {
+                return Err(format!(
+                    "install: what is {pair:?}? Known: --prefix DIR, --destdir DIR"
+                ));
+            }
+        }
+    }
+    if !places.prefix.is_absolute() {
+        return Err(format!(
+            "install: the prefix {} is no absolute path",
+            places.prefix.display()
+        ));
+    }
+    Ok(places)
+}
+
+impl Places {
+    /// The folder `name` below the prefix, made if it is missing.
+    fn below_prefix(&self, name: &str) -> Result<PathBuf, String> {
+        let inside = self.prefix.strip_prefix("/").unwrap_or(&self.prefix);
+        let folder = if self.destdir.as_os_str().is_empty() {
+            self.prefix.join(name)
+        } else {
+            self.destdir.join(inside).join(name)
+        };
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(folder)
+    }
+}
+
+fn built_binary() -> Result<PathBuf, String> {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| top().join("target"), PathBuf::from);
+    let binary = target.join("release/stead");
+    if binary.is_file() {
+        Ok(binary)
+    } else {
+        Err(format!(
+            "install: {} is missing; build it with `make build`",
+            binary.display()
+        ))
+    }
+}
+
+/// Beside the goal first, then renamed: the program may be running from there.
+fn copy(from: &Path, to: &Path) -> Result<(), String> {
+    let fresh = to.with_extension("new");
+    fs::copy(from, &fresh)
+        .and_then(|_| fs::rename(&fresh, to))
+        .map_err(|error| format!("{} to {}: {error}", from.display(), to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn options_are_read() {
+        let found = places(&words("--prefix /usr --destdir /tmp/package")).expect("both are known");
+        assert_eq!(found.prefix, Path::new("/usr"));
+        assert_eq!(found.destdir, Path::new("/tmp/package"));
+    }
+
+    #[test]
+    fn what_is_not_an_option_or_not_absolute_is_refused() {
+        assert!(places(&words("--prefix")).is_err());
+        assert!(places(&words("--where /usr")).is_err());
+        assert!(places(&words("--prefix usr")).is_err());
+    }
+}
