@@ -5,6 +5,7 @@
 //! `protocol/`; everything else is written by hand.
 
 pub mod errors;
+pub mod frame;
 pub mod procedure;
 pub mod programs;
 pub mod xdr;

@@ -1,0 +1,384 @@
+//! Packets: a length, a header, a body; some with descriptors behind them.
+//!
+//! A packet is a word with its whole length (the word included), a header of six words, for the
+//! kinds that carry descriptors a word with their number, and the body. Each descriptor follows as
+//! one NUL byte with the descriptor as ancillary data.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+
+use thiserror::Error;
+
+use crate::remote::RpcError;
+use crate::xdr::{Decoder, Encoder, Xdr, XdrError};
+
+/// Largest packet, its length word included.
+pub const PACKET_MAX_BYTES: usize = 32 * 1024 * 1024;
+/// The length word.
+pub const LENGTH_BYTES: usize = 4;
+/// The header that follows it.
+pub const HEADER_BYTES: usize = 24;
+/// Largest piece of a stream's data in one packet.
+pub const STREAM_DATA_MAX_BYTES: usize = 262_120;
+/// Most descriptors that one packet may carry.
+pub const PACKET_FDS_MAX: usize = 32;
+/// Room kept for incoming bytes between packets; anything larger is given back.
+const IDLE_BUFFER_MAX_BYTES: usize = 4096;
+
+/// What a packet is (`virNetMessageType`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u32)]
+pub enum Kind {
+    /// Asks for a procedure.
+    Call = 0,
+    /// Answers a call.
+    Reply = 1,
+    /// An event nobody asked for.
+    Event = 2,
+    /// Data of a stream, its end or its failure.
+    Stream = 3,
+    /// A call with descriptors.
+    CallWithFds = 4,
+    /// A reply with descriptors.
+    ReplyWithFds = 5,
+    /// A hole in a sparse stream.
+    StreamHole = 6,
+}
+
+impl Kind {
+    /// True if a word with the number of descriptors follows the header.
+    pub fn carries_fds(self) -> bool {
+        matches!(self, Kind::CallWithFds | Kind::ReplyWithFds)
+    }
+
+    fn from_number(number: u32) -> Option<Kind> {
+        Some(match number {
+            0 => Kind::Call,
+            1 => Kind::Reply,
+            2 => Kind::Event,
+            3 => Kind::Stream,
+            4 => Kind::CallWithFds,
+            5 => Kind::ReplyWithFds,
+            6 => Kind::StreamHole,
+            _ => return None,
+        })
+    }
+}
+
+/// How a packet is meant (`virNetMessageStatus`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u32)]
+pub enum Status {
+    /// All well; ends a stream.
+    Ok = 0,
+    /// The body is an [`RpcError`].
+    Error = 1,
+    /// More of a stream.
+    Continue = 2,
+}
+
+/// The header of a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Header {
+    /// The program's number.
+    pub program: u32,
+    /// The program's version.
+    pub version: u32,
+    /// The procedure's number.
+    pub procedure: i32,
+    /// What the packet is.
+    pub kind: Kind,
+    /// Ties replies and stream packets to their call.
+    pub serial: u32,
+    /// How it is meant.
+    pub status: Status,
+}
+
+impl Header {
+    /// The header of a reply to this call.
+    pub fn reply(self, status: Status) -> Header {
+        Header {
+            kind: Kind::Reply,
+            status,
+            ..self
+        }
+    }
+
+    /// The header of a stream packet that belongs to this call.
+    pub fn stream(self, status: Status) -> Header {
+        Header {
+            kind: Kind::Stream,
+            status,
+            ..self
+        }
+    }
+}
+
+/// Why what arrived is no packet. The connection cannot go on.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum FrameError {
+    /// The length word is smaller than a header or larger than the limit.
+    #[error("packet of {0} bytes; a packet has 28 to 33554432")]
+    Length(usize),
+    /// The header's kind or status is not one that exists.
+    #[error("packet header with kind {kind} and status {status}")]
+    Header {
+        /// The kind found.
+        kind: u32,
+        /// The status found.
+        status: u32,
+    },
+    /// More descriptors announced than a packet may carry.
+    #[error("{0} descriptors in a packet; at most 32 are possible")]
+    TooManyFds(usize),
+    /// Descriptors arrived that no packet announced.
+    #[error("descriptors arrived that no packet announced")]
+    StrayFds,
+    /// A packet announced more descriptors than arrived with it.
+    #[error("a packet announced descriptors that did not arrive")]
+    MissingFds,
+}
+
+/// A received packet.
+#[derive(Debug)]
+pub struct Packet {
+    /// Its header.
+    pub header: Header,
+    /// Its body, still encoded.
+    pub body: Vec<u8>,
+    /// The descriptors that came with it.
+    pub fds: Vec<OwnedFd>,
+}
+
+impl Packet {
+    /// The body, decoded.
+    pub fn decode<T: Xdr>(&self) -> Result<T, XdrError> {
+        T::from_bytes(&self.body)
+    }
+}
+
+/// Cuts incoming bytes into packets.
+#[derive(Debug, Default)]
+pub struct Reader {
+    buffer: Vec<u8>,
+    /// Bytes at the front of `buffer` that were handed out already.
+    start: usize,
+    fds: VecDeque<OwnedFd>,
+}
+
+impl Reader {
+    /// Takes what a socket gave: bytes, and the descriptors that came with them.
+    pub fn push(
+        &mut self,
+        bytes: &[u8],
+        fds: impl IntoIterator<Item = OwnedFd>,
+    ) -> Result<(), FrameError> {
+        self.compact();
+        self.buffer.extend_from_slice(bytes);
+        self.fds.extend(fds);
+        match self.fds.len() <= PACKET_FDS_MAX {
+            true => Ok(()),
+            false => Err(FrameError::StrayFds),
+        }
+    }
+
+    /// Bytes that wait for the rest of their packet.
+    pub fn pending(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// The next whole packet, if there is one.
+    pub fn next_packet(&mut self) -> Result<Option<Packet>, FrameError> {
+        let mut input = Decoder::new(&self.buffer[self.start..]);
+        let Ok(length) = u32::decode(&mut input) else {
+            return Ok(None);
+        };
+        let length = length as usize;
+        if !(LENGTH_BYTES + HEADER_BYTES..=PACKET_MAX_BYTES).contains(&length) {
+            return Err(FrameError::Length(length));
+        }
+        if self.pending() < length {
+            return Ok(None);
+        }
+        let packet = &self.buffer[self.start + LENGTH_BYTES..self.start + length];
+        let mut input = Decoder::new(packet);
+        let header = decode_header(&mut input)?;
+        let fd_count = match header.kind.carries_fds() {
+            true => u32::decode(&mut input).map_err(|_| FrameError::Length(length))? as usize,
+            false => 0,
+        };
+        if fd_count > PACKET_FDS_MAX {
+            return Err(FrameError::TooManyFds(fd_count));
+        }
+        if self.pending() < length + fd_count {
+            return Ok(None);
+        }
+        if self.fds.len() < fd_count {
+            return Err(FrameError::MissingFds);
+        }
+        let body = input.rest().to_vec();
+        self.start += length + fd_count;
+        let fds = self.fds.drain(..fd_count).collect();
+        if self.pending() == 0 && !self.fds.is_empty() {
+            return Err(FrameError::StrayFds);
+        }
+        Ok(Some(Packet { header, body, fds }))
+    }
+
+    /// Drops what was handed out, and the room for it if much was taken.
+    fn compact(&mut self) {
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.buffer.shrink_to(IDLE_BUFFER_MAX_BYTES);
+        } else if self.start > 0 {
+            self.buffer.drain(..self.start);
+        }
+        self.start = 0;
+    }
+}
+
+fn decode_header(input: &mut Decoder<'_>) -> Result<Header, FrameError> {
+    let mut words = [0u32; 6];
+    for word in &mut words {
+        *word = u32::decode(input).map_err(|_| FrameError::Length(0))?;
+    }
+    let [program, version, procedure, kind, serial, status] = words;
+    let bad = FrameError::Header { kind, status };
+    Ok(Header {
+        program,
+        version,
+        procedure: procedure as i32,
+        kind: Kind::from_number(kind).ok_or(bad.clone())?,
+        serial,
+        status: match status {
+            0 => Status::Ok,
+            1 => Status::Error,
+            2 => Status::Continue,
+            _ => return Err(bad),
+        },
+    })
+}
+
+/// A packet ready to be sent: its bytes, then its descriptors, each with one NUL byte.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// The packet, length word included.
+    pub bytes: Vec<u8>,
+    /// Descriptors to send after the bytes.
+    pub fds: Vec<OwnedFd>,
+}
+
+/// A packet with `body` encoded behind `header`.
+pub fn packet<T: Xdr>(header: Header, body: &T) -> Result<Vec<u8>, XdrError> {
+    write(header, 0, |out| body.encode(out))
+}
+
+/// A packet with raw bytes, not padded, behind `header`: how a stream's data travels.
+pub fn data_packet(header: Header, data: &[u8]) -> Result<Vec<u8>, XdrError> {
+    let mut bytes = write(header, data.len(), |_| ())?;
+    bytes.extend_from_slice(data);
+    Ok(bytes)
+}
+
+/// A packet that carries descriptors; its kind becomes the one that does.
+pub fn packet_with_fds<T: Xdr>(
+    header: Header,
+    body: &T,
+    fds: Vec<OwnedFd>,
+) -> Result<Outgoing, XdrError> {
+    let kind = match header.kind {
+        Kind::Call | Kind::CallWithFds => Kind::CallWithFds,
+        _ => Kind::ReplyWithFds,
+    };
+    if fds.len() > PACKET_FDS_MAX {
+        return Err(XdrError::TooLong {
+            what: "descriptors",
+            length: fds.len(),
+            max: PACKET_FDS_MAX,
+        });
+    }
+    let bytes = write(Header { kind, ..header }, 0, |out| {
+        (fds.len() as u32).encode(out);
+        body.encode(out);
+    })?;
+    Ok(Outgoing { bytes, fds })
+}
+
+/// A packet that says why `header`'s call or stream failed.
+pub fn error_packet(header: Header, error: &RpcError) -> Vec<u8> {
+    let header = Header {
+        status: Status::Error,
+        ..header
+    };
+    packet(header, error).unwrap_or_else(|refused| {
+        // An error too long to be sent: its number is what matters.
+        let bare = RpcError {
+            message: Some(format!("the error's text cannot be sent: {refused}")),
+            str1: None,
+            str2: None,
+            str3: None,
+            dom: None,
+            net: None,
+            ..error.clone()
+        };
+        packet(header, &bare).unwrap_or_default()
+    })
+}
+
+/// `more` bytes will be appended by the caller and are counted in the length word.
+fn write(
+    header: Header,
+    more: usize,
+    body: impl FnOnce(&mut Encoder),
+) -> Result<Vec<u8>, XdrError> {
+    let mut out = Encoder::after(Vec::with_capacity(128 + more));
+    for word in [
+        0,
+        header.program,
+        header.version,
+        header.procedure as u32,
+        header.kind as u32,
+        header.serial,
+        header.status as u32,
+    ] {
+        word.encode(&mut out);
+    }
+    body(&mut out);
+    let mut bytes = out.finish()?;
+    let length = bytes.len() + more;
+    if length > PACKET_MAX_BYTES {
+        return Err(XdrError::TooLong {
+            what: "packet",
+            length,
+            max: PACKET_MAX_BYTES,
+        });
+    }
+    bytes[..LENGTH_BYTES].copy_from_slice(&(length as u32).to_be_bytes());
+    Ok(bytes)
+}
+
+/// The body of a [`Kind::StreamHole`] packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StreamHole {
+    /// Bytes left out.
+    pub length: i64,
+    /// No flags exist.
+    pub flags: u32,
+}
+
+impl Xdr for StreamHole {
+    fn encode(&self, out: &mut Encoder) {
+        self.length.encode(out);
+        self.flags.encode(out);
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<StreamHole, XdrError> {
+        Ok(StreamHole {
+            length: Xdr::decode(input)?,
+            flags: Xdr::decode(input)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::remote;
+
+fn call(serial: u32) -> Header {
+    Header {
+        program: remote::PROGRAM,
+        version: remote::VERSION,
+        procedure: 23,
+        kind: Kind::Call,
+        serial,
+        status: Status::Ok,
+    }
+}
+
+fn null() -> OwnedFd {
+    File::open("/dev/null").unwrap().into()
+}
+
+#[test]
+fn a_call_is_laid_out_as_libvirt_does() {
+    let args = remote::DomainLookupByNameArgs { name: "vm1".into() };
+    let bytes = packet(call(5), &args).unwrap();
+    let words = |values: &[u32]| {
+        values
+            .iter()
+            .flat_map(|v| v.to_be_bytes())
+            .collect::<Vec<_>>()
+    };
+    let mut expected = words(&[36, 0x2000_8086, 1, 23, 0, 5, 0, 3]);
+    expected.extend(b"vm1\0");
+    assert_eq!(bytes, expected);
+}
+
+#[test]
+fn packets_come_out_however_the_bytes_come_in() {
+    let mut bytes = packet(
+        call(1),
+        &remote::DomainLookupByNameArgs { name: "a".into() },
+    )
+    .unwrap();
+    bytes.extend(data_packet(call(2).stream(Status::Continue), b"odd").unwrap());
+    for size in 1..bytes.len() {
+        let mut reader = Reader::default();
+        let mut serials = Vec::new();
+        for piece in bytes.chunks(size) {
+            reader.push(piece, []).unwrap();
+            while let Some(packet) = reader.next_packet().unwrap() {
+                serials.push((packet.header.serial, packet.body.len()));
+            }
+        }
+        assert_eq!(serials, [(1, 8), (2, 3)]);
+    }
+}
+
+#[test]
+fn descriptors_belong_to_the_packet_that_announces_them() {
+    let sent = packet_with_fds(call(1), &(), vec![null(), null()]).unwrap();
+    let mut reader = Reader::default();
+    reader.push(&sent.bytes, []).unwrap();
+    assert!(reader.next_packet().unwrap().is_none());
+    reader.push(b"\0", [null()]).unwrap();
+    assert!(reader.next_packet().unwrap().is_none());
+    reader.push(b"\0", [null()]).unwrap();
+    let packet = reader.next_packet().unwrap().unwrap();
+    assert_eq!(packet.header.kind, Kind::CallWithFds);
+    assert_eq!(packet.fds.len(), 2);
+    assert_eq!(reader.pending(), 0);
+}
+
+#[test]
+fn descriptors_that_do_not_add_up_end_the_connection() {
+    let mut reader = Reader::default();
+    reader
+        .push(&packet(call(1), &()).unwrap(), [null()])
+        .unwrap();
+    assert_eq!(reader.next_packet().unwrap_err(), FrameError::StrayFds);
+
+    let mut reader = Reader::default();
+    let sent = packet_with_fds(call(1), &(), vec![null()]).unwrap();
+    reader.push(&sent.bytes, []).unwrap();
+    reader.push(b"\0", []).unwrap();
+    assert_eq!(reader.next_packet().unwrap_err(), FrameError::MissingFds);
+}
+
+#[test]
+fn impossible_lengths_and_headers_are_refused() {
+    for length in [0u32, 4, 27, PACKET_MAX_BYTES as u32 + 1, u32::MAX] {
+        let mut reader = Reader::default();
+        reader.push(&length.to_be_bytes(), []).unwrap();
+        assert_eq!(
+            reader.next_packet().unwrap_err(),
+            FrameError::Length(length as usize)
+        );
+    }
+    let mut bytes = packet(call(1), &()).unwrap();
+    bytes[19] = 9;
+    let mut reader = Reader::default();
+    reader.push(&bytes, []).unwrap();
+    assert_eq!(
+        reader.next_packet().unwrap_err(),
+        FrameError::Header { kind: 9, status: 0 }
+    );
+}
+
+#[test]
+fn a_large_packet_leaves_no_large_buffer_behind() {
+    let body = vec![7; 1024 * 1024];
+    let mut reader = Reader::default();
+    let bytes = data_packet(call(1), &body).unwrap();
+    reader.push(&bytes, []).unwrap();
+    assert_eq!(reader.next_packet().unwrap().unwrap().body, body);
+    reader.push(&[], []).unwrap();
+    assert!(reader.buffer.capacity() <= IDLE_BUFFER_MAX_BYTES);
+}
+
+#[test]
+fn an_error_too_long_to_be_sent_still_says_its_number() {
+    let error = RpcError {
+        code: 42,
+        message: Some("x".repeat(5 * 1024 * 1024)),
+        ..RpcError::default()
+    };
+    let mut reader = Reader::default();
+    reader.push(&error_packet(call(1), &error), []).unwrap();
+    let sent: RpcError = reader.next_packet().unwrap().unwrap().decode().unwrap();
+    assert_eq!(sent.code, 42);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_reader_panic(pieces in prop::collection::vec(
+        prop::collection::vec(any::<u8>(), 0..60), 0..8)
+    ) {
+        let mut reader = Reader::default();
+        'all: for piece in pieces {
+            if reader.push(&piece, []).is_err() { break; }
+            loop {
+                match reader.next_packet() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(_) => break 'all,
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn reading_undoes_writing(bodies in prop::collection::vec(
+        prop::collection::vec(any::<u8>(), 0..80), 0..8), size in 1usize..100
+    ) {
+        let bytes: Vec<u8> = bodies.iter().zip(0..)
+            .flat_map(|(body, serial)| data_packet(call(serial), body).unwrap())
+            .collect();
+        let mut reader = Reader::default();
+        let mut read = Vec::new();
+        for piece in bytes.chunks(size) {
+            reader.push(piece, []).unwrap();
+            while let Some(packet) = reader.next_packet().unwrap() {
+                prop_assert_eq!(packet.header.serial as usize, read.len());
+                read.push(packet.body);
+            }
+        }
+        prop_assert_eq!(read, bodies);
+    }
+}
