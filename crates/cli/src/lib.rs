@@ -1,1 +1,71 @@
 //! The commands: virsh's verbs over libvirt's protocol.
+//!
+//! The verb table ([`verbs`]) is the one source: the parser, the help, the
+//! completion scripts, the man pages and `docs/verbs.md` are made from it.
+
+mod args;
+mod failure;
+mod globals;
+mod grammar;
+mod help;
+mod output;
+mod parse;
+mod session;
+mod table;
+mod textable;
+mod verbs;
+mod words;
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use globals::Asked;
+use output::Output;
+use session::Session;
+
+/// Runs the commands of an argument vector without the program's name.
+///
+/// The exit code is 0 if the last command succeeded and 1 if not, as with virsh.
+pub fn run(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let argv: Vec<String> = argv
+        .into_iter()
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
+    match run_in(&argv, Output::of_process()) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn run_in(argv: &[String], mut out: Output) -> bool {
+    let (globals, words) = match globals::parse(argv) {
+        Ok(Asked::Run(globals, words)) => (globals, words),
+        Ok(asked) => {
+            out.text(match asked {
+                Asked::Help => grammar::usage(),
+                Asked::LongVersion => grammar::long_version(),
+                _ => format!("{}\n", env!("CARGO_PKG_VERSION")),
+            });
+            out.flush();
+            return true;
+        }
+        Err(message) => {
+            out.error(&message);
+            return false;
+        }
+    };
+    let commands = match words.as_slice() {
+        [] if std::io::stdin().is_terminal() => parse::line("shell"),
+        [] => parse::line("shell"),
+        [one] => parse::line(one),
+        several => parse::argv(several),
+    };
+    match commands {
+        Ok(commands) => Session::new(globals, out).run(commands),
+        Err(message) => {
+            out.error(&message);
+            false
+        }
+    }
+}

@@ -1,3 +1,7 @@
 //! The one binary: `stead daemon` runs a host, every other verb is a command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os().skip(1))
+}

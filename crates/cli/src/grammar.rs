@@ -1,0 +1,162 @@
+//! The verb table as clap commands, for man pages and completion scripts, and the
+//! program's own usage.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use clap::{Arg, ArgAction, Command, ValueHint};
+
+use crate::globals::GLOBALS;
+use crate::table::{Completes, Kind, Opt, Place, Verb};
+use crate::{help, verbs};
+
+/// The whole program as a clap command.
+fn program() -> Command {
+    let mut stead = Command::new("stead")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("keeps virtual machines in their place")
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .disable_help_subcommand(true);
+    for global in GLOBALS {
+        let id = if global.name.is_empty() {
+            "long-version"
+        } else {
+            global.name
+        };
+        let mut arg = Arg::new(id).help(global.help);
+        if global.letter != '\0' {
+            arg = arg.short(global.letter);
+        }
+        if !global.name.is_empty() {
+            arg = arg.long(global.name);
+        }
+        arg = match global.value {
+            "" => arg.action(ArgAction::SetTrue),
+            value => arg.value_name(value),
+        };
+        stead = stead.arg(arg);
+    }
+    stead.subcommands(verbs::all().map(command))
+}
+
+fn command(verb: &'static Verb) -> Command {
+    let about = if verb.description.is_empty() {
+        verb.summary
+    } else {
+        verb.description
+    };
+    let mut command = Command::new(verb.name)
+        .about(verb.summary)
+        .long_about(about)
+        .disable_help_flag(true)
+        .args(help::visible(verb).map(argument));
+    if verb.tabular {
+        let format = Arg::new("format").long("format").value_name("FORMAT");
+        let format = format.help("print as table, json or yaml");
+        command = command.arg(format.value_parser(crate::output::Format::NAMES.to_vec()));
+    }
+    command
+}
+
+fn argument(opt: &'static Opt) -> Arg {
+    let mut arg = Arg::new(opt.name).help(opt.help);
+    if opt.place != Place::Positional {
+        arg = arg.long(opt.name);
+    }
+    arg = match opt.kind {
+        Kind::Flag | Kind::Alias(..) => arg.action(ArgAction::SetTrue),
+        Kind::Rest => arg.num_args(0..).value_name(opt.name),
+        Kind::Number | Kind::Text => arg.value_name(opt.name),
+    };
+    if opt.kind != Kind::Flag {
+        arg = arg.required(opt.required);
+    }
+    match opt.completes {
+        Completes::File => arg.value_hint(ValueHint::FilePath),
+        Completes::Words(words) => arg.value_parser(words.to_vec()),
+        _ => arg,
+    }
+}
+
+/// `stead --help`.
+pub(crate) fn usage() -> String {
+    let mut out = String::from(
+        "\nstead [options]... [<command_string>]\nstead [options]... <command> [args...]\n\
+         stead daemon [--root DIR] ...\n\n  options:\n",
+    );
+    for global in GLOBALS {
+        let letter = match global.letter {
+            '\0' => "    ".to_owned(),
+            letter => format!("-{letter} |"),
+        };
+        let name = match (global.name, global.value) {
+            ("", _) => "-V".to_owned(),
+            (name, "") => format!("{letter} --{name}"),
+            (name, value) => format!("{letter} --{name}={value}"),
+        };
+        _ = writeln!(out, "    {name:<34}{}", global.help);
+    }
+    out.push_str("\n  commands (see stead help VERB):\n\n");
+    for group in verbs::GROUPS {
+        out.push_str(&help::group(group));
+        out.push('\n');
+    }
+    out
+}
+
+/// `stead -V`.
+pub(crate) fn long_version() -> String {
+    format!(
+        "stead {}\nSpeaks libvirt's remote protocol, version 1.\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+/// The completion script of a shell.
+///
+/// # Errors
+/// A shell there is no script for.
+pub(crate) fn completion(shell: &str) -> Result<String, String> {
+    use clap_complete::{Generator, Shell};
+    let shell = match shell {
+        "bash" => Shell::Bash,
+        "zsh" => Shell::Zsh,
+        "fish" => Shell::Fish,
+        other => return Err(format!("no completion for '{other}': bash, zsh or fish")),
+    };
+    let mut script = Vec::new();
+    let mut program = program();
+    program.set_bin_name("stead");
+    program.build();
+    shell.generate(&program, &mut script);
+    Ok(String::from_utf8_lossy(&script).into_owned())
+}
+
+/// Writes `stead.1` and `stead-VERB.1` for every verb into `dir`.
+///
+/// # Errors
+/// If a file cannot be written.
+pub(crate) fn write_man_pages(dir: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    clap_mangen::generate_to(program(), dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_accepts_the_table() {
+        program().debug_assert();
+    }
+
+    #[test]
+    fn every_shell_has_a_script() {
+        for shell in ["bash", "zsh", "fish"] {
+            let script = completion(shell).expect(shell);
+            assert!(verbs::all().all(|v| script.contains(v.name)), "{shell}");
+        }
+        assert!(completion("tcsh").is_err());
+    }
+}

@@ -1,0 +1,153 @@
+//! One run of the program: its options, its output and its connection.
+
+use client::{Connection, Options, Uri};
+
+use crate::args::Args;
+use crate::failure::{Failure, Outcome};
+use crate::globals::Globals;
+use crate::output::{Format, Output};
+use crate::parse::Command;
+
+/// What handlers work with.
+pub(crate) struct Session {
+    /// Where output goes.
+    pub out: Output,
+    /// The options before the verb.
+    pub globals: Globals,
+    /// Whether `quit` was typed.
+    pub quit: bool,
+    connection: Option<Connection>,
+}
+
+impl Session {
+    /// A session that has not connected yet.
+    pub(crate) fn new(globals: Globals, mut out: Output) -> Session {
+        out.quiet = globals.quiet;
+        Session {
+            out,
+            globals,
+            quit: false,
+            connection: None,
+        }
+    }
+
+    /// The connection, opened on first use.
+    ///
+    /// # Errors
+    /// If the daemon cannot be reached.
+    pub(crate) fn conn(&mut self) -> Result<&Connection, Failure> {
+        if self.connection.as_ref().is_none_or(Connection::is_closed) {
+            let again = self.connection.take().is_some();
+            self.connection = Some(self.open(self.globals.uri.as_deref()).map_err(|e| {
+                e.context(if again {
+                    "Failed to reconnect to the hypervisor"
+                } else {
+                    "failed to connect to the hypervisor"
+                })
+            })?);
+            if again {
+                self.out.error("Reconnected to the hypervisor");
+            }
+        }
+        self.connection.as_ref().ok_or_else(Failure::silent)
+    }
+
+    fn open(&self, uri: Option<&str>) -> Result<Connection, Failure> {
+        let uri = match uri {
+            Some(uri) => Uri::parse(uri),
+            None => Uri::default_here(),
+        };
+        let options = Options {
+            readonly: self.globals.readonly,
+            keepalive_interval_s: self.globals.keepalive_interval,
+            keepalive_count: self.globals.keepalive_count,
+        };
+        let uri = uri.map_err(|e| Failure::from(client::Error::from(e)))?;
+        Connection::open(&uri, &options).map_err(|e| {
+            let hint = e.hint();
+            let failure = Failure::from(e);
+            match hint {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })
+    }
+
+    /// Leaves the connection there is and opens another, for `connect`.
+    ///
+    /// # Errors
+    /// If the daemon cannot be reached.
+    pub(crate) fn reconnect(&mut self, uri: Option<String>, readonly: bool) -> Outcome {
+        self.connection = None;
+        if uri.is_some() {
+            self.globals.uri = uri;
+            self.globals.readonly = readonly;
+        } else {
+            self.globals.readonly |= readonly;
+        }
+        self.conn().map(|_| ())
+    }
+
+    /// Runs commands in order; the result is the last one's.
+    pub(crate) fn run(&mut self, commands: Vec<Command>) -> bool {
+        let mut ok = true;
+        for command in commands {
+            let started = std::time::Instant::now();
+            ok = match command {
+                Command::Help(verb) => {
+                    self.out.text(crate::help::verb(verb));
+                    true
+                }
+                Command::Verb(args) => self.run_verb(&args),
+            };
+            if self.quit {
+                break;
+            }
+            if self.globals.timing {
+                let ms = started.elapsed().as_secs_f64() * 1000.0;
+                self.out.args(format_args!("\n(Time: {ms:.3} ms)\n\n"));
+            } else if self.out.format == Format::Table {
+                self.out.extra("\n");
+            }
+            self.out.flush();
+            if self.out.broken() {
+                break;
+            }
+        }
+        self.out.flush();
+        ok
+    }
+
+    fn run_verb(&mut self, args: &Args) -> bool {
+        let done = self.try_verb(args);
+        if let Err(failure) = &done {
+            self.report(failure);
+        }
+        done.is_ok()
+    }
+
+    fn try_verb(&mut self, args: &Args) -> Outcome {
+        self.out.format = match &args.format {
+            Some(name) => Format::parse(name).map_err(Failure::said)?,
+            None if args.verb.tabular => self.globals.format,
+            None => Format::Table,
+        };
+        if args.verb.connects {
+            self.conn()?;
+        }
+        (args.verb.run)(self, args)
+    }
+
+    /// Prints a failure as virsh does: own lines, then the server's message.
+    pub(crate) fn report(&mut self, failure: &Failure) {
+        for line in &failure.lines {
+            self.out.error(line);
+        }
+        if let Some(cause) = &failure.cause {
+            self.out.error(&cause.to_string());
+        }
+        if let Some(hint) = &failure.hint {
+            self.out.note(&format!("hint: {hint}"));
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The program itself: help, the shell's directory, echo, the connection.
+
+use crate::args::Args;
+use crate::failure::{Failure, Outcome};
+use crate::output::sayln;
+use crate::session::Session;
+use crate::table::{Completes, Verb, flag, maybe, rest, text};
+use crate::{grammar, help};
+
+/// The verbs of this file.
+pub(crate) const VERBS: &[Verb] = &[
+    Verb::new("cd", "change the working directory", cd)
+        .about("Without a directory: the home directory.")
+        .options(&[maybe("dir", "the directory to change to").completes(Completes::File)])
+        .offline(),
+    Verb::new("echo", "print the arguments", echo)
+        .about("Prints its arguments, quoted as asked: a way to test quoting.")
+        .options(&[
+            flag("shell", "quote for a shell"),
+            flag("xml", "escape for XML"),
+            flag("split", "print one argument a line"),
+            flag("err", "print as an error"),
+            crate::table::alias("hi", "string"),
+            text("prefix", "print this first"),
+            rest("string", "what to print"),
+        ])
+        .offline(),
+    Verb::new("exit", "leave the shell", quit).offline(),
+    Verb::new("help", "print help", help)
+        .about("Prints all verbs, those of a group, or one verb with its options.")
+        .options(&[maybe("command", "a verb or the keyword of a group").completes(Completes::Verb)])
+        .offline(),
+    Verb::new("pwd", "print the working directory", pwd).offline(),
+    Verb::new("quit", "leave the shell", quit).offline(),
+    Verb::new("connect", "connect to a daemon", connect)
+        .about("Connects to another daemon, or again to the same one.")
+        .options(&[
+            maybe("name", "the URI of the daemon").may_be_empty(),
+            flag("readonly", "a connection that can change nothing"),
+        ])
+        .offline(),
+    Verb::new("completion", "print a completion script", completion)
+        .about("Prints the script that completes verbs, options and names in a shell.")
+        .options(&[crate::table::arg("shell", "bash, zsh or fish").words(&["bash", "zsh", "fish"])])
+        .offline(),
+    Verb::new("man", "write the man pages", man)
+        .about("Writes stead.1 and one page for each verb.")
+        .options(
+            &[crate::table::arg("dir", "the directory to write to").completes(Completes::File)],
+        )
+        .offline(),
+];
+
+fn cd(_: &mut Session, args: &Args) -> Outcome {
+    let dir = match args.text("dir")? {
+        Some(dir) => dir.to_owned(),
+        None => std::env::var("HOME").unwrap_or_else(|_| "/".to_owned()),
+    };
+    std::env::set_current_dir(&dir)
+        .map_err(|e| Failure::said(format!("cd: {dir}: {}", client::os_message(&e))))
+}
+
+fn pwd(s: &mut Session, _: &Args) -> Outcome {
+    let dir = std::env::current_dir()
+        .map_err(|e| Failure::said(format!("pwd: cannot get current directory: {e}")))?;
+    sayln!(s, "{}", dir.display());
+    Ok(())
+}
+
+fn quit(s: &mut Session, _: &Args) -> Outcome {
+    s.quit = true;
+    Ok(())
+}
+
+fn connect(s: &mut Session, args: &Args) -> Outcome {
+    let name = args
+        .text("name")?
+        .filter(|n| !n.is_empty())
+        .map(str::to_owned);
+    s.reconnect(name, args.has("readonly"))
+}
+
+fn help(s: &mut Session, args: &Args) -> Outcome {
+    let Ok(Some(name)) = args.text("command") else {
+        s.out.text(help::everything());
+        return Ok(());
+    };
+    if let Some(verb) = crate::verbs::find(name) {
+        s.out.text(help::verb(verb));
+    } else if let Some(group) = crate::verbs::find_group(name) {
+        s.out.text(help::group(group));
+    } else {
+        return Err(Failure::said(format!(
+            "command or command group '{name}' doesn't exist"
+        )));
+    }
+    Ok(())
+}
+
+fn echo(s: &mut Session, args: &Args) -> Outcome {
+    let quote = |text: &String| {
+        let text = if args.has("xml") {
+            escape_xml(text)
+        } else {
+            text.clone()
+        };
+        if args.has("shell") {
+            quote_for_shell(&text)
+        } else {
+            text
+        }
+    };
+    let words: Vec<String> = args.many("string").iter().map(quote).collect();
+    let separator = if args.has("split") { "\n" } else { " " };
+    let line = format!(
+        "{}{}",
+        args.text("prefix")?.unwrap_or(""),
+        words.join(separator)
+    );
+    if args.has("err") {
+        s.out.error(&line);
+    } else {
+        sayln!(s, "{line}");
+    }
+    Ok(())
+}
+
+fn quote_for_shell(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+,-./:=@_^".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+fn escape_xml(text: &str) -> String {
+    text.chars().fold(String::new(), |mut out, c| {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&apos;"),
+            c => out.push(c),
+        }
+        out
+    })
+}
+
+fn completion(s: &mut Session, args: &Args) -> Outcome {
+    let script = grammar::completion(args.need("shell")?).map_err(Failure::said)?;
+    s.out.text(script);
+    Ok(())
+}
+
+fn man(_: &mut Session, args: &Args) -> Outcome {
+    let dir = args.need("dir")?;
+    grammar::write_man_pages(std::path::Path::new(dir))
+        .map_err(|e| Failure::said(format!("{dir}: {}", client::os_message(&e))))
+}

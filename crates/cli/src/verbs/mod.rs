@@ -1,0 +1,62 @@
+//! All verbs, by group.
+
+mod itself;
+
+use crate::table::{Group, Verb};
+
+/// The groups in the order help lists them.
+pub(crate) const GROUPS: &[Group] = &[Group {
+    title: "Stead itself",
+    keyword: "stead",
+    verbs: &[itself::VERBS],
+}];
+
+/// The verb called `name`.
+pub(crate) fn find(name: &str) -> Option<&'static Verb> {
+    all().find(|v| v.name == name)
+}
+
+/// The group with this keyword or title.
+pub(crate) fn find_group(name: &str) -> Option<&'static Group> {
+    GROUPS.iter().find(|g| g.keyword == name || g.title == name)
+}
+
+/// Every verb.
+pub(crate) fn all() -> impl Iterator<Item = &'static Verb> {
+    GROUPS.iter().flat_map(Group::verbs)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::table::{Kind, Place};
+
+    #[test]
+    fn the_table_is_sound() {
+        let mut names = BTreeSet::new();
+        for verb in super::all() {
+            assert!(names.insert(verb.name), "{} is there twice", verb.name);
+            assert!(!verb.summary.is_empty(), "{} has no summary", verb.name);
+            let mut optional = false;
+            for (i, opt) in verb.options.iter().enumerate() {
+                let at = format!("{} {}", verb.name, opt.name);
+                if let Kind::Alias(target, _) = opt.kind {
+                    let later = &verb.options[i + 1..];
+                    assert!(
+                        later.iter().any(|o| o.name == target),
+                        "{at}: alias of nothing"
+                    );
+                    continue;
+                }
+                assert!(!opt.help.is_empty(), "{at} has no help");
+                if opt.place == Place::Positional {
+                    assert!(!(optional && opt.required), "{at}: required after optional");
+                    optional |= !opt.required;
+                }
+                let last = i + 1 == verb.options.len();
+                assert!(opt.kind != Kind::Rest || last, "{at} must be last");
+            }
+        }
+    }
+}
