@@ -18,7 +18,7 @@ pub(crate) fn split(line: &str) -> Result<Vec<Token>, String> {
     let mut tokens = Vec::new();
     let mut rest = line.chars().peekable();
     loop {
-        while let Some(c) = rest.peek() {
+        while let Some(&c) = rest.peek() {
             match c {
                 ' ' | '\t' => _ = rest.next(),
                 '\\' if rest.clone().nth(1) == Some('\n') => {

@@ -1,5 +1,9 @@
 //! What can go wrong between a command and the daemon.
 
+use wire::errors::ErrorCode;
+use wire::remote::RpcError;
+use wire::xdr::Xdr;
+
 use crate::uri::UriError;
 
 /// An error of the daemon, or of the way to it.
@@ -31,16 +35,6 @@ pub enum Origin {
     Address,
 }
 
-/// VIR_ERR_INTERNAL_ERROR.
-pub(crate) const CODE_INTERNAL: i32 = 1;
-/// VIR_ERR_NO_SUPPORT.
-const CODE_NO_SUPPORT: i32 = 3;
-/// VIR_ERR_SYSTEM_ERROR.
-const CODE_SYSTEM: i32 = 38;
-/// VIR_ERR_RPC.
-const CODE_RPC: i32 = 39;
-/// VIR_ERR_CONFIG_UNSUPPORTED.
-const CODE_CONFIG_UNSUPPORTED: i32 = 67;
 /// VIR_FROM_RPC.
 const FROM_RPC: i32 = 7;
 
@@ -48,22 +42,43 @@ impl Error {
     /// An error from this side of the connection.
     pub(crate) fn local(origin: Origin, message: impl Into<String>) -> Error {
         let code = match origin {
-            Origin::Connecting | Origin::Lost => CODE_SYSTEM,
-            Origin::Protocol => CODE_RPC,
-            Origin::Address => CODE_CONFIG_UNSUPPORTED,
-            Origin::Daemon => CODE_INTERNAL,
+            Origin::Connecting | Origin::Lost => ErrorCode::SystemError,
+            Origin::Protocol => ErrorCode::Rpc,
+            Origin::Address => ErrorCode::ConfigUnsupported,
+            Origin::Daemon => ErrorCode::InternalError,
         };
         Error {
-            code,
+            code: code.number(),
             domain: FROM_RPC,
             message: message.into(),
             origin,
         }
     }
 
+    /// The error a reply carries.
+    pub(crate) fn from_body(body: &[u8]) -> Error {
+        match RpcError::from_bytes(body) {
+            Ok(e) => Error {
+                code: e.code,
+                domain: e.domain,
+                message: e.message.unwrap_or_default(),
+                origin: Origin::Daemon,
+            },
+            Err(e) => Error::local(
+                Origin::Protocol,
+                format!("cannot read the daemon's error: {e}"),
+            ),
+        }
+    }
+
+    /// Whether it is the daemon's error `code`.
+    pub fn is(&self, code: ErrorCode) -> bool {
+        self.origin == Origin::Daemon && self.code == code.number()
+    }
+
     /// Whether the daemon says that it does not know the call.
     pub fn is_unsupported(&self) -> bool {
-        self.code == CODE_NO_SUPPORT
+        self.is(ErrorCode::NoSupport)
     }
 
     /// What to do about a connection that could not be made.

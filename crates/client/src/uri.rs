@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Longest URI taken, in bytes.
-pub const URI_MAX_BYTES: usize = 4096;
+pub(crate) const URI_MAX_BYTES: usize = 4096;
 
 /// A parsed connection URI.
 #[derive(Clone, Debug, PartialEq, Eq)]

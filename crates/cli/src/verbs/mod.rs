@@ -1,15 +1,23 @@
 //! All verbs, by group.
 
+mod host;
 mod itself;
 
 use crate::table::{Group, Verb};
 
 /// The groups in the order help lists them.
-pub(crate) const GROUPS: &[Group] = &[Group {
-    title: "Stead itself",
-    keyword: "stead",
-    verbs: &[itself::VERBS],
-}];
+pub(crate) const GROUPS: &[Group] = &[
+    Group {
+        title: "Host and Hypervisor",
+        keyword: "host",
+        verbs: &[host::VERBS],
+    },
+    Group {
+        title: "Stead itself",
+        keyword: "stead",
+        verbs: &[itself::VERBS],
+    },
+];
 
 /// The verb called `name`.
 pub(crate) fn find(name: &str) -> Option<&'static Verb> {

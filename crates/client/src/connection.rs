@@ -1,0 +1,200 @@
+//! A connection as its users see it: calls that block, streams, events.
+//!
+//! A thread of its own runs the event loop, so that keepalive messages are answered
+//! whatever the caller does, and several threads may call at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc as reply;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use wire::frame::{Packet, Status};
+use wire::procedure::Call;
+use wire::remote;
+use wire::xdr::Xdr;
+
+use crate::dial;
+use crate::event_loop::{self, Keepalive, Request};
+use crate::stream::Stream;
+use crate::uri::Uri;
+use crate::{Error, Origin};
+
+/// Seconds between keepalive messages unless asked otherwise.
+const KEEPALIVE_INTERVAL_DEFAULT_S: u32 = 5;
+/// Keepalive messages that may go unanswered unless asked otherwise.
+const KEEPALIVE_COUNT_DEFAULT: u32 = 6;
+/// Packets of one stream that wait for their reader before the socket is left alone.
+const STREAM_QUEUE_PACKETS: usize = 64;
+
+/// VIR_CONNECT_RO.
+const OPEN_READONLY: u32 = 1;
+/// The daemon answers pings.
+const FEATURE_KEEPALIVE: i32 = 10;
+
+/// How to connect.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// A connection that can change nothing.
+    pub readonly: bool,
+    /// Seconds between keepalive messages; 0 for none.
+    pub keepalive_interval_s: Option<u32>,
+    /// Keepalive messages that may go unanswered.
+    pub keepalive_count: Option<u32>,
+}
+
+/// An open connection. Dropping it closes it.
+pub struct Connection {
+    requests: mpsc::UnboundedSender<Request>,
+    closed: Arc<AtomicBool>,
+    events: Mutex<Option<reply::Receiver<Packet>>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Connection {
+    /// Connects and opens the hypervisor the URI names.
+    ///
+    /// # Errors
+    /// If the daemon cannot be reached, or refuses.
+    pub fn open(uri: &Uri, options: &Options) -> Result<Connection, Error> {
+        let dialled = dial::dial(uri, options.readonly)?;
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let (event_sink, events) = reply::channel();
+        let closed = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&closed);
+        let run = move || {
+            event_loop::run(dialled, inbox, event_sink);
+            flag.store(true, Ordering::Release);
+        };
+        let thread = std::thread::Builder::new()
+            .name("connection".into())
+            .spawn(run);
+        let thread = thread.map_err(|e| Error::local(Origin::Connecting, crate::os_message(&e)))?;
+        let events = Mutex::new(Some(events));
+        let connection = Connection {
+            requests,
+            closed,
+            events,
+            thread: Some(thread),
+        };
+        connection.handshake(uri, options)?;
+        Ok(connection)
+    }
+
+    fn handshake(&self, uri: &Uri, options: &Options) -> Result<(), Error> {
+        self.authenticate()?;
+        let interval = options
+            .keepalive_interval_s
+            .unwrap_or(KEEPALIVE_INTERVAL_DEFAULT_S);
+        let count = options.keepalive_count.unwrap_or(KEEPALIVE_COUNT_DEFAULT);
+        let asked = self.call(&remote::ConnectSupportsFeatureArgs {
+            feature: FEATURE_KEEPALIVE,
+        })?;
+        if asked.supported != 0 && interval > 0 {
+            let every = Duration::from_secs(interval.into());
+            self.send(Request::Keepalive(Keepalive {
+                every,
+                unanswered_max: count,
+            }))?;
+        }
+        let flags = if options.readonly { OPEN_READONLY } else { 0 };
+        self.call(&remote::ConnectOpenArgs {
+            name: Some(uri.open.clone()),
+            flags,
+        })
+    }
+
+    fn authenticate(&self) -> Result<(), Error> {
+        const NONE: i32 = 0;
+        const POLKIT: i32 = 2;
+        let ways = self.call(&remote::AuthListArgs {})?.types;
+        if ways.is_empty() || ways.contains(&NONE) {
+            return Ok(());
+        }
+        if ways.contains(&POLKIT) {
+            return self.call(&remote::AuthPolkitArgs {}).map(|_| ());
+        }
+        let what = "the daemon asks for SASL authentication, which is not done yet";
+        Err(Error::local(Origin::Connecting, what))
+    }
+
+    /// Calls a procedure and waits for its answer.
+    ///
+    /// # Errors
+    /// The daemon's error, or what happened to the connection.
+    pub fn call<A: Call>(&self, args: &A) -> Result<A::Ret, Error> {
+        let packet = self.exchange(args, None)?;
+        decode(&packet)
+    }
+
+    /// Calls a procedure whose success opens a stream.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub fn open_stream<A: Call>(&self, args: &A) -> Result<(A::Ret, Stream), Error> {
+        let (sink, incoming) = mpsc::channel(STREAM_QUEUE_PACKETS);
+        let packet = self.exchange(args, Some(sink))?;
+        let stream = Stream::new(packet.header, incoming, self.requests.clone());
+        Ok((decode(&packet)?, stream))
+    }
+
+    fn exchange<A: Call>(
+        &self,
+        args: &A,
+        stream: Option<mpsc::Sender<Packet>>,
+    ) -> Result<Packet, Error> {
+        let body = args
+            .to_bytes()
+            .map_err(|e| Error::local(Origin::Protocol, format!("cannot send the call: {e}")))?;
+        let (answer, answered) = reply::sync_channel(1);
+        self.send(Request::Call {
+            program: A::PROGRAM,
+            version: A::VERSION,
+            procedure: A::NUMBER,
+            body,
+            answer,
+            stream,
+        })?;
+        answered.recv().unwrap_or_else(|_| Err(lost()))
+    }
+
+    fn send(&self, request: Request) -> Result<(), Error> {
+        self.requests.send(request).map_err(|_| lost())
+    }
+
+    /// The events that arrive; only the first caller gets them.
+    pub fn events(&self) -> Option<reply::Receiver<Packet>> {
+        self.events.lock().ok().and_then(|mut events| events.take())
+    }
+
+    /// Whether the daemon is gone.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.is_closed() {
+            // Politeness: the daemon notices a closed socket too.
+            _ = self.call(&remote::ConnectCloseArgs {});
+        }
+        _ = self.requests.send(Request::Close);
+        if let Some(thread) = self.thread.take() {
+            _ = thread.join();
+        }
+    }
+}
+
+fn lost() -> Error {
+    Error::local(Origin::Lost, "the connection to the daemon was lost")
+}
+
+fn decode<T: Xdr>(packet: &Packet) -> Result<T, Error> {
+    if packet.header.status == Status::Error {
+        return Err(Error::from_body(&packet.body));
+    }
+    packet
+        .decode()
+        .map_err(|e| Error::local(Origin::Protocol, format!("cannot read the answer: {e}")))
+}

@@ -1,0 +1,317 @@
+//! The thread that owns the socket: writes requests, hands out what arrives.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::mpsc as reply;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use wire::frame::{self, Header, Kind, Packet, Reader, Status};
+use wire::procedure::Event;
+use wire::{keepalive, xdr::Xdr};
+
+use crate::dial::Dialled;
+use crate::{Error, Origin};
+
+/// Bytes read from the socket at once.
+const READ_BYTES: usize = 1 << 16;
+
+/// What the rest of the program asks of the loop.
+pub(crate) enum Request {
+    /// Send a call; its answer goes into `answer`, its stream's packets into `stream`.
+    Call {
+        program: u32,
+        version: u32,
+        procedure: i32,
+        body: Vec<u8>,
+        answer: reply::SyncSender<Result<Packet, Error>>,
+        stream: Option<mpsc::Sender<Packet>>,
+    },
+    /// Send a packet of a stream.
+    StreamData { header: Header, data: Vec<u8> },
+    /// Forget a stream.
+    StreamDone { serial: u32 },
+    /// Start pinging.
+    Keepalive(Keepalive),
+    /// End the loop.
+    Close,
+}
+
+/// How often to ping, and for how long to wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keepalive {
+    /// Between pings.
+    pub every: Duration,
+    /// Pings that may go unanswered.
+    pub unanswered_max: u32,
+}
+
+/// Runs until the connection ends.
+pub(crate) fn run(
+    dialled: Dialled,
+    inbox: mpsc::UnboundedReceiver<Request>,
+    events: reply::Sender<Packet>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let (answers, error) = match runtime {
+        Ok(runtime) => runtime.block_on(serve(dialled, inbox, events)),
+        Err(e) => (
+            BTreeMap::new(),
+            Error::local(Origin::Lost, crate::os_message(&e)),
+        ),
+    };
+    for (_, answer) in answers {
+        _ = answer.send(Err(error.clone()));
+    }
+}
+
+type Answers = BTreeMap<u32, reply::SyncSender<Result<Packet, Error>>>;
+
+struct Loop {
+    socket: UnixStream,
+    reader: Reader,
+    outgoing: Vec<u8>,
+    serial: u32,
+    answers: Answers,
+    streams: BTreeMap<u32, mpsc::Sender<Packet>>,
+    events: reply::Sender<Packet>,
+    pings: Option<Pings>,
+}
+
+struct Pings {
+    timer: Interval,
+    settings: Keepalive,
+    unanswered: u32,
+}
+
+async fn serve(
+    mut dialled: Dialled,
+    inbox: mpsc::UnboundedReceiver<Request>,
+    events: reply::Sender<Packet>,
+) -> (Answers, Error) {
+    let socket = dialled.socket.set_nonblocking(true);
+    let socket = socket
+        .and_then(|()| dialled.socket.try_clone())
+        .and_then(UnixStream::from_std);
+    let socket = match socket {
+        Ok(socket) => socket,
+        Err(e) => {
+            return (
+                Answers::new(),
+                Error::local(Origin::Lost, crate::os_message(&e)),
+            );
+        }
+    };
+    let mut state = Loop {
+        socket,
+        reader: Reader::default(),
+        outgoing: Vec::new(),
+        serial: 0,
+        answers: Answers::new(),
+        streams: BTreeMap::new(),
+        events,
+        pings: None,
+    };
+    let error = state.turn(inbox).await;
+    (state.answers, dialled.explain(error))
+}
+
+impl Loop {
+    /// Turns until asked to close or the connection fails.
+    async fn turn(&mut self, mut inbox: mpsc::UnboundedReceiver<Request>) -> Error {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let (mut read, mut write) = self.socket.split();
+            let done = tokio::select! {
+                request = inbox.recv() => match request {
+                    None | Some(Request::Close) => {
+                        return Error::local(Origin::Lost, "the connection was closed");
+                    }
+                    Some(request) => self.accept(request),
+                },
+                got = read.read(&mut buffer) => match got {
+                    Ok(0) => Err(end_of_file()),
+                    Ok(n) => self.received(&buffer[..n]).await,
+                    Err(e) => Err(lost(&e)),
+                },
+                sent = write.write(&self.outgoing), if !self.outgoing.is_empty() => match sent {
+                    Ok(n) => {
+                        self.outgoing.drain(..n);
+                        Ok(())
+                    }
+                    Err(e) => Err(lost(&e)),
+                },
+                () = tick(&mut self.pings) => self.ping(),
+            };
+            if let Err(error) = done {
+                return error;
+            }
+        }
+    }
+
+    fn accept(&mut self, request: Request) -> Result<(), Error> {
+        match request {
+            Request::Call {
+                program,
+                version,
+                procedure,
+                body,
+                answer,
+                stream,
+            } => {
+                self.serial = self.serial.wrapping_add(1);
+                let serial = self.serial;
+                let kind = Kind::Call;
+                let header = Header {
+                    program,
+                    version,
+                    procedure,
+                    kind,
+                    serial,
+                    status: Status::Ok,
+                };
+                match frame::data_packet(header, &body) {
+                    Ok(bytes) => {
+                        self.outgoing.extend(bytes);
+                        self.answers.insert(serial, answer);
+                        if let Some(stream) = stream {
+                            self.streams.insert(serial, stream);
+                        }
+                    }
+                    Err(e) => {
+                        let error = Error::local(Origin::Protocol, e.to_string());
+                        _ = answer.send(Err(error));
+                    }
+                }
+            }
+            Request::StreamData { header, data } => {
+                let bytes = frame::data_packet(header, &data);
+                self.outgoing
+                    .extend(bytes.map_err(|e| broken(&e.to_string()))?);
+            }
+            Request::StreamDone { serial } => _ = self.streams.remove(&serial),
+            Request::Keepalive(settings) => {
+                let mut timer = interval_at(Instant::now() + settings.every, settings.every);
+                timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                self.pings = Some(Pings {
+                    timer,
+                    settings,
+                    unanswered: 0,
+                });
+            }
+            Request::Close => {}
+        }
+        Ok(())
+    }
+
+    async fn received(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.reader
+            .push(bytes, [])
+            .map_err(|e| broken(&e.to_string()))?;
+        if let Some(pings) = &mut self.pings {
+            pings.unanswered = 0;
+        }
+        while let Some(packet) = self
+            .reader
+            .next_packet()
+            .map_err(|e| broken(&e.to_string()))?
+        {
+            self.packet(packet).await?;
+        }
+        Ok(())
+    }
+
+    async fn packet(&mut self, packet: Packet) -> Result<(), Error> {
+        let serial = packet.header.serial;
+        match packet.header.kind {
+            Kind::Reply | Kind::ReplyWithFds => {
+                if packet.header.status == Status::Error {
+                    self.streams.remove(&serial);
+                }
+                if let Some(answer) = self.answers.remove(&serial) {
+                    _ = answer.send(Ok(packet));
+                }
+            }
+            Kind::Stream | Kind::StreamHole => {
+                let last = packet.header.status != Status::Continue;
+                let gone = match self.streams.get(&serial) {
+                    // A full queue stops the reading: the reader is another thread.
+                    Some(stream) => stream.send(packet).await.is_err(),
+                    None => false,
+                };
+                if last || gone {
+                    self.streams.remove(&serial);
+                }
+            }
+            Kind::Event if packet.header.program == keepalive::PROGRAM => {
+                if packet.header.procedure == keepalive::PingMsg::NUMBER {
+                    self.keepalive(keepalive::PongMsg::NUMBER);
+                }
+            }
+            Kind::Event => _ = self.events.send(packet),
+            Kind::Call | Kind::CallWithFds => {
+                return Err(broken("the daemon sent a call"));
+            }
+        }
+        Ok(())
+    }
+
+    fn ping(&mut self) -> Result<(), Error> {
+        let Some(pings) = &mut self.pings else {
+            return Ok(());
+        };
+        if pings.unanswered >= pings.settings.unanswered_max {
+            let what = "internal error: connection closed due to keepalive timeout";
+            return Err(Error::local(Origin::Lost, what));
+        }
+        pings.unanswered += 1;
+        self.keepalive(keepalive::PingMsg::NUMBER);
+        Ok(())
+    }
+
+    fn keepalive(&mut self, procedure: i32) {
+        let header = Header {
+            program: keepalive::PROGRAM,
+            version: keepalive::VERSION,
+            procedure,
+            kind: Kind::Event,
+            serial: 0,
+            status: Status::Ok,
+        };
+        let nothing: &() = &();
+        self.outgoing.extend(
+            frame::data_packet(header, &nothing.to_bytes().unwrap_or_default()).unwrap_or_default(),
+        );
+    }
+}
+
+async fn tick(pings: &mut Option<Pings>) {
+    match pings {
+        Some(pings) => _ = pings.timer.tick().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn lost(error: &io::Error) -> Error {
+    let what = format!("Cannot read or write data: {}", crate::os_message(error));
+    Error::local(Origin::Lost, what)
+}
+
+fn end_of_file() -> Error {
+    Error::local(
+        Origin::Lost,
+        "End of file while reading data: Input/output error",
+    )
+}
+
+fn broken(what: &str) -> Error {
+    Error::local(
+        Origin::Protocol,
+        format!("the daemon broke the protocol: {what}"),
+    )
+}
