@@ -1,5 +1,6 @@
 //! What a QEMU can do, a definition as its command line, QMP, and the life of a machine as a state machine.
 
 pub mod agent;
+pub mod caps;
 pub mod machine;
 pub mod qmp;

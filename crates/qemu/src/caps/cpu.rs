@@ -1,0 +1,230 @@
+//! Processor models, and which of them comes nearest to the host.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::names::feature_from_qemu;
+
+/// Who makes a processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum CpuVendor {
+    /// AMD.
+    Amd,
+    /// Hygon.
+    Hygon,
+    /// Intel.
+    Intel,
+    /// Zhaoxin.
+    Zhaoxin,
+}
+
+impl CpuVendor {
+    /// libvirt's name for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amd => "AMD",
+            Self::Hygon => "Hygon",
+            Self::Intel => "Intel",
+            Self::Zhaoxin => "Zhaoxin",
+        }
+    }
+
+    /// The vendor by the twelve letters the processor itself gives.
+    #[must_use]
+    pub fn from_id(id: &str) -> Option<Self> {
+        match id {
+            "AuthenticAMD" => Some(Self::Amd),
+            "HygonGenuine" => Some(Self::Hygon),
+            "GenuineIntel" => Some(Self::Intel),
+            "  Shanghai  " | "CentaurHauls" => Some(Self::Zhaoxin),
+            _ => None,
+        }
+    }
+
+    /// The vendor of one of QEMU's models; none for generic models.
+    #[must_use]
+    pub fn of_model(model: &str) -> Option<Self> {
+        const GENERIC: [&str; 6] = ["base", "host", "kvm", "max", "pentium", "qemu"];
+        let family = model.split(['-', '_']).next().unwrap_or(model);
+        let family = family.trim_end_matches(|c: char| c.is_ascii_digit());
+        match family {
+            "EPYC" | "Opteron" | "athlon" | "phenom" => Some(Self::Amd),
+            "Dhyana" => Some(Self::Hygon),
+            "YongFeng" => Some(Self::Zhaoxin),
+            "" => None,
+            other if GENERIC.contains(&other) => None,
+            _ => Some(Self::Intel),
+        }
+    }
+}
+
+/// One of QEMU's processor models.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuModel {
+    /// Its name.
+    pub name: String,
+    /// The versioned model it stands for.
+    pub canonical: Option<String>,
+    /// The features it needs and the accelerator lacks, by libvirt's names.
+    pub blockers: BTreeSet<String>,
+    /// QEMU advises against it.
+    pub deprecated: bool,
+}
+
+impl CpuModel {
+    /// Whether a guest can have it, whole.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.blockers.is_empty()
+    }
+}
+
+/// The named model nearest to what the accelerator offers, and how it differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostModel {
+    /// The model.
+    pub model: String,
+    /// Its vendor.
+    pub vendor: Option<CpuVendor>,
+    /// Features on top of the model's, by libvirt's names.
+    pub require: BTreeSet<String>,
+    /// Features of the model that are missing, by libvirt's names.
+    pub disable: BTreeSet<String>,
+}
+
+/// What depends on the accelerator.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AccelCaps {
+    /// The processor models, by name.
+    pub cpus: Vec<CpuModel>,
+    /// The named model nearest to the host.
+    pub host_model: Option<HostModel>,
+}
+
+impl AccelCaps {
+    /// The model with a name.
+    #[must_use]
+    pub fn cpu(&self, name: &str) -> Option<&CpuModel> {
+        self.cpus.iter().find(|cpu| cpu.name == name)
+    }
+}
+
+/// A model taken apart into its features.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Expansion {
+    pub(super) name: String,
+    pub(super) vendor: String,
+    /// Family and model number.
+    signature: (u64, u64),
+    features: BTreeSet<String>,
+}
+
+impl Expansion {
+    /// Reads the properties of a reply to `query-cpu-model-expansion`.
+    pub(super) fn new(name: &str, props: &Map<String, Value>) -> Self {
+        let number = |key| props.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let features = props
+            .iter()
+            .filter(|(name, value)| value.as_bool() == Some(true) && is_feature(name))
+            .map(|(name, _)| feature_from_qemu(name).to_owned())
+            .collect();
+        Self {
+            name: name.to_owned(),
+            vendor: props
+                .get("vendor")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            signature: (number("family"), number("model")),
+            features,
+        }
+    }
+}
+
+/// Whether a property is a feature of processors rather than a setting of QEMU's or one which
+/// follows from the accelerator.
+fn is_feature(name: &str) -> bool {
+    !["kvm", "hv-", "vmx-", "x-"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
+/// Chooses among `candidates` the model that differs least from `host`. With `by_signature` a
+/// model of the same family and model number comes first.
+pub(super) fn nearest(
+    host: &Expansion,
+    candidates: &[Expansion],
+    by_signature: bool,
+) -> Option<HostModel> {
+    let distance = |candidate: &Expansion| {
+        let other_kind = by_signature && candidate.signature != host.signature;
+        let lacking = candidate.features.difference(&host.features).count();
+        let extra = host.features.difference(&candidate.features).count();
+        (other_kind, lacking + extra, lacking)
+    };
+    let best = candidates
+        .iter()
+        .filter(|candidate| candidate.vendor == host.vendor)
+        .min_by_key(|candidate| distance(candidate))?;
+    Some(HostModel {
+        model: best.name.clone(),
+        vendor: CpuVendor::from_id(&host.vendor),
+        require: host.features.difference(&best.features).cloned().collect(),
+        disable: best.features.difference(&host.features).cloned().collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn expansion(name: &str, family: u64, features: &[&str]) -> Expansion {
+        let mut props = Map::new();
+        props.insert("vendor".into(), json!("AuthenticAMD"));
+        props.insert("family".into(), json!(family));
+        props.insert("kvm".into(), json!(true));
+        props.insert("vme".into(), json!(false));
+        for feature in features {
+            props.insert((*feature).to_owned(), json!(true));
+        }
+        Expansion::new(name, &props)
+    }
+
+    #[test]
+    fn the_nearest_model_differs_least() {
+        let host = expansion("max", 0, &["avx", "aes", "fxsr-opt"]);
+        let near = expansion("Near", 1, &["avx", "sse4a"]);
+        let far = expansion("Far", 0, &["pku", "sha-ni"]);
+        let found = nearest(&host, &[far.clone(), near.clone()], false).unwrap();
+        assert_eq!(found.model, "Near");
+        assert_eq!(
+            found.require,
+            ["aes".to_owned(), "fxsr_opt".to_owned()].into()
+        );
+        assert_eq!(found.disable, ["sse4a".to_owned()].into());
+        assert_eq!(nearest(&host, &[far, near], true).unwrap().model, "Far");
+    }
+
+    #[test]
+    fn models_have_vendors() {
+        for (model, vendor) in [
+            ("EPYC-Milan-v2", Some(CpuVendor::Amd)),
+            ("Opteron_G3", Some(CpuVendor::Amd)),
+            ("Dhyana-v1", Some(CpuVendor::Hygon)),
+            ("YongFeng", Some(CpuVendor::Zhaoxin)),
+            ("Skylake-Client-noTSX-IBRS", Some(CpuVendor::Intel)),
+            ("n270", Some(CpuVendor::Intel)),
+            ("core2duo-v1", Some(CpuVendor::Intel)),
+            ("486-v1", None),
+            ("pentium3-v1", None),
+            ("kvm64", None),
+            ("qemu32-v1", None),
+        ] {
+            assert_eq!(CpuVendor::of_model(model), vendor, "{model}");
+        }
+    }
+}
