@@ -1,0 +1,6 @@
+//! Real QEMU and real clients against a running daemon.
+
+mod clients;
+mod daemon;
+mod faults;
+mod machines;
