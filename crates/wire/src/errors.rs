@@ -333,10 +333,10 @@ impl ErrorCode {
 impl RpcError {
     /// The error as libvirt's daemon would send it: `detail` behind the words of `code`. An empty
     /// detail leaves the words alone.
-    pub fn new(code: ErrorCode, domain: ErrorDomain, detail: impl Into<String>) -> RpcError {
+    pub fn new(code: ErrorCode, domain: ErrorDomain, detail: impl Into<String>) -> Box<RpcError> {
         let detail = detail.into().replace('\0', "");
         let template = code.template(!detail.is_empty());
-        RpcError {
+        Box::new(RpcError {
             code: code.number(),
             domain: domain.number(),
             message: Some(template.replace("%1$s", &detail)),
@@ -346,25 +346,24 @@ impl RpcError {
             int1: -1,
             int2: -1,
             ..RpcError::default()
-        }
+        })
     }
 
     /// A failed system call: `what` could not be done because of the error number `errno`, which
     /// `reason` puts into words.
-    pub fn system(domain: ErrorDomain, errno: i32, what: &str, reason: &str) -> RpcError {
-        RpcError {
-            int1: errno,
-            ..RpcError::new(ErrorCode::SystemError, domain, format!("{what}: {reason}"))
-        }
+    pub fn system(domain: ErrorDomain, errno: i32, what: &str, reason: &str) -> Box<RpcError> {
+        let mut error = RpcError::new(ErrorCode::SystemError, domain, format!("{what}: {reason}"));
+        error.int1 = errno;
+        error
     }
 
     /// `function` (libvirt's name: `virDomainGetXMLDesc`) is not something this daemon does.
-    pub fn not_supported(function: &str) -> RpcError {
+    pub fn not_supported(function: &str) -> Box<RpcError> {
         RpcError::new(ErrorCode::NoSupport, ErrorDomain::None, function)
     }
 
     /// `function` changes something and the connection is read-only.
-    pub fn read_only(function: &str) -> RpcError {
+    pub fn read_only(function: &str) -> Box<RpcError> {
         RpcError::new(
             ErrorCode::OperationDenied,
             ErrorDomain::None,

@@ -118,7 +118,7 @@ impl Header {
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum FrameError {
     /// The length word is smaller than a header or larger than the limit.
-    #[error("packet of {0} bytes; a packet has 28 to 33554432")]
+    #[error("packet of {0} bytes, which is shorter than a header or longer than is allowed here")]
     Length(usize),
     /// The header's kind or status is not one that exists.
     #[error("packet header with kind {kind} and status {status}")]
@@ -158,15 +158,32 @@ impl Packet {
 }
 
 /// Cuts incoming bytes into packets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reader {
+    limit: usize,
     buffer: Vec<u8>,
     /// Bytes at the front of `buffer` that were handed out already.
     start: usize,
     fds: VecDeque<OwnedFd>,
 }
 
+impl Default for Reader {
+    fn default() -> Reader {
+        Reader::with_limit(PACKET_MAX_BYTES)
+    }
+}
+
 impl Reader {
+    /// Refuses packets larger than `limit`, or than [`PACKET_MAX_BYTES`] if that is less.
+    pub fn with_limit(limit: usize) -> Reader {
+        Reader {
+            limit: limit.min(PACKET_MAX_BYTES),
+            buffer: Vec::new(),
+            start: 0,
+            fds: VecDeque::new(),
+        }
+    }
+
     /// Takes what a socket gave: bytes, and the descriptors that came with them.
     pub fn push(
         &mut self,
@@ -194,7 +211,7 @@ impl Reader {
             return Ok(None);
         };
         let length = length as usize;
-        if !(LENGTH_BYTES + HEADER_BYTES..=PACKET_MAX_BYTES).contains(&length) {
+        if !(LENGTH_BYTES + HEADER_BYTES..=self.limit).contains(&length) {
             return Err(FrameError::Length(length));
         }
         if self.pending() < length {
