@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod connection;
+pub mod consts;
 pub mod errors;
 pub mod frame;
 pub mod output;
