@@ -1,0 +1,4 @@
+//! The crate against the real kernel.
+
+mod sockets;
+mod spawning;
