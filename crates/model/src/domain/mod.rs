@@ -1,0 +1,141 @@
+//! A domain: the whole definition of a machine, read from libvirt's XML and
+//! written back as libvirt shows it.
+//!
+//! One module per part. A part is a table of attributes and children in the
+//! order of writing (see [`crate::xml`]); rules between parts live in
+//! [`complete`](Domain::complete), never in the tables.
+
+pub mod address;
+pub mod chardev;
+pub mod clock;
+pub mod controller;
+pub mod cpu;
+pub mod devices;
+pub mod disk;
+pub mod features;
+pub mod filesystem;
+pub mod graphics;
+pub mod hostdev;
+pub mod info;
+pub mod input;
+pub mod interface;
+pub mod memory_device;
+pub mod memory_size;
+pub mod misc_devices;
+pub mod os;
+pub mod qemu_namespace;
+pub mod resources;
+pub mod rng;
+pub mod seclabel;
+pub mod security;
+pub mod serial;
+pub mod smartcard;
+pub mod sound;
+pub mod storage;
+pub mod tpm;
+pub mod video;
+
+use uuid::Uuid;
+
+use crate::metadata::Metadata;
+use crate::xml::{
+    Element, QEMU_NAMESPACE, XmlError, XmlFlags, XmlWriter, element, expect_root, keyword,
+    parse_document,
+};
+use clock::{Clock, LifecycleAction, LockFailureAction, PowerManagement};
+use cpu::Cpu;
+use devices::Devices;
+use features::Features;
+use memory_size::Kib;
+use os::{Os, Sysinfo};
+use qemu_namespace::QemuNamespace;
+use resources::{
+    BlkioTune, CpuTune, DefaultIothread, IdMap, IothreadIds, MaxMemory, MemTune, Memory,
+    MemoryBacking, NumaTune, Perf, Resource, ThrottleGroups, Vcpu, Vcpus,
+};
+use seclabel::SecLabel;
+use security::LaunchSecurity;
+
+keyword! {
+    /// Who runs the guest's instructions.
+    pub enum DomainType {
+        Qemu = "qemu",
+        Kvm = "kvm",
+        Hvf = "hvf",
+    }
+}
+
+element! {
+    /// The identifier that changes when a machine is cloned or reverted.
+    pub struct GenId {
+        text uuid: Option<Uuid>,
+    }
+}
+
+element! {
+    /// The definition of a machine, with what is only known while it runs.
+    pub struct Domain {
+        req kind: DomainType = "type",
+        live id: Option<i32> = "id",
+        must name: String = "name",
+        leaf uuid: Option<Uuid> = "uuid",
+        child gen_id: Option<GenId> = "genid",
+        leaf title: Option<String> = "title",
+        leaf description: Option<String> = "description",
+        child metadata: Option<Metadata> = "metadata",
+        child max_memory: Option<MaxMemory> = "maxMemory",
+        part memory: Memory = "memory",
+        child current_memory: Option<Kib> = "currentMemory",
+        child blkiotune: Option<Box<BlkioTune>> = "blkiotune",
+        child memtune: Option<Box<MemTune>> = "memtune",
+        child memory_backing: Option<MemoryBacking> = "memoryBacking",
+        part vcpu: Vcpu = "vcpu",
+        child vcpus: Option<Vcpus> = "vcpus",
+        leaf iothreads: Option<u32> = "iothreads",
+        child iothread_ids: Option<IothreadIds> = "iothreadids",
+        child default_iothread: Option<DefaultIothread> = "defaultiothread",
+        child throttle_groups: Option<ThrottleGroups> = "throttlegroups",
+        child cputune: Option<Box<CpuTune>> = "cputune",
+        child numatune: Option<NumaTune> = "numatune",
+        child resource: Option<Resource> = "resource",
+        list sysinfos: Vec<Sysinfo> = "sysinfo",
+        leaf bootloader: Option<String> = "bootloader",
+        leaf bootloader_args: Option<String> = "bootloader_args",
+        part os: Os = "os",
+        child idmap: Option<IdMap> = "idmap",
+        child features: Option<Features> = "features",
+        child cpu: Option<Cpu> = "cpu",
+        part clock: Clock = "clock",
+        leaf on_poweroff: Option<LifecycleAction> = "on_poweroff",
+        leaf on_reboot: Option<LifecycleAction> = "on_reboot",
+        leaf on_crash: Option<LifecycleAction> = "on_crash",
+        leaf on_lockfailure: Option<LockFailureAction> = "on_lockfailure",
+        child pm: Option<PowerManagement> = "pm",
+        child perf: Option<Perf> = "perf",
+        part devices: Devices = "devices",
+        list seclabels: Vec<SecLabel> = "seclabel",
+        child launch_security: Option<Box<LaunchSecurity>> = "launchSecurity",
+        flat qemu: QemuNamespace,
+    }
+}
+
+impl Domain {
+    /// Reads a definition. What is not known is refused by name and place.
+    pub fn parse(xml: &str) -> Result<Domain, XmlError> {
+        let document = parse_document(xml)?;
+        Element::parse(expect_root(&document, "domain")?)
+    }
+
+    /// The definition as libvirt shows it.
+    pub fn to_xml(&self, flags: XmlFlags) -> String {
+        let mut w = XmlWriter::new(flags);
+        w.begin("domain");
+        self.write_attributes(&mut w);
+        if !self.qemu.is_empty() {
+            w.attr_str("xmlns:qemu", QEMU_NAMESPACE);
+        }
+        self.write_children(&mut w);
+        w.end("domain");
+        w.finish()
+    }
+}
