@@ -4,17 +4,23 @@
 //! completion scripts, the man pages and `docs/verbs.md` are made from it.
 
 mod args;
+mod domain;
+mod edit;
 mod failure;
 mod globals;
 mod grammar;
 mod help;
 mod output;
 mod parse;
+mod query;
+mod serialise;
 mod session;
+mod states;
 mod table;
 mod textable;
 mod verbs;
 mod words;
+mod xpath;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;

@@ -235,7 +235,11 @@ macro_rules! sayln {
     ($s:expr) => { $s.out.text("\n") };
     ($s:expr, $($arg:tt)*) => {{ $s.out.args(format_args!($($arg)*)); $s.out.text("\n") }};
 }
-pub(crate) use {say, sayln};
+/// Prints formatted text that `--quiet` leaves out.
+macro_rules! extra {
+    ($s:expr, $($arg:tt)*) => { if !$s.out.quiet { $s.out.args(format_args!($($arg)*)) } };
+}
+pub(crate) use {extra, say, sayln};
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! One run of the program: its options, its output and its connection.
 
+use client::wire::procedure::Call;
 use client::{Connection, Options, Uri};
 
 use crate::args::Args;
@@ -50,6 +51,17 @@ impl Session {
             }
         }
         self.connection.as_ref().ok_or_else(Failure::silent)
+    }
+
+    /// Calls the daemon.
+    ///
+    /// # Errors
+    /// The daemon's, or what happened to the connection.
+    pub(crate) fn call<A: Call>(&mut self, args: &A) -> Result<A::Ret, client::Error> {
+        match &self.connection {
+            Some(connection) => connection.call(args),
+            None => Err(client::Error::closed()),
+        }
     }
 
     fn open(&self, uri: Option<&str>) -> Result<Connection, Failure> {

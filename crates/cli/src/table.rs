@@ -14,14 +14,16 @@ pub(crate) struct Group {
     pub title: &'static str,
     /// What `stead help KEYWORD` takes.
     pub keyword: &'static str,
-    /// The verbs, in the order they are listed.
+    /// The verbs, by source file.
     pub verbs: &'static [&'static [Verb]],
 }
 
 impl Group {
-    /// The verbs of the group in listing order.
-    pub(crate) fn verbs(&self) -> impl Iterator<Item = &'static Verb> {
-        self.verbs.iter().flat_map(|part| part.iter())
+    /// The verbs of the group by name.
+    pub(crate) fn verbs(&self) -> Vec<&'static Verb> {
+        let mut all: Vec<_> = self.verbs.iter().flat_map(|part| part.iter()).collect();
+        all.sort_by_key(|verb| verb.name);
+        all
     }
 }
 

@@ -55,6 +55,11 @@ impl Error {
         }
     }
 
+    /// There is no connection.
+    pub fn closed() -> Error {
+        Error::local(Origin::Lost, "the connection to the daemon was lost")
+    }
+
     /// The error a reply carries.
     pub(crate) fn from_body(body: &[u8]) -> Error {
         match RpcError::from_bytes(body) {

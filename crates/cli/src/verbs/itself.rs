@@ -120,7 +120,7 @@ fn echo(s: &mut Session, args: &Args) -> Outcome {
     if args.has("err") {
         s.out.error(&line);
     } else {
-        sayln!(s, "{line}");
+        s.out.text(line);
     }
     Ok(())
 }

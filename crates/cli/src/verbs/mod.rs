@@ -1,12 +1,33 @@
 //! All verbs, by group.
 
+mod console;
+mod define;
+mod describe;
 mod host;
 mod itself;
+mod lifecycle;
+mod list;
+mod volumes;
 
 use crate::table::{Group, Verb};
 
 /// The groups in the order help lists them.
 pub(crate) const GROUPS: &[Group] = &[
+    Group {
+        title: "Domain Management",
+        keyword: "domain",
+        verbs: &[
+            console::VERBS,
+            define::VERBS,
+            describe::VERBS,
+            lifecycle::VERBS,
+        ],
+    },
+    Group {
+        title: "Domain Monitoring",
+        keyword: "monitor",
+        verbs: &[list::VERBS],
+    },
     Group {
         title: "Host and Hypervisor",
         keyword: "host",

@@ -1,0 +1,269 @@
+//! Starting, stopping and everything between.
+
+use client::wire::errors::ErrorCode;
+use client::wire::remote;
+
+use crate::args::Args;
+use crate::domain::{self, By, flags, target};
+use crate::failure::{Failure, OrFail, Outcome};
+use crate::output::extra;
+use crate::session::Session;
+use crate::table::{DOMAIN, Verb, file, flag, maybe, text};
+
+const START_PAUSED: u32 = 1;
+const START_FORCE_BOOT: u32 = 8;
+
+const MODE: crate::table::Opt = maybe(
+    "mode",
+    "ways to ask, separated by commas: acpi, agent, initctl, signal, paravirt",
+)
+.words(&["acpi", "agent", "initctl", "signal", "paravirt"]);
+
+const PASS_FDS: crate::table::Opt = text(
+    "pass-fds",
+    "descriptors to hand to the machine, separated by commas",
+)
+.bare();
+
+/// The verbs of this file.
+pub(crate) const VERBS: &[Verb] = &[
+    Verb::new("create", "start a domain from an XML file", create)
+        .about("Starts a domain that is gone once it stops, unless it is defined too.")
+        .options(&[
+            file("the domain's XML"),
+            flag("console", "attach to the console once it is created"),
+            flag("paused", "leave the guest paused"),
+            flag(
+                "autodestroy",
+                "stop the guest when this program disconnects",
+            ),
+            PASS_FDS,
+            flag("validate", "check the XML against the schema"),
+            flag(
+                "reset-nvram",
+                "start with a fresh copy of the NVRAM template",
+            ),
+        ]),
+    Verb::new("destroy", "stop a domain at once", destroy)
+        .about("Stops the machine the way pulling the plug does.")
+        .options(&[
+            DOMAIN,
+            flag(
+                "graceful",
+                "give up rather than kill a QEMU that does not answer",
+            ),
+            flag("remove-logs", "remove the domain's logs too"),
+        ]),
+    Verb::new("inject-nmi", "send a non-maskable interrupt", inject_nmi).options(&[DOMAIN]),
+    Verb::new("reboot", "ask a domain to reboot", reboot).options(&[DOMAIN, MODE]),
+    Verb::new("reset", "reset a domain as a reset button does", reset).options(&[DOMAIN]),
+    Verb::new("resume", "let a suspended domain run on", resume).options(&[DOMAIN]),
+    Verb::new("shutdown", "ask a domain to shut down", shutdown)
+        .about("The guest is asked; how long it takes, or whether it obeys, is up to it.")
+        .options(&[DOMAIN, MODE]),
+    Verb::new("start", "start a defined domain", start)
+        .about("Starts a domain; from its managed save if there is one.")
+        .options(&[
+            DOMAIN,
+            flag("console", "attach to the console once it is started"),
+            flag("paused", "leave the guest paused"),
+            flag(
+                "autodestroy",
+                "stop the guest when this program disconnects",
+            ),
+            flag(
+                "bypass-cache",
+                "read a managed save around the file system's cache",
+            ),
+            flag("force-boot", "boot afresh and drop a managed save"),
+            PASS_FDS,
+            flag(
+                "reset-nvram",
+                "start with a fresh copy of the NVRAM template",
+            ),
+        ]),
+    Verb::new("suspend", "pause a running domain", suspend).options(&[DOMAIN]),
+];
+
+fn refuse_fds(args: &Args) -> Outcome {
+    match args.has("pass-fds") {
+        true => Err(Failure::said(
+            "unsupported configuration: --pass-fds is not done yet",
+        )),
+        false => Ok(()),
+    }
+}
+
+fn start(s: &mut Session, args: &Args) -> Outcome {
+    let t = domain::target_by(s, args, By::NameOrUuid)?;
+    if t.dom.id >= 0 {
+        return Err(Failure::said("Domain is already active"));
+    }
+    refuse_fds(args)?;
+    let console = args.has("console");
+    let resume = console && !args.has("paused");
+    let table = [
+        ("paused", START_PAUSED),
+        ("autodestroy", 2),
+        ("bypass-cache", 4),
+        ("force-boot", START_FORCE_BOOT),
+        ("reset-nvram", 32),
+    ];
+    let bits = flags(args, &table) | if resume { START_PAUSED } else { 0 };
+    let name = t.dom.name.clone();
+    let started = start_with(s, &t.dom, bits);
+    let dom = started.or_fail(|| format!("Failed to start domain '{name}'"))?;
+    extra!(s, "Domain '{name}' started\n");
+    if console {
+        crate::verbs::console::attach(s, &dom, None, resume, 0)?;
+    }
+    Ok(())
+}
+
+fn start_with(
+    s: &mut Session,
+    dom: &remote::RemoteDomain,
+    bits: u32,
+) -> Result<remote::RemoteDomain, client::Error> {
+    if bits == 0 {
+        s.call(&remote::DomainCreateArgs { dom: dom.clone() })?;
+        return Ok(dom.clone());
+    }
+    let args = remote::DomainCreateWithFlagsArgs {
+        dom: dom.clone(),
+        flags: bits,
+    };
+    match s.call(&args) {
+        // A daemon that does not know the flag: what it means can be done in steps.
+        Err(e) if bits & START_FORCE_BOOT != 0 && e.is(ErrorCode::InvalidArg) => {
+            let remove = remote::DomainManagedSaveRemoveArgs {
+                dom: dom.clone(),
+                flags: 0,
+            };
+            let has = remote::DomainHasManagedSaveImageArgs {
+                dom: dom.clone(),
+                flags: 0,
+            };
+            if s.call(&has)?.result > 0 {
+                s.call(&remove)?;
+            }
+            start_with(s, dom, bits & !START_FORCE_BOOT)
+        }
+        other => other.map(|got| got.dom),
+    }
+}
+
+fn create(s: &mut Session, args: &Args) -> Outcome {
+    let from = args.need("file")?;
+    let xml_desc = domain::read_file(from)?;
+    refuse_fds(args)?;
+    let console = args.has("console");
+    let resume = console && !args.has("paused");
+    let table = [
+        ("paused", START_PAUSED),
+        ("autodestroy", 2),
+        ("validate", 16),
+        ("reset-nvram", 32),
+    ];
+    let bits = flags(args, &table) | if resume { START_PAUSED } else { 0 };
+    let got = s.call(&remote::DomainCreateXmlArgs {
+        xml_desc,
+        flags: bits,
+    });
+    let dom = got
+        .or_fail(|| format!("Failed to create domain from {from}"))?
+        .dom;
+    extra!(s, "Domain '{}' created from {from}\n", dom.name);
+    if console {
+        crate::verbs::console::attach(s, &dom, None, resume, 0)?;
+    }
+    Ok(())
+}
+
+fn destroy(s: &mut Session, args: &Args) -> Outcome {
+    let t = target(s, args)?;
+    let bits = flags(args, &[("graceful", 1), ("remove-logs", 2)]);
+    let done = match bits {
+        0 => s.call(&remote::DomainDestroyArgs { dom: t.dom }),
+        flags => s.call(&remote::DomainDestroyFlagsArgs { dom: t.dom, flags }),
+    };
+    done.or_fail(|| format!("Failed to destroy domain '{}'", t.given))?;
+    extra!(s, "Domain '{}' destroyed\n", t.given);
+    Ok(())
+}
+
+fn suspend(s: &mut Session, args: &Args) -> Outcome {
+    let t = target(s, args)?;
+    let done = s.call(&remote::DomainSuspendArgs { dom: t.dom });
+    done.or_fail(|| format!("Failed to suspend domain '{}'", t.given))?;
+    extra!(s, "Domain '{}' suspended\n", t.given);
+    Ok(())
+}
+
+fn resume(s: &mut Session, args: &Args) -> Outcome {
+    let t = target(s, args)?;
+    let done = s.call(&remote::DomainResumeArgs { dom: t.dom });
+    done.or_fail(|| format!("Failed to resume domain '{}'", t.given))?;
+    extra!(s, "Domain '{}' resumed\n", t.given);
+    Ok(())
+}
+
+fn reset(s: &mut Session, args: &Args) -> Outcome {
+    let t = target(s, args)?;
+    let done = s.call(&remote::DomainResetArgs {
+        dom: t.dom,
+        flags: 0,
+    });
+    done.or_fail(|| format!("Failed to reset domain '{}'", t.given))?;
+    extra!(s, "Domain '{}' was reset\n", t.given);
+    Ok(())
+}
+
+fn inject_nmi(s: &mut Session, args: &Args) -> Outcome {
+    let t = target(s, args)?;
+    Ok(s.call(&remote::DomainInjectNmiArgs {
+        dom: t.dom,
+        flags: 0,
+    })?)
+}
+
+/// The ways of `--mode` as flags; `last` is what stands before the last way.
+fn mode(args: &Args, last: &str) -> Result<u32, Failure> {
+    let Some(mode) = args.text("mode")? else {
+        return Ok(0);
+    };
+    let bit = |word: &str| match word {
+        "acpi" => Ok(1),
+        "agent" => Ok(2),
+        "initctl" => Ok(4),
+        "signal" => Ok(8),
+        "paravirt" => Ok(16),
+        other => Err(Failure::said(format!(
+            "Unknown mode {other} value, expecting 'acpi', 'agent', 'initctl', \
+             'signal'{last} 'paravirt'"
+        ))),
+    };
+    mode.split(',')
+        .try_fold(0, |bits, word| Ok(bits | bit(word)?))
+}
+
+fn shutdown(s: &mut Session, args: &Args) -> Outcome {
+    let bits = mode(args, ", or")?;
+    let t = target(s, args)?;
+    let done = match bits {
+        0 => s.call(&remote::DomainShutdownArgs { dom: t.dom }),
+        flags => s.call(&remote::DomainShutdownFlagsArgs { dom: t.dom, flags }),
+    };
+    done.or_fail(|| format!("Failed to shutdown domain '{}'", t.given))?;
+    extra!(s, "Domain '{}' is being shutdown\n", t.given);
+    Ok(())
+}
+
+fn reboot(s: &mut Session, args: &Args) -> Outcome {
+    let flags = mode(args, " or")?;
+    let t = target(s, args)?;
+    let done = s.call(&remote::DomainRebootArgs { dom: t.dom, flags });
+    done.or_fail(|| format!("Failed to reboot domain '{}'", t.given))?;
+    extra!(s, "Domain '{}' is being rebooted\n", t.given);
+    Ok(())
+}
