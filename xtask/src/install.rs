@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::tree::top;
 
+const UNITS: &[&str] = &["stead.service", "stead-guests.service"];
+
 /// Where things go.
 struct Places {
     prefix: PathBuf,
@@ -18,14 +20,17 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     let binary = built_binary()?;
     let bin = places.below_prefix("bin")?;
     copy(&binary, &bin.join("stead"))?;
-    let unit = fs::read_to_string(top().join("packaging/stead.service"))
-        .map_err(|error| error.to_string())?;
-    let unit = unit.replace(
-        "/usr/bin/stead",
-        &places.prefix.join("bin/stead").to_string_lossy(),
-    );
+    let libexec = places.below_prefix("lib/stead")?;
+    copy(
+        &top().join("packaging/stead-guests"),
+        &libexec.join("stead-guests"),
+    )?;
     let units = places.below_prefix("lib/systemd/system")?;
-    fs::write(units.join("stead.service"), unit).map_err(|error| error.to_string())
+    for unit in UNITS {
+        fs::write(units.join(unit), places.unit(unit)?)
+            .map_err(|error| format!("{unit}: {error}"))?;
+    }
+    Ok(())
 }
 
 fn places(arguments: &[String]) -> Result<Places, String> {
@@ -54,6 +59,15 @@ fn places(arguments: &[String]) -> Result<Places, String> {
 }
 
 impl Places {
+    /// A unit file, with the paths of programs as they are below the prefix.
+    fn unit(&self, name: &str) -> Result<String, String> {
+        let path = top().join("packaging").join(name);
+        let text =
+            fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let prefix = self.prefix.to_string_lossy();
+        Ok(text.replace("=/usr/", &format!("={}/", prefix.trim_end_matches('/'))))
+    }
+
     /// The folder `name` below the prefix, made if it is missing.
     fn below_prefix(&self, name: &str) -> Result<PathBuf, String> {
         let inside = self.prefix.strip_prefix("/").unwrap_or(&self.prefix);
@@ -102,6 +116,16 @@ mod tests {
         let found = places(&words("--prefix /usr --destdir /tmp/package")).expect("both are known");
         assert_eq!(found.prefix, Path::new("/usr"));
         assert_eq!(found.destdir, Path::new("/tmp/package"));
+    }
+
+    #[test]
+    fn units_name_the_programs_below_the_prefix() {
+        let places = places(&words("--prefix /opt/stead")).expect("it is known");
+        let unit = places.unit("stead.service").expect("it is there");
+        assert!(
+            unit.contains("ExecStart=/opt/stead/bin/stead daemon\n"),
+            "{unit}"
+        );
     }
 
     #[test]

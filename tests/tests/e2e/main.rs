@@ -3,4 +3,5 @@
 mod clients;
 mod daemon;
 mod faults;
+mod host_shutdown;
 mod machines;
