@@ -7,11 +7,16 @@
 //! tried on, and the system's reason.
 
 pub mod atomic;
+pub mod cgroup;
 mod error;
+pub mod host;
+pub mod kvm;
 pub mod landlock;
 pub mod lockfile;
 pub mod process;
+pub mod pty;
 pub mod spawn;
 pub mod unix;
+pub mod user;
 
 pub use error::{SysError, SysResult};

@@ -1,4 +1,5 @@
 //! The crate against the real kernel.
 
+mod cgroups;
 mod sockets;
 mod spawning;
