@@ -207,7 +207,10 @@ mod tests {
     fn the_end_of_anothers_child_is_seen() {
         // The grandchild's parent is the shell; we only hold a pidfd.
         let shell = std::process::Command::new("/bin/sh")
-            .args(["-c", "exec 3<&0; sh -c 'read x <&3; exit 7' & echo $!; wait $!"])
+            .args([
+                "-c",
+                "exec 3<&0; sh -c 'read x <&3; exit 7' & echo $!; wait $!",
+            ])
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .spawn()
