@@ -188,6 +188,8 @@ mod tests {
             Some(StreamDirection::Download)
         );
         assert!(remote::Procedure::DomainEventLifecycle.is_event());
+        assert!(remote::Procedure::DomainCreate.writes());
+        assert!(!remote::Procedure::DomainGetXmlDesc.writes());
     }
 
     #[test]
