@@ -2,10 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::tree::top;
 
 const UNITS: &[&str] = &["stead.service", "stead-guests.service"];
+
+/// Shell, and where it looks for the completions of a program.
+const COMPLETIONS: &[(&str, &str, &str)] = &[
+    ("bash", "share/bash-completion/completions", "stead"),
+    ("zsh", "share/zsh/site-functions", "_stead"),
+    ("fish", "share/fish/vendor_completions.d", "stead.fish"),
+];
 
 /// Where things go.
 struct Places {
