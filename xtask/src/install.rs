@@ -38,7 +38,26 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         fs::write(units.join(unit), places.unit(unit)?)
             .map_err(|error| format!("{unit}: {error}"))?;
     }
+    let pages = places.below_prefix("share/man/man1")?;
+    ask(&binary, &["man", &pages.to_string_lossy()])?;
+    for (shell, folder, file) in COMPLETIONS {
+        let script = ask(&binary, &["completion", shell])?;
+        let goal = places.below_prefix(folder)?.join(file);
+        fs::write(&goal, script).map_err(|error| format!("{}: {error}", goal.display()))?;
+    }
     Ok(())
+}
+
+/// What the program says when called like this.
+fn ask(binary: &Path, words: &[&str]) -> Result<Vec<u8>, String> {
+    let output = Command::new(binary).args(words).output();
+    let output = output.map_err(|error| format!("{}: {error}", binary.display()))?;
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(format!("{} {}: {said}", binary.display(), words.join(" ")))
+    }
 }
 
 fn places(arguments: &[String]) -> Result<Places, String> {
