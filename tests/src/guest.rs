@@ -1,14 +1,14 @@
 //! The machines that the tests run: one without a system, and the small real guest.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The folder with the small guest's kernel, initrd and disk, built by `scripts/guest` if need be.
+/// The folder with the originals of the small guest's kernel, initrd and disk, built by `scripts/guest` if need be.
 ///
 /// # Panics
 /// If the guest cannot be built.
-pub fn images() -> &'static PathBuf {
+pub(crate) fn images() -> &'static PathBuf {
     static IMAGES: OnceLock<PathBuf> = OnceLock::new();
     IMAGES.get_or_init(|| {
         if let Some(folder) = std::env::var_os("STEAD_GUEST") {
@@ -46,13 +46,10 @@ pub fn bare_machine(name: &str) -> String {
     )
 }
 
-/// The small real guest: a serial console with a root shell, guest agent, user-mode network, power button.
-///
-/// # Panics
-/// If the guest cannot be built.
+/// The small real guest from the files in `images`: a serial console with a root shell, guest agent, user-mode network, power button.
 #[must_use]
-pub fn small_guest(name: &str) -> String {
-    let images = images().display();
+pub fn small_guest(name: &str, images: &Path) -> String {
+    let images = images.display();
     format!(
         "<domain type='qemu'>
   <name>{name}</name>

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::clients::{self, Ran};
-use crate::wait;
+use crate::{guest, wait};
 
 /// Within this time a daemon answers on its sockets.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -200,6 +200,29 @@ impl Host {
         let path = self.folder.path().join(name);
         fs::write(&path, text).expect("the folder is ours");
         path.to_string_lossy().into_owned()
+    }
+
+    /// A copy of a file of the small guest ("vmlinuz", "initrd", "disk.qcow2") that QEMU's user can reach
+    /// wherever this tree lies.
+    ///
+    /// # Panics
+    /// If the guest cannot be built or there is no room.
+    pub fn guest_file(&self, name: &str) -> String {
+        let copy = self.folder.path().join(name);
+        if !copy.exists() {
+            fs::copy(guest::images().join(name), &copy).expect("there is room");
+        }
+        copy.to_string_lossy().into_owned()
+    }
+
+    /// Defines the small real guest.
+    ///
+    /// # Panics
+    /// If that is refused.
+    pub fn define_small_guest(&self, name: &str) {
+        self.guest_file("vmlinuz");
+        self.guest_file("initrd");
+        self.define(&guest::small_guest(name, self.folder()));
     }
 
     /// Defines a machine from its XML.

@@ -1,7 +1,5 @@
 //! Unmodified client programs: virsh, virt-install, virt-clone, python3-libvirt.
 
-use std::process::Command;
-
 use stead_tests::{Host, clients, guest};
 
 #[test]
@@ -94,7 +92,7 @@ fn python_sees_events_of_another_connection() {
 #[test]
 fn virt_install_imports_a_disk_and_boots_it() {
     let host = Host::start();
-    let disk = copy_of_disk(&host, "imported.qcow2");
+    let disk = host.guest_file("disk.qcow2");
     let uri = host.uri();
     let home = host.folder().to_string_lossy().into_owned();
     let words = [
@@ -130,7 +128,7 @@ fn virt_install_imports_a_disk_and_boots_it() {
 #[test]
 fn virt_clone_copies_a_machine_with_its_disk() {
     let host = Host::start();
-    let disk = copy_of_disk(&host, "first.qcow2");
+    let disk = host.guest_file("disk.qcow2");
     let xml = guest::bare_machine("first").replace(
         "<devices>",
         &format!("<devices><disk type='file'><driver name='qemu' type='qcow2'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>"),
@@ -156,18 +154,4 @@ fn virt_clone_copies_a_machine_with_its_disk() {
         std::fs::metadata(&copy).is_ok_and(|file| file.len() > 0),
         "the disk was copied"
     );
-}
-
-/// A disk of the small guest that belongs to this test alone.
-fn copy_of_disk(host: &Host, name: &str) -> String {
-    let path = host.folder().join(name);
-    let copied = Command::new("cp")
-        .arg(guest::images().join("disk.qcow2"))
-        .arg(&path)
-        .status();
-    assert!(
-        copied.is_ok_and(|status| status.success()),
-        "the disk can be copied"
-    );
-    path.to_string_lossy().into_owned()
 }

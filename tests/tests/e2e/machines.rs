@@ -10,7 +10,7 @@ const OFF_TIMEOUT: Duration = Duration::from_secs(30);
 /// A host on which the small guest has booted and its agent answers.
 fn host_with_guest(name: &str) -> Host {
     let host = Host::start();
-    host.define(&guest::small_guest(name));
+    host.define_small_guest(name);
     let _ = host.virsh(&["start", name]).succeeds();
     wait::until("the guest agent", BOOT_TIMEOUT, || {
         host.virsh(&["qemu-agent-command", name, r#"{"execute":"guest-ping"}"#])
@@ -23,7 +23,7 @@ fn host_with_guest(name: &str) -> Host {
 #[test]
 fn a_guest_boots_and_root_works_on_its_console() {
     let host = Host::start();
-    host.define(&guest::small_guest("demo"));
+    host.define_small_guest("demo");
     let _ = host.virsh(&["start", "demo"]).succeeds();
     let answer = host
         .python(
