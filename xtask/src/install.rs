@@ -39,7 +39,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
             .map_err(|error| format!("{unit}: {error}"))?;
     }
     let users = places.below_prefix("lib/sysusers.d")?;
-    copy(&top().join("packaging/sysusers.conf"), &users.join("stead.conf"))?;
+    copy(
+        &top().join("packaging/sysusers.conf"),
+        &users.join("stead.conf"),
+    )?;
     let pages = places.below_prefix("share/man/man1")?;
     ask(&binary, &["man", &pages.to_string_lossy()])?;
     for (shell, folder, file) in COMPLETIONS {
