@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kvm {
+pub enum KvmSupport {
     /// It should run guests.
     Usable,
     /// It cannot; why, in words that end a sentence.
@@ -19,18 +19,18 @@ pub enum Kvm {
     },
 }
 
-impl Kvm {
+impl KvmSupport {
     /// Whether it should run guests.
     pub fn is_usable(&self) -> bool {
-        *self == Kvm::Usable
+        *self == KvmSupport::Usable
     }
 }
 
-impl fmt::Display for Kvm {
+impl fmt::Display for KvmSupport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Kvm::Usable => f.write_str("KVM is usable"),
-            Kvm::Unusable { reason } => write!(f, "KVM is not usable: {reason}"),
+            KvmSupport::Usable => f.write_str("KVM is usable"),
+            KvmSupport::Unusable { reason } => write!(f, "KVM is not usable: {reason}"),
         }
     }
 }
@@ -49,7 +49,7 @@ struct Facts {
 }
 
 /// Looks at this host. Opens the device, so only of use to who may do so.
-pub fn probe() -> Kvm {
+pub fn probe() -> KvmSupport {
     judge(&Facts {
         device: open_device().err(),
         modules: modules(Path::new("/sys/module")),
@@ -79,8 +79,8 @@ fn modules(directory: &Path) -> Vec<String> {
         .collect()
 }
 
-fn judge(facts: &Facts) -> Kvm {
-    let unusable = |reason: &str| Kvm::Unusable {
+fn judge(facts: &Facts) -> KvmSupport {
+    let unusable = |reason: &str| KvmSupport::Unusable {
         reason: reason.to_owned(),
     };
     let has = |name: &str| facts.modules.iter().any(|module| module == name);
@@ -88,7 +88,7 @@ fn judge(facts: &Facts) -> Kvm {
         return unusable(error);
     }
     if !facts.has_flags || has("kvm_intel") || has("kvm_amd") {
-        return Kvm::Usable;
+        return KvmSupport::Usable;
     }
     if has("kvm_pvm") {
         return unusable("this host's KVM is a software one (kvm_pvm) that runs no stock guests");
@@ -99,7 +99,7 @@ fn judge(facts: &Facts) -> Kvm {
         );
     }
     // The flag without the module's directory: a kernel that hides it.
-    Kvm::Usable
+    KvmSupport::Usable
 }
 
 #[cfg(test)]
@@ -139,7 +139,7 @@ mod tests {
         };
         assert_eq!(
             judge(&closed),
-            Kvm::Unusable {
+            KvmSupport::Unusable {
                 reason: "cannot open".into()
             }
         );

@@ -13,9 +13,12 @@ pub mod host;
 pub mod kvm;
 pub mod landlock;
 pub mod lockfile;
+pub mod net;
+pub mod notify;
 pub mod process;
 pub mod pty;
 pub mod spawn;
+pub mod tap;
 pub mod unix;
 pub mod user;
 

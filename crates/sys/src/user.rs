@@ -25,13 +25,18 @@ pub fn current_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// Whether this process is root's.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// The effective group of this process.
 pub fn current_gid() -> u32 {
     rustix::process::getegid().as_raw()
 }
 
 /// The user of this name.
-pub fn user_by_name(name: &str) -> SysResult<Option<User>> {
+pub fn find_user(name: &str) -> SysResult<Option<User>> {
     let c_name = c_name("look up user", name)?;
     look_up(
         "look up user",
@@ -53,7 +58,7 @@ pub fn user_by_name(name: &str) -> SysResult<Option<User>> {
 }
 
 /// The user with this id.
-pub fn user_by_id(uid: u32) -> SysResult<Option<User>> {
+pub fn user_of(uid: u32) -> SysResult<Option<User>> {
     let subject = uid.to_string();
     look_up(
         "look up user",
@@ -67,7 +72,7 @@ pub fn user_by_id(uid: u32) -> SysResult<Option<User>> {
 }
 
 /// The id of the group of this name.
-pub fn group_by_name(name: &str) -> SysResult<Option<u32>> {
+pub fn find_group(name: &str) -> SysResult<Option<u32>> {
     let c_name = c_name("look up group", name)?;
     look_up(
         "look up group",
@@ -89,7 +94,7 @@ pub fn group_by_name(name: &str) -> SysResult<Option<u32>> {
 }
 
 /// The name of a group.
-pub fn group_by_id(gid: u32) -> SysResult<Option<String>> {
+pub fn group_name(gid: u32) -> SysResult<Option<String>> {
     let subject = gid.to_string();
     look_up(
         "look up group",
@@ -185,14 +190,14 @@ mod tests {
 
     #[test]
     fn knows_root_and_says_when_there_is_nobody() {
-        let root = user_by_name("root").unwrap().unwrap();
+        let root = find_user("root").unwrap().unwrap();
         assert_eq!((root.uid, root.gid, root.home.as_str()), (0, 0, "/root"));
-        assert_eq!(user_by_id(0).unwrap(), Some(root.clone()));
+        assert_eq!(user_of(0).unwrap(), Some(root.clone()));
         assert_eq!(groups_of(&root).unwrap()[0], 0);
-        assert_eq!(group_by_name("root").unwrap(), Some(0));
-        assert_eq!(group_by_id(0).unwrap(), Some("root".to_owned()));
-        assert_eq!(user_by_name("no-such-user").unwrap(), None);
-        assert_eq!(group_by_name("no-such-group").unwrap(), None);
-        assert!(user_by_name("a\0b").is_err());
+        assert_eq!(find_group("root").unwrap(), Some(0));
+        assert_eq!(group_name(0).unwrap(), Some("root".to_owned()));
+        assert_eq!(find_user("no-such-user").unwrap(), None);
+        assert_eq!(find_group("no-such-group").unwrap(), None);
+        assert!(find_user("a\0b").is_err());
     }
 }

@@ -125,6 +125,12 @@ impl Manager {
         all
     }
 
+    /// The group called `name` that a running process is in, wherever the
+    /// daemon that made it was. Nothing when it is in none of that name.
+    pub fn of_process(pid: i32, name: &str) -> SysResult<Option<Cgroup>> {
+        detect::of_process(pid, name)
+    }
+
     /// Makes a group, or takes over an empty one left behind. One that holds
     /// processes is an error of kind `AlreadyExists`.
     pub fn create(&self, name: &str) -> SysResult<Cgroup> {
@@ -166,12 +172,6 @@ impl Manager {
 }
 
 impl Cgroup {
-    /// The group called `name` that a running process is in, wherever the
-    /// daemon that made it was. Nothing when it is in none of that name.
-    pub fn of_process(pid: i32, name: &str) -> SysResult<Option<Cgroup>> {
-        detect::of_process(pid, name)
-    }
-
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

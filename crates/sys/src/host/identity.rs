@@ -72,6 +72,14 @@ impl Host {
     }
 }
 
+/// The kernel's release (`6.12.1-amd64`).
+pub fn kernel_release() -> String {
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
+}
+
 /// 32 hexadecimal digits, with or without dashes.
 fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     let digits: Vec<u8> = text

@@ -1,5 +1,7 @@
 //! Memory: the host's, each node's, and huge pages.
 
+use std::path::PathBuf;
+
 use super::Host;
 use crate::error::SysResult;
 
@@ -131,6 +133,51 @@ impl Host {
     }
 }
 
+/// Where huge pages are mounted, with the size of a page in KiB; a mount of
+/// the host's default size comes first.
+pub fn huge_page_mounts() -> Vec<(u64, PathBuf)> {
+    let host = Host::new();
+    let text = host.read_if_there("proc/self/mounts").unwrap_or_default();
+    let default = host
+        .read_if_there("proc/meminfo")
+        .map_or(0, |m| kib(&m, "Hugepagesize"));
+    parse_huge_page_mounts(&text, default)
+}
+
+fn parse_huge_page_mounts(mounts: &str, default_kib: u64) -> Vec<(u64, PathBuf)> {
+    let mut found = Vec::new();
+    for line in mounts.lines() {
+        let mut fields = line.split(' ').skip(1);
+        let (Some(path), Some("hugetlbfs"), Some(options)) =
+            (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        let given = options
+            .split(',')
+            .find_map(|option| size_kib(option.strip_prefix("pagesize=")?));
+        // The kernel writes a space in a path as its octal number.
+        found.push((
+            given.unwrap_or(default_kib),
+            PathBuf::from(path.replace("\\040", " ")),
+        ));
+    }
+    found.sort_by_key(|(size, _)| (*size != default_kib, *size));
+    found
+}
+
+/// `2M`, `1G`, `64K`.
+fn size_kib(text: &str) -> Option<u64> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let factor = match unit {
+        "K" => 1,
+        "M" => 1 << 10,
+        "G" => 1 << 20,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
 /// The number in a line `Name:   123 kB`; 0 without one.
 fn kib(text: &str, name: &str) -> u64 {
     text.lines()
@@ -150,6 +197,24 @@ mod tests {
         assert_eq!(kib(text, "Cached"), 40);
         assert_eq!(kib(text, "Buffers"), 0);
         assert_eq!(kib("Node 0 MemFree:  7 kB\n", "Node 0 MemFree"), 7);
+    }
+
+    #[test]
+    fn mounts_of_huge_pages_come_with_their_size() {
+        let mounts = "hugetlbfs /dev/huge1G hugetlbfs rw,pagesize=1024M 0 0\n\
+            none /dev/huge\\040pages hugetlbfs rw,relatime,pagesize=2M 0 0\n\
+            none /old hugetlbfs rw 0 0\n/dev/sda / ext4 rw 0 0\n";
+        let found = parse_huge_page_mounts(mounts, 2048);
+        let wanted = [
+            (2048, "/dev/huge pages"),
+            (2048, "/old"),
+            (1 << 20, "/dev/huge1G"),
+        ];
+        assert_eq!(
+            found,
+            wanted.map(|(size, path)| (size, PathBuf::from(path)))
+        );
+        assert_eq!(size_kib("é"), None);
     }
 
     #[test]

@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use crate::error::{SysError, SysResult};
 
 pub use cpu::CpuInfo;
-pub use identity::HostName;
+pub use identity::{HostName, kernel_release};
 pub use list::{format_list, parse_list};
-pub use memory::{Memory, NodeMemory, PagePool};
+pub use memory::{Memory, NodeMemory, PagePool, huge_page_mounts};
 pub use stats::CpuTimes;
 pub use topology::{Cell, CpuMap, NodeInfo, Processor};
 

@@ -6,6 +6,7 @@
 //! readable once the process has ended, whoever its parent is.
 
 mod exit;
+mod search;
 mod stat;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,6 +18,7 @@ use crate::error::{SysError, SysResult};
 
 pub use exit::Exit;
 pub use rustix::process::Signal;
+pub use search::find_by_argument;
 pub use stat::{ProcessStat, ThreadStat, cpu_time_ns, stat, threads};
 
 /// One process of this boot of this host.
@@ -140,6 +142,33 @@ fn subject(pid: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[expect(clippy::zombie_processes, reason = "reaped through its pidfd")]
+    fn is_found_by_what_its_command_line_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let mark = directory.path().join("sock").display().to_string();
+        let mut child = std::process::Command::new("/bin/sh")
+            .args(["-c", "echo; read x", "sh", &format!("path={mark},x")])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Right after the spawn the command line may not be there yet.
+        let mut line = [0];
+        std::io::Read::read_exact(&mut child.stdout.take().unwrap(), &mut line).unwrap();
+        let found = find_by_argument(&mark);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].id().pid, child.id() as i32);
+        drop(child.stdin);
+        wait(&found[0]);
+        assert_eq!(found[0].exit().unwrap(), Some(Exit::Code(1)));
+        assert!(
+            find_by_argument(&mark).is_empty(),
+            "an ended process is not found"
+        );
+        assert!(find_by_argument("").is_empty());
+    }
 
     #[test]
     fn is_found_again_by_its_id_and_not_by_another_start_time() {

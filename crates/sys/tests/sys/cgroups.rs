@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
-use sys::cgroup::{Cgroup, Controller, CpuBandwidth, Version, detect, group_name};
+use sys::cgroup::{Cgroup, Controller, CpuBandwidth, Manager, Version, detect, group_name};
 use sys::process::Process;
 use sys::spawn::{Child, Descriptors, SpawnPlan, spawn};
 
@@ -51,7 +51,7 @@ fn holds_accounts_kills_and_goes() {
     assert!(group.cpu_usage().unwrap().total_ns > 0);
     assert_eq!(group.remove().unwrap_err().kind(), ErrorKind::ResourceBusy);
 
-    let found = Cgroup::of_process(inside.id().pid, group.name())
+    let found = Manager::of_process(inside.id().pid, group.name())
         .unwrap()
         .unwrap();
     assert_eq!(found.version(), group.version());
@@ -60,7 +60,7 @@ fn holds_accounts_kills_and_goes() {
     files.sort();
     own.sort();
     assert_eq!(files, own, "found again by the process in it");
-    let none = Cgroup::of_process(std::process::id() as i32, group.name()).unwrap();
+    let none = Manager::of_process(std::process::id() as i32, group.name()).unwrap();
     assert_eq!(none, None);
 
     group.kill().unwrap();

@@ -1,5 +1,6 @@
 //! The crate against the real kernel.
 
 mod cgroups;
+mod network;
 mod sockets;
 mod spawning;
