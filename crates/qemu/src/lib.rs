@@ -2,5 +2,8 @@
 
 pub mod agent;
 pub mod caps;
+pub mod command_line;
 pub mod machine;
 pub mod qmp;
+
+pub use command_line::command_line;

@@ -1,5 +1,11 @@
 //! The probe against the installed QEMU.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "runs a real QEMU"
+)]
+
 mod support;
 
 use stead_qemu::caps::{Accelerator, QemuCaps};

@@ -1,0 +1,476 @@
+//! Block nodes: where a disk's bytes come from, and their format.
+//!
+//! A disk has a storage node (the file) and, unless it is raw, a format node on top. What an
+//! image is based on QEMU finds in the image itself, except where the definition spells the
+//! chain out. Nodes are named as libvirt names them, for scripts which address them through the
+//! monitor.
+
+use model::domain::disk::{DetectZeroes, Discard, Disk, DiskBus, DiskCache, DiskDevice, DiskIo};
+use model::domain::storage::{
+    BackingStore, HostTransport, ImageFormat, NetworkProtocol, StorageSource, StorageType,
+};
+use model::xml::OnOff;
+use serde_json::{Value, json};
+
+use super::boot::format_name;
+use super::builder::{Builder, Result};
+use super::launch::{FileAccess, FileMode, FileRole, Unsupported};
+use super::props::Props;
+
+/// The settings which hold for all nodes of a disk.
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    cache: DiskCache,
+    io: DiskIo,
+    discard: Discard,
+    detect_zeroes: DetectZeroes,
+    readonly: bool,
+    shared: bool,
+    cdrom: bool,
+}
+
+/// The name of the node a device uses, and the nodes to make for it, lowest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiskNodes {
+    /// The node on top.
+    pub top: String,
+    /// The nodes, in the order in which they are to be made.
+    pub nodes: Vec<Props>,
+    /// The files QEMU accesses for them.
+    pub files: Vec<FileAccess>,
+}
+
+impl Builder<'_> {
+    /// Makes the nodes of a disk and returns the name of the one on top; nothing for a drive
+    /// without a medium.
+    pub(super) fn disk_nodes(&mut self, position: usize) -> Result<Option<String>> {
+        let disks = &self.domain.devices.disks;
+        let disk = &disks[position];
+        let default = u32::try_from(disks.len() - position).unwrap_or(u32::MAX);
+        let index = disk
+            .source
+            .as_ref()
+            .and_then(|source| source.index)
+            .unwrap_or(default);
+        let Some(nodes) = disk_nodes(disk, index)? else {
+            return Ok(None);
+        };
+        for node in &nodes.nodes {
+            self.blockdev(node);
+        }
+        self.files.extend(nodes.files);
+        Ok(Some(nodes.top))
+    }
+}
+
+/// The nodes of a disk; nothing for a drive without a medium. `index` is the number of the
+/// disk's image, which goes into the nodes' names.
+///
+/// # Errors
+/// If the disk's source, format or settings are not supported.
+pub fn disk_nodes(disk: &Disk, index: u32) -> Result<Option<DiskNodes>> {
+    if disk.is_empty() {
+        return Ok(None);
+    }
+    let empty = StorageSource::default();
+    let source = disk.source.as_deref().unwrap_or(&empty);
+    let driver = disk.driver.clone().unwrap_or_default();
+    let settings = Settings {
+        cache: driver.cache.unwrap_or_default(),
+        io: driver.io.unwrap_or_default(),
+        discard: driver.discard.unwrap_or_default(),
+        detect_zeroes: driver.detect_zeroes.unwrap_or_default(),
+        readonly: disk.readonly || disk.device == DiskDevice::Cdrom,
+        shared: disk.shareable,
+        cdrom: disk.device == DiskDevice::Cdrom,
+    };
+    refuse_extras(disk, source)?;
+    let mut chain = Chain {
+        settings,
+        nodes: Vec::new(),
+        files: Vec::new(),
+    };
+    let backing = match &disk.backing_store {
+        None => Backing::Automatic,
+        Some(store) if store.is_terminator() => Backing::Nothing,
+        Some(store) => Backing::Node(chain.backing(store, index + 1)?),
+    };
+    let size = driver
+        .metadata_cache
+        .as_ref()
+        .and_then(|cache| cache.max_size);
+    let mut top = chain.image(
+        disk.kind,
+        source,
+        disk.format(),
+        index,
+        backing,
+        size.map(|s| s.0),
+    )?;
+    if driver.copy_on_read.is_some_and(OnOff::is_on) {
+        let name = format!("libvirt-CoR-{}", disk.target_dev());
+        let node = Props::device("copy-on-read")
+            .with("node-name", name.as_str())
+            .with("file", top);
+        chain.nodes.push(node);
+        top = name;
+    }
+    Ok(Some(DiskNodes {
+        top,
+        nodes: chain.nodes,
+        files: chain.files,
+    }))
+}
+
+fn refuse_extras(disk: &Disk, source: &StorageSource) -> Result<()> {
+    let refuse = |what: &str| {
+        Err(Unsupported::new(format!(
+            "{what} is not supported for disk '{}'",
+            disk.target_dev()
+        )))
+    };
+    if disk.encryption.is_some() || source.encryption.is_some() {
+        return refuse("encryption");
+    }
+    if disk.auth.is_some() || source.auth.is_some() {
+        return refuse("authentication");
+    }
+    if disk.transient.is_some() {
+        return refuse("transient");
+    }
+    if disk.throttle_filters.is_some() {
+        return refuse("a throttle filter");
+    }
+    if disk.mirror.is_some() {
+        return refuse("a mirror");
+    }
+    if source.reservations.is_some() {
+        return refuse("persistent reservations");
+    }
+    if source.tls.is_some_and(model::xml::YesNo::is_yes) {
+        return refuse("TLS");
+    }
+    Ok(())
+}
+
+/// What an image is based on.
+enum Backing {
+    /// What the image itself says.
+    Automatic,
+    /// Nothing.
+    Nothing,
+    /// A node.
+    Node(String),
+}
+
+struct Chain {
+    settings: Settings,
+    nodes: Vec<Props>,
+    files: Vec<FileAccess>,
+}
+
+impl Chain {
+    /// The nodes of what an image is based on, as the definition spells it out.
+    fn backing(&mut self, store: &BackingStore, index: u32) -> Result<String> {
+        let below = match store.backing_store.as_deref() {
+            None => Backing::Automatic,
+            Some(next) if next.is_terminator() => Backing::Nothing,
+            Some(next) => Backing::Node(self.backing(next, index + 1)?),
+        };
+        let format = store
+            .format
+            .as_ref()
+            .map(|format| format.kind)
+            .unwrap_or_default();
+        let kind = store.kind.unwrap_or_default();
+        let empty = StorageSource::default();
+        let source = store.source.as_deref().unwrap_or(&empty);
+        let index = store.index.or(source.index).unwrap_or(index);
+        let was = self.settings;
+        self.settings = Settings {
+            readonly: true,
+            discard: Discard::Default,
+            detect_zeroes: DetectZeroes::Default,
+            ..was
+        };
+        let node = self.image(kind, source, format, index, below, None);
+        self.settings = was;
+        node
+    }
+
+    fn image(
+        &mut self,
+        kind: StorageType,
+        source: &StorageSource,
+        format: ImageFormat,
+        index: u32,
+        backing: Backing,
+        metadata_cache: Option<u64>,
+    ) -> Result<String> {
+        if format == ImageFormat::Dir || format == ImageFormat::Fat || kind == StorageType::Dir {
+            return self.directory(source, index);
+        }
+        let format = format_name(format)?;
+        let storage = format!("libvirt-{index}-storage");
+        let slice = source
+            .slices
+            .as_ref()
+            .and_then(|slices| slices.slices.first());
+        let raw_alone = format == "raw" && slice.is_none();
+        let mut node = self.storage(kind, source)?;
+        node.set("node-name", storage.as_str());
+        if raw_alone {
+            self.top_settings(&mut node);
+            self.nodes.push(node);
+            return Ok(storage);
+        }
+        node.set("auto-read-only", true);
+        node.set("discard", "unmap");
+        self.cache(&mut node);
+        self.nodes.push(node);
+        let mut file = storage;
+        if let Some(slice) = slice {
+            let name = format!("libvirt-{index}-slice-sto");
+            let mut node = Props::device("raw")
+                .with("file", file)
+                .with("offset", slice.offset)
+                .with("size", slice.size)
+                .with("node-name", name.as_str());
+            if format == "raw" {
+                self.top_settings(&mut node);
+                self.nodes.push(node);
+                return Ok(name);
+            }
+            node.set("auto-read-only", true);
+            node.set("discard", "unmap");
+            self.cache(&mut node);
+            self.nodes.push(node);
+            file = name;
+        }
+        let name = format!("libvirt-{index}-format");
+        let mut node = Props::new("node-name", &name);
+        self.top_settings(&mut node);
+        node.set("driver", format);
+        node.set_some("cache-size", metadata_cache);
+        node.set("file", file);
+        match backing {
+            Backing::Automatic => {}
+            Backing::Nothing if format == "raw" => {}
+            Backing::Nothing => node.set("backing", Value::Null),
+            Backing::Node(below) => node.set("backing", below),
+        }
+        self.nodes.push(node);
+        Ok(name)
+    }
+
+    fn top_settings(&self, node: &mut Props) {
+        let Settings {
+            discard,
+            detect_zeroes,
+            readonly,
+            ..
+        } = self.settings;
+        node.set("read-only", readonly);
+        match discard {
+            Discard::Default => {}
+            Discard::Unmap => node.set("discard", "unmap"),
+            Discard::Ignore => node.set("discard", "ignore"),
+        }
+        match detect_zeroes {
+            DetectZeroes::Default => {}
+            // QEMU refuses to unmap where requests to discard are ignored.
+            DetectZeroes::Unmap if discard != Discard::Unmap => node.set("detect-zeroes", "on"),
+            other => node.set("detect-zeroes", other.as_str()),
+        }
+        self.cache(node);
+    }
+
+    fn cache(&self, node: &mut Props) {
+        let (direct, no_flush) = match self.settings.cache {
+            DiskCache::Default => return,
+            DiskCache::None | DiskCache::Directsync => (true, false),
+            DiskCache::Writethrough | DiskCache::Writeback => (false, false),
+            DiskCache::Unsafe => (false, true),
+        };
+        node.set("cache", json!({"direct": direct, "no-flush": no_flush}));
+    }
+
+    fn storage(&mut self, kind: StorageType, source: &StorageSource) -> Result<Props> {
+        match kind {
+            StorageType::File => {
+                let path = source.file.as_deref().unwrap_or_default();
+                let node = Props::device("file").with("filename", path);
+                self.file(path, FileRole::Image);
+                Ok(self.aio(node))
+            }
+            StorageType::Block => {
+                let path = source.dev.as_deref().unwrap_or_default();
+                let driver = match self.settings.cdrom && is_host_cdrom(path) {
+                    true => "host_cdrom",
+                    false => "host_device",
+                };
+                self.file(path, FileRole::Device);
+                Ok(self.aio(Props::device(driver).with("filename", path)))
+            }
+            StorageType::Network => network(source),
+            other => Err(Unsupported::new(format!(
+                "disk type '{other}' is not supported"
+            ))),
+        }
+    }
+
+    fn aio(&self, node: Props) -> Props {
+        let io = match self.settings.io {
+            DiskIo::Default => None,
+            other => Some(other.as_str()),
+        };
+        node.maybe("aio", io)
+    }
+
+    fn directory(&mut self, source: &StorageSource, index: u32) -> Result<String> {
+        let path = source
+            .dir
+            .as_deref()
+            .or(source.file.as_deref())
+            .unwrap_or_default();
+        let name = format!("libvirt-{index}-storage");
+        self.file(path, FileRole::Directory);
+        let node = Props::device("vvfat")
+            .with("dir", path)
+            .with("floppy", true)
+            .with("rw", false)
+            .with("node-name", name.as_str())
+            .with("read-only", true);
+        self.nodes.push(node);
+        Ok(name)
+    }
+
+    fn file(&mut self, path: &str, role: FileRole) {
+        let mode = if self.settings.readonly {
+            FileMode::Read
+        } else {
+            FileMode::ReadWrite
+        };
+        let shared = self.settings.readonly || self.settings.shared;
+        self.files.push(FileAccess {
+            path: path.into(),
+            mode,
+            role,
+            shared,
+        });
+    }
+}
+
+/// The drive itself can be opened and its medium changed by hand.
+fn is_host_cdrom(path: &str) -> bool {
+    path.starts_with("/dev/cd") || path.starts_with("/dev/sr") || path.starts_with("/dev/dvd")
+}
+
+fn network(source: &StorageSource) -> Result<Props> {
+    let protocol = source
+        .protocol
+        .ok_or_else(|| Unsupported::new("a network disk needs a protocol"))?;
+    let name = source.name.as_deref().unwrap_or_default();
+    let host = source.hosts.first();
+    match protocol {
+        NetworkProtocol::Nbd => {
+            let mut node = Props::device("nbd");
+            let socket = host.and_then(|host| host.socket.as_deref());
+            let server = match socket {
+                Some(path) => json!({"type": "unix", "path": path}),
+                None => {
+                    let (name, port) = address(source, 10809);
+                    json!({"type": "inet", "host": name, "port": port})
+                }
+            };
+            node.set("server", server);
+            node.set_some("export", source.name.as_deref());
+            Ok(node)
+        }
+        NetworkProtocol::Http
+        | NetworkProtocol::Https
+        | NetworkProtocol::Ftp
+        | NetworkProtocol::Ftps => Ok(curl(source, protocol)),
+        NetworkProtocol::Iscsi => {
+            let transport = host.and_then(|host| host.transport).unwrap_or_default();
+            if transport != HostTransport::Tcp {
+                return Err(Unsupported::new("iSCSI is only supported over TCP"));
+            }
+            let (host, port) = address(source, 3260);
+            let (target, lun) = name.split_once('/').unwrap_or((name, "0"));
+            let initiator = source
+                .initiator
+                .as_ref()
+                .and_then(|initiator| initiator.iqn.as_ref());
+            Ok(Props::device("iscsi")
+                .with("portal", format!("{host}:{port}"))
+                .with("target", target)
+                .with("lun", lun.parse::<u32>().unwrap_or(0))
+                .with("transport", "tcp")
+                .maybe("initiator-name", initiator.map(|iqn| iqn.name.as_str())))
+        }
+        other => Err(Unsupported::new(format!(
+            "network disk protocol '{other}' is not supported"
+        ))),
+    }
+}
+
+fn curl(source: &StorageSource, protocol: NetworkProtocol) -> Props {
+    let default_port = match protocol {
+        NetworkProtocol::Https => 443,
+        NetworkProtocol::Ftp => 21,
+        NetworkProtocol::Ftps => 990,
+        _ => 80,
+    };
+    let (host, port) = address(source, default_port);
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host
+    };
+    let path = source
+        .name
+        .as_deref()
+        .unwrap_or_default()
+        .trim_start_matches('/');
+    let query = source
+        .query
+        .as_deref()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    let mut node = Props::device(protocol.as_str())
+        .with("url", format!("{protocol}://{host}:{port}/{path}{query}"));
+    if let Some(ssl) = &source.ssl {
+        node.set("sslverify", ssl.verify.is_yes());
+    }
+    node.set_some(
+        "readahead",
+        source.readahead.as_ref().map(|ahead| ahead.size),
+    );
+    node.set_some(
+        "timeout",
+        source.timeout.as_ref().map(|timeout| timeout.seconds),
+    );
+    node
+}
+
+/// Host and port of the first server.
+fn address(source: &StorageSource, default_port: u16) -> (String, String) {
+    let host = source.hosts.first();
+    let name = host.and_then(|host| host.name.clone()).unwrap_or_default();
+    let port = host.and_then(|host| host.port.clone());
+    (name, port.unwrap_or_else(|| default_port.to_string()))
+}
+
+/// Whether a disk's buses have a write cache that the guest can turn on and off.
+pub(super) fn has_write_cache(bus: DiskBus) -> bool {
+    matches!(
+        bus,
+        DiskBus::Ide
+            | DiskBus::Sata
+            | DiskBus::Scsi
+            | DiskBus::Virtio
+            | DiskBus::Usb
+            | DiskBus::Fdc
+    )
+}
