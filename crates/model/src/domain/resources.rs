@@ -3,7 +3,7 @@
 use super::disk::IoTune;
 use super::memory_size::Kib;
 use crate::xml::{
-    Element, Node, OnOff, XmlError, XmlErrorKind, XmlWriter, YesNo, element, keyword,
+    Element, Node, OnOff, XmlError, XmlWriter, YesNo, element, keyword,
 };
 
 keyword! {
@@ -343,7 +343,7 @@ impl Element for Memory {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct MaxMemory {
     /// How many modules fit.
-    pub slots: u32,
+    pub slots: Option<u32>,
     /// The amount with all of them.
     pub size: Kib,
 }
@@ -351,25 +351,20 @@ pub struct MaxMemory {
 impl Element for MaxMemory {
     fn take_attribute(&mut self, node: Node, name: &str, value: &str) -> Result<bool, XmlError> {
         if name == "slots" {
-            self.slots = node.scalar(name, value)?;
+            self.slots = Some(node.scalar(name, value)?);
             return Ok(true);
         }
         self.size.take_attribute(node, name, value)
     }
 
     fn finish(&mut self, node: Node) -> Result<(), XmlError> {
-        self.size.finish(node)?;
-        if self.slots == 0 {
-            return Err(node.error(
-                XmlErrorKind::Invalid,
-                "XML error: both maximum memory size and memory slot count must be specified",
-            ));
-        }
-        Ok(())
+        self.size.finish(node)
     }
 
     fn write_attributes(&self, w: &mut XmlWriter) {
-        w.attr("slots", &self.slots);
+        if let Some(slots) = &self.slots {
+            w.attr("slots", slots);
+        }
         self.size.write_attributes(w);
     }
 

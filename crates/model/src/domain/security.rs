@@ -1,6 +1,6 @@
 //! Memory encrypted against the host.
 
-use crate::xml::{Hex, YesNo, element, keyword};
+use crate::xml::{YesNo, element, keyword};
 
 keyword! {
     /// Kinds of protection.
@@ -21,7 +21,7 @@ element! {
         attr vcek: Option<YesNo> = "vcek",
         leaf cbitpos: Option<u32> = "cbitpos",
         leaf reduced_phys_bits: Option<u32> = "reducedPhysBits",
-        leaf policy: Option<PolicyBits> = "policy",
+        leaf policy: Option<String> = "policy",
         leaf guest_visible_workarounds: Option<String> = "guestVisibleWorkarounds",
         leaf id_block: Option<String> = "idBlock",
         leaf id_auth: Option<String> = "idAuth",
@@ -30,6 +30,3 @@ element! {
         leaf session: Option<String> = "session",
     }
 }
-
-/// The bits of a policy, written with four or (SEV-SNP) eight digits.
-pub type PolicyBits = Hex<4>;

@@ -49,8 +49,8 @@ element! {
         attr streams: Option<u32> = "streams",
         list codecs: Vec<Codec> = "codec",
         child audio: Option<SoundAudio> = "audio",
-        child driver: Option<VirtioDriver> = "driver",
         flat info: DeviceInfo,
+        child driver: Option<VirtioDriver> = "driver",
     }
 }
 

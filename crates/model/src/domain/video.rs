@@ -76,9 +76,9 @@ keyword! {
 element! {
     /// How QEMU handles a graphics card.
     pub struct VideoDriver {
+        flat virtio: VirtioOptions,
         attr name: Option<VideoBackend> = "name",
         attr vgaconf: Option<VgaConf> = "vgaconf",
-        flat virtio: VirtioOptions,
     }
 }
 

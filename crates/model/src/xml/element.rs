@@ -311,7 +311,7 @@ macro_rules! element {
         }
     };
     (@finish text $self:ident, $f:ident, $node:ident) => {
-        if !$node.text().is_empty() {
+        if $node.has_text() {
             $self.$f = Some($node.scalar_text()?);
         }
     };

@@ -186,6 +186,16 @@ impl<'a, 'input> Node<'a, 'input> {
         text
     }
 
+    /// Whether there is text that means something: any without child
+    /// elements, more than layout beside them.
+    pub fn has_text(&self) -> bool {
+        let mut texts = self.0.children().filter(|n| n.is_text());
+        if self.0.first_element_child().is_none() {
+            return texts.any(|n| n.text().is_some_and(|t| !t.is_empty()));
+        }
+        texts.any(|n| n.text().is_some_and(|t| !t.trim().is_empty()))
+    }
+
     /// The underlying parser node.
     pub fn raw(&self) -> roxmltree::Node<'a, 'input> {
         self.0
