@@ -1,16 +1,21 @@
 //! Runs libvirt's own test data (found by `STEAD_CORPUS`) through the model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use stead_model::XmlFlags;
 use stead_model::domain::Domain;
+use stead_model::domain::complete::DefineContext;
 
 const SHOWN: XmlFlags = XmlFlags {
     inactive: true,
     secure: true,
     migratable: false,
 };
+
+/// The names that must pass, one on each line; regenerate with
+/// `STEAD_CORPUS_BLESS=1`.
+const PASSING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus_passing.txt");
 
 /// The folder of domains, or `None` (said aloud) where there is no corpus.
 fn corpus() -> Option<PathBuf> {
@@ -44,21 +49,50 @@ fn files(suffix: &str) -> BTreeMap<String, String> {
     found
 }
 
+/// The host libvirt's tests pretend to be: no alias is resolved, so that the
+/// expected files need no update with each QEMU.
+fn context() -> DefineContext {
+    DefineContext {
+        arch: "x86_64".to_owned(),
+        emulators: [
+            ("x86_64", "/usr/bin/qemu-system-x86_64"),
+            ("i686", "/usr/bin/qemu-system-i386"),
+        ]
+        .map(|(arch, path)| (arch.to_owned(), path.to_owned()))
+        .into(),
+        default_machine: Some("pc".to_owned()),
+        default_cpu: Some("qemu64".to_owned()),
+        uuid: Some(
+            "c7a5fdbd-edaf-9455-926a-d65c16db1809"
+                .parse()
+                .expect("a uuid"),
+        ),
+        nvram_dir: "/var/lib/libvirt/qemu/nvram".to_owned(),
+        ..DefineContext::default()
+    }
+}
+
+/// Where two texts first differ.
+fn difference(expected: &str, got: &str) -> String {
+    let mut lines = expected.lines().zip(got.lines()).enumerate();
+    match lines.find(|(_, (a, b))| a != b) {
+        Some((i, (a, b))) => format!(
+            "line {}: expected `{}`, got `{}`",
+            i + 1,
+            a.trim(),
+            b.trim()
+        ),
+        None => "one is longer".to_owned(),
+    }
+}
+
 #[test]
 fn what_libvirt_shows_is_read_and_written_unchanged() {
     let mut failed = Vec::new();
     for (name, xml) in files(".x86_64-latest.xml") {
-        let shown = Domain::parse(&xml).map(|d| d.to_xml(SHOWN));
-        match shown {
+        match Domain::parse(&xml).map(|d| d.to_xml(SHOWN)) {
             Ok(shown) if shown == xml => {}
-            Ok(shown) => {
-                let (a, b) = xml
-                    .lines()
-                    .zip(shown.lines())
-                    .find(|(a, b)| a != b)
-                    .unwrap_or(("", "lengths differ"));
-                failed.push(format!("{name}: expected {a}, got {b}"));
-            }
+            Ok(shown) => failed.push(format!("{name}: {}", difference(&xml, &shown))),
             Err(error) => failed.push(format!("{name}: {error}")),
         }
     }
@@ -68,4 +102,74 @@ fn what_libvirt_shows_is_read_and_written_unchanged() {
         failed.len(),
         failed.join("\n")
     );
+}
+
+/// Completes `xml` and shows it.
+fn complete(xml: &str) -> Result<String, String> {
+    let mut domain = Domain::parse(xml).map_err(|e| e.to_string())?;
+    domain.complete(&context()).map_err(|e| e.to_string())?;
+    Ok(domain.to_xml(SHOWN))
+}
+
+/// What became of every case: `Ok` where it is as libvirt has it.
+fn outcomes() -> BTreeMap<String, Result<(), String>> {
+    let inputs = files(".xml");
+    let mut outcomes = BTreeMap::new();
+    for (name, expected) in files(".x86_64-latest.xml") {
+        let Some(input) = inputs.get(&name) else {
+            continue;
+        };
+        let outcome = complete(input).and_then(|shown| {
+            if shown == expected {
+                Ok(())
+            } else {
+                Err(difference(&expected, &shown))
+            }
+        });
+        outcomes.insert(name, outcome);
+    }
+    let shown: BTreeSet<String> = outcomes.keys().cloned().collect();
+    for (name, expected) in files(".x86_64-latest.err") {
+        let Some(input) = inputs.get(&name).filter(|_| !shown.contains(&name)) else {
+            continue;
+        };
+        let outcome = match complete(input) {
+            Ok(_) => Err(format!("accepted, but libvirt says: {}", expected.trim())),
+            Err(_) => Ok(()),
+        };
+        outcomes.insert(name, outcome);
+    }
+    outcomes
+}
+
+#[test]
+fn definitions_become_what_libvirt_makes_of_them() {
+    let outcomes = outcomes();
+    if outcomes.is_empty() {
+        return;
+    }
+    let passed: BTreeSet<&str> = outcomes
+        .iter()
+        .filter(|(_, o)| o.is_ok())
+        .map(|(n, _)| n.as_str())
+        .collect();
+    println!("{} of {} pass", passed.len(), outcomes.len());
+    for (name, outcome) in &outcomes {
+        if let Err(reason) = outcome {
+            println!("{name}: {reason}");
+        }
+    }
+    if std::env::var_os("STEAD_CORPUS_BLESS").is_some() {
+        let mut list = passed.iter().copied().collect::<Vec<_>>().join("\n");
+        list.push('\n');
+        std::fs::write(PASSING, list).expect("the list can be written");
+        return;
+    }
+    let list = std::fs::read_to_string(PASSING).expect("the list of names that must pass");
+    let regressed: Vec<String> = list
+        .lines()
+        .filter(|name| !passed.contains(name))
+        .filter_map(|name| Some(format!("{name}: {:?}", outcomes.get(name)?)))
+        .collect();
+    assert!(regressed.is_empty(), "regressed:\n{}", regressed.join("\n"));
 }

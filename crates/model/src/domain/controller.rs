@@ -123,27 +123,21 @@ element! {
     }
 }
 
-/// The index of a controller among its kind; libvirt reads `-1` as "choose one".
+/// The index of a controller among its kind; none until one is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct ControllerIndex(pub Option<u32>);
 
 impl crate::xml::Scalar for ControllerIndex {
-    const EXPECTED: &'static str = "Expected integer value";
+    const EXPECTED: &'static str = "Expected non-negative value";
 
     fn parse(text: &str) -> Option<Self> {
-        if text == "-1" {
-            return Some(ControllerIndex(None));
-        }
         u32::parse(text)
             .filter(|i| i32::try_from(*i).is_ok())
             .map(|i| ControllerIndex(Some(i)))
     }
 
     fn put(&self, out: &mut XmlWriter) {
-        match self.0 {
-            Some(index) => crate::xml::Scalar::put(&index, out),
-            None => crate::xml::Scalar::put(&-1_i32, out),
-        }
+        crate::xml::Scalar::put(&self.0.unwrap_or(0), out);
     }
 }
 
@@ -180,6 +174,16 @@ impl Controller {
     /// The index; 0 where none is chosen yet.
     pub fn index(&self) -> u32 {
         self.index_or_any.0.unwrap_or(0)
+    }
+
+    /// Whether this is one of the parts of an ICH9 USB 2 controller.
+    pub fn is_usb2(&self) -> bool {
+        use ControllerModel::{Ich9Ehci1, Ich9Uhci1, Ich9Uhci2, Ich9Uhci3};
+        self.kind == ControllerType::Usb
+            && matches!(
+                self.model,
+                Some(Ich9Ehci1 | Ich9Uhci1 | Ich9Uhci2 | Ich9Uhci3)
+            )
     }
 
     /// Whether this is a PCI controller of `model`.

@@ -1,5 +1,6 @@
 //! The guest's processor and its NUMA cells.
 
+use super::id_set::IdSet;
 use super::memory_device::MemoryAccess;
 use crate::xml::{OnOff, YesNo, element, keyword};
 
@@ -151,7 +152,7 @@ element! {
     /// A NUMA cell; memory is in `unit`, KiB once completed.
     pub struct NumaCell {
         attr id: Option<u32> = "id",
-        attr cpus: Option<String> = "cpus",
+        attr cpus: Option<IdSet> = "cpus",
         attr memory: Option<u64> = "memory",
         attr unit: Option<String> = "unit",
         attr mem_access: Option<MemoryAccess> = "memAccess",
@@ -216,5 +217,14 @@ impl Cpu {
     /// Number of NUMA cells.
     pub fn numa_cells(&self) -> &[NumaCell] {
         self.numa.as_ref().map_or(&[], |n| &n.cells)
+    }
+}
+
+impl NumaCell {
+    /// The cell's memory in KiB, 0 where none is given.
+    pub fn memory_kib(&self) -> u64 {
+        let unit = self.unit.as_deref().unwrap_or("KiB");
+        let bytes = self.memory.and_then(|m| super::memory_size::scale(m, unit));
+        bytes.map_or(0, |b| b.div_ceil(1024))
     }
 }

@@ -58,38 +58,43 @@ element! {
     }
 }
 
+/// Runs `$do` on every list of devices that have a common part.
+macro_rules! for_each_list {
+    ($do:ident, $self:ident, $visit:ident) => {
+        for_each_list!(@ $do, $self, $visit,
+            disks controllers filesystems interfaces smartcards serials parallels consoles
+            channels inputs tpms graphics sounds videos hostdevs redirdevs hubs watchdogs
+            memballoon rngs nvram panics shmems memories cryptos iommu vsock pstore)
+    };
+    (@ $do:ident, $self:ident, $visit:ident, $($field:ident)*) => {
+        $($do!($self, $visit, $field);)*
+    };
+}
+
+macro_rules! visit_list {
+    ($self:ident, $visit:ident, $field:ident) => {
+        for device in $self.$field.iter() {
+            $visit(&device.info);
+        }
+    };
+}
+
+macro_rules! visit_list_mut {
+    ($self:ident, $visit:ident, $field:ident) => {
+        for device in $self.$field.iter_mut() {
+            $visit(&mut device.info);
+        }
+    };
+}
+
 impl Devices {
-    /// The common parts of every device, in the order of the XML.
-    pub fn infos(&self) -> Vec<&DeviceInfo> {
-        let mut infos: Vec<&DeviceInfo> = Vec::new();
-        infos.extend(self.disks.iter().map(|d| &d.info));
-        infos.extend(self.controllers.iter().map(|d| &d.info));
-        infos.extend(self.filesystems.iter().map(|d| &d.info));
-        infos.extend(self.interfaces.iter().map(|d| &d.info));
-        infos.extend(self.smartcards.iter().map(|d| &d.info));
-        infos.extend(self.serials.iter().map(|d| &d.info));
-        infos.extend(self.parallels.iter().map(|d| &d.info));
-        infos.extend(self.consoles.iter().map(|d| &d.info));
-        infos.extend(self.channels.iter().map(|d| &d.info));
-        infos.extend(self.inputs.iter().map(|d| &d.info));
-        infos.extend(self.tpms.iter().map(|d| &d.info));
-        infos.extend(self.graphics.iter().map(|d| &d.info));
-        infos.extend(self.sounds.iter().map(|d| &d.info));
-        infos.extend(self.videos.iter().map(|d| &d.info));
-        infos.extend(self.hostdevs.iter().map(|d| &d.info));
-        infos.extend(self.redirdevs.iter().map(|d| &d.info));
-        infos.extend(self.hubs.iter().map(|d| &d.info));
-        infos.extend(self.watchdogs.iter().map(|d| &d.info));
-        infos.extend(self.memballoon.iter().map(|d| &d.info));
-        infos.extend(self.rngs.iter().map(|d| &d.info));
-        infos.extend(self.nvram.iter().map(|d| &d.info));
-        infos.extend(self.panics.iter().map(|d| &d.info));
-        infos.extend(self.shmems.iter().map(|d| &d.info));
-        infos.extend(self.memories.iter().map(|d| &d.info));
-        infos.extend(self.cryptos.iter().map(|d| &d.info));
-        infos.extend(self.iommu.iter().map(|d| &d.info));
-        infos.extend(self.vsock.iter().map(|d| &d.info));
-        infos.extend(self.pstore.iter().map(|d| &d.info));
-        infos
+    /// Visits the common part of every device, in the order of the XML.
+    pub fn each_info<'a>(&'a self, visit: &mut dyn FnMut(&'a DeviceInfo)) {
+        for_each_list!(visit_list, self, visit);
+    }
+
+    /// The same, to change it.
+    pub fn each_info_mut(&mut self, visit: &mut dyn FnMut(&mut DeviceInfo)) {
+        for_each_list!(visit_list_mut, self, visit);
     }
 }

@@ -1,5 +1,6 @@
 //! Memory modules: DIMMs, NVDIMMs, virtio-mem, virtio-pmem, SGX.
 
+use super::id_set::IdSet;
 use super::info::DeviceInfo;
 use super::memory_size::Kib;
 use crate::xml::{Hex, YesNo, element, keyword};
@@ -26,7 +27,7 @@ keyword! {
 element! {
     /// What the module's memory is made of.
     pub struct MemorySource {
-        leaf nodemask: Option<String> = "nodemask",
+        leaf nodemask: Option<IdSet> = "nodemask",
         child page_size: Option<Kib> = "pagesize",
         leaf path: Option<String> = "path",
         child align_size: Option<Kib> = "alignsize",
@@ -73,5 +74,15 @@ element! {
         child source: Option<MemorySource> = "source",
         child target: Option<MemoryTarget> = "target",
         flat info: DeviceInfo,
+    }
+}
+
+impl MemoryDevice {
+    /// The module's size.
+    pub fn size(&self) -> Kib {
+        self.target
+            .as_ref()
+            .and_then(|t| t.size)
+            .unwrap_or_default()
     }
 }

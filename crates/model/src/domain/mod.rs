@@ -8,14 +8,17 @@
 pub mod address;
 pub mod chardev;
 pub mod clock;
+pub mod complete;
 pub mod controller;
 pub mod cpu;
 pub mod devices;
 pub mod disk;
+pub mod disk_name;
 pub mod features;
 pub mod filesystem;
 pub mod graphics;
 pub mod hostdev;
+pub mod id_set;
 pub mod info;
 pub mod input;
 pub mod interface;

@@ -1,10 +1,9 @@
 //! What a machine may use of its host: CPUs, memory, NUMA nodes, disk time.
 
 use super::disk::IoTune;
+use super::id_set::IdSet;
 use super::memory_size::Kib;
-use crate::xml::{
-    Element, Node, OnOff, XmlError, XmlWriter, YesNo, element, keyword,
-};
+use crate::xml::{Element, Node, OnOff, XmlError, XmlWriter, YesNo, element, keyword};
 
 keyword! {
     /// Where CPUs or memory are placed.
@@ -18,7 +17,7 @@ element! {
     /// The number of virtual CPUs and where they may run.
     pub struct Vcpu {
         always placement: Placement = "placement",
-        attr cpuset: Option<String> = "cpuset",
+        attr cpuset: Option<IdSet> = "cpuset",
         attr current: Option<u32> = "current",
         text count_given: Option<u32>,
     }
@@ -91,14 +90,14 @@ element! {
     /// The CPUs one virtual CPU may run on.
     pub struct VcpuPin {
         req vcpu: u32 = "vcpu",
-        req cpuset: String = "cpuset",
+        req cpuset: IdSet = "cpuset",
     }
 }
 
 element! {
     /// The CPUs QEMU's own threads may run on.
     pub struct EmulatorPin {
-        req cpuset: String = "cpuset",
+        req cpuset: IdSet = "cpuset",
     }
 }
 
@@ -106,7 +105,7 @@ element! {
     /// The CPUs an I/O thread may run on.
     pub struct IothreadPin {
         req iothread: u32 = "iothread",
-        req cpuset: String = "cpuset",
+        req cpuset: IdSet = "cpuset",
     }
 }
 
@@ -124,7 +123,7 @@ keyword! {
 element! {
     /// The scheduler of some virtual CPUs.
     pub struct VcpuSched {
-        req vcpus: String = "vcpus",
+        req vcpus: IdSet = "vcpus",
         req scheduler: Scheduler = "scheduler",
         attr priority: Option<i32> = "priority",
     }
@@ -133,7 +132,7 @@ element! {
 element! {
     /// The scheduler of some I/O threads.
     pub struct IothreadSched {
-        req iothreads: String = "iothreads",
+        req iothreads: IdSet = "iothreads",
         req scheduler: Scheduler = "scheduler",
         attr priority: Option<i32> = "priority",
     }
@@ -182,7 +181,7 @@ element! {
     /// The host's nodes the machine's memory comes from.
     pub struct NumaMemory {
         attr mode: Option<NumaMode> = "mode",
-        attr nodeset: Option<String> = "nodeset",
+        attr nodeset: Option<IdSet> = "nodeset",
         attr placement: Option<Placement> = "placement",
     }
 }
@@ -192,7 +191,7 @@ element! {
     pub struct NumaMemnode {
         req cell_id: u32 = "cellid",
         req mode: NumaMode = "mode",
-        req nodeset: String = "nodeset",
+        req nodeset: IdSet = "nodeset",
     }
 }
 
@@ -242,7 +241,19 @@ element! {
     pub struct HugePage {
         attr size: Option<u64> = "size",
         attr unit: Option<String> = "unit",
-        attr nodeset: Option<String> = "nodeset",
+        attr nodeset: Option<IdSet> = "nodeset",
+    }
+}
+
+impl HugePage {
+    /// Shows the size in KiB, as libvirt does.
+    pub(super) fn to_kib(&mut self) {
+        let unit = self.unit.as_deref().unwrap_or("KiB");
+        let bytes = self.size.and_then(|s| super::memory_size::scale(s, unit));
+        if let Some(bytes) = bytes {
+            self.size = Some(bytes.div_ceil(1024));
+            self.unit = Some("KiB".to_owned());
+        }
     }
 }
 

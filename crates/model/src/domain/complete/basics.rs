@@ -1,0 +1,297 @@
+//! Name, machine, memory, processors, boot order, clock, life cycle.
+
+use std::collections::BTreeSet;
+
+use super::DefineContext;
+use crate::domain::Domain;
+use crate::domain::clock::{LifecycleAction, TickPolicy, TimerName};
+use crate::domain::memory_size::Kib;
+use crate::domain::os::{BootDevice, OsBoot};
+use crate::xml::{XmlError, XmlErrorKind};
+
+pub(super) fn xml_error(message: impl Into<String>) -> XmlError {
+    XmlError::new(
+        XmlErrorKind::Invalid,
+        format!("XML error: {}", message.into()),
+    )
+}
+
+/// Settles who the domain is and which QEMU and machine run it.
+pub(super) fn identify(domain: &mut Domain, context: &DefineContext) -> Result<(), XmlError> {
+    check_name(&domain.name)?;
+    if domain.uuid.is_none() {
+        domain.uuid = Some(context.uuid.ok_or_else(|| {
+            XmlError::new(
+                XmlErrorKind::Missing,
+                "internal error: no UUID for the domain",
+            )
+        })?);
+    }
+    let kind = domain.os.kind.get_or_insert_default();
+    match kind.kind.as_deref().map(str::trim) {
+        Some("hvm") => kind.kind = Some("hvm".to_owned()),
+        Some("") | None => {
+            return Err(XmlError::new(
+                XmlErrorKind::Missing,
+                "XML error: an os <type> must be specified",
+            ));
+        }
+        Some(other) => {
+            return Err(XmlError::unsupported(format!(
+                "OS type '{other}' is not supported"
+            )));
+        }
+    }
+    let arch = kind
+        .arch
+        .get_or_insert_with(|| context.arch.clone())
+        .clone();
+    if domain.devices.emulator.is_none() {
+        let emulator = context
+            .emulators
+            .get(&arch)
+            .ok_or_else(|| XmlError::unsupported(format!("No emulator found for arch '{arch}'")))?;
+        domain.devices.emulator = Some(emulator.clone());
+    }
+    let machine = match kind
+        .machine
+        .take()
+        .or_else(|| context.default_machine.clone())
+    {
+        Some(machine) => machine,
+        None => {
+            return Err(XmlError::invalid(
+                "could not get preferred machine for the domain",
+            ));
+        }
+    };
+    kind.machine = Some(
+        context
+            .machine_aliases
+            .get(&machine)
+            .cloned()
+            .unwrap_or(machine),
+    );
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<(), XmlError> {
+    if name.is_empty() {
+        return Err(XmlError::new(
+            XmlErrorKind::Missing,
+            "XML error: name cannot be empty",
+        ));
+    }
+    if name.contains('/') {
+        return Err(xml_error(format!("name {name} cannot contain '/'")));
+    }
+    if name.contains('\n') {
+        return Err(xml_error("name must not contain a new line"));
+    }
+    if name.trim().is_empty() {
+        return Err(xml_error(
+            "name must contain at least one non-whitespace character",
+        ));
+    }
+    Ok(())
+}
+
+/// Sums up the NUMA cells and memory modules where no total is given.
+pub(super) fn complete_memory(
+    domain: &mut Domain,
+    context: &DefineContext,
+) -> Result<(), XmlError> {
+    let modules = domain.devices.memories.iter().map(|m| m.size().0);
+    let modules = modules.fold(0, u64::saturating_add);
+    let cells = domain.cpu.iter().flat_map(|c| c.numa_cells());
+    let cells = cells.fold(0, |sum: u64, c| sum.saturating_add(c.memory_kib()));
+    if cells > 0 && (domain.memory.size.0 == 0 || context.abi_update) {
+        domain.memory.size = Kib(cells.saturating_add(modules));
+    } else if modules > domain.memory.size.0 {
+        return Err(xml_error(
+            "Total size of memory devices exceeds the total memory size",
+        ));
+    }
+    if domain.memory.size.0 <= modules {
+        return Err(xml_error(
+            "Memory size must be specified via <memory> or in the <numa> configuration",
+        ));
+    }
+    let total = domain.memory.size;
+    match domain.current_memory {
+        Some(current) if current.0 > 0 && current <= total => {}
+        _ => domain.current_memory = Some(total),
+    }
+    if let Some(max) = &mut domain.max_memory {
+        if max.size.0 == 0 && max.slots.is_some_and(|s| s > 0) {
+            return Err(xml_error(
+                "maximum memory size must be specified when specifying number of memory slots",
+            ));
+        }
+        if max.size < total {
+            return Err(xml_error(
+                "maximum memory size must be equal or greater than the actual memory size",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Everything that follows from the devices being known.
+pub(super) fn complete_rest(domain: &mut Domain) -> Result<(), XmlError> {
+    complete_vcpus(domain)?;
+    complete_memory_backing(domain);
+    complete_boot_order(domain)?;
+    check_timers(domain)?;
+    complete_tuning(domain);
+    domain.on_poweroff.get_or_insert(LifecycleAction::Destroy);
+    domain.on_reboot.get_or_insert(LifecycleAction::Restart);
+    domain.on_crash.get_or_insert(LifecycleAction::Destroy);
+    if domain.pm.as_ref().is_some_and(|p| *p == Default::default()) {
+        domain.pm = None;
+    }
+    if domain
+        .features
+        .as_ref()
+        .is_some_and(|f| *f == Default::default())
+    {
+        domain.features = None;
+    }
+    Ok(())
+}
+
+fn complete_vcpus(domain: &mut Domain) -> Result<(), XmlError> {
+    let vcpu = &mut domain.vcpu;
+    let count = *vcpu.count_given.get_or_insert(1);
+    if count == 0 {
+        return Err(xml_error("invalid domain maximum vCPUs 0"));
+    }
+    match vcpu.current {
+        Some(0) => return Err(xml_error("invalid current vcpus count 0")),
+        Some(current) if current > count => {
+            return Err(xml_error(format!(
+                "maxvcpus must not be less than current vcpus ({count} < {current})"
+            )));
+        }
+        Some(current) if current == count => vcpu.current = None,
+        _ => {}
+    }
+    complete_iothreads(domain);
+    Ok(())
+}
+
+/// `<iothreads>` and `<iothreadids>` describe the same threads.
+fn complete_iothreads(domain: &mut Domain) {
+    let listed = domain
+        .iothread_ids
+        .as_ref()
+        .map_or(0, |ids| ids.iothreads.len()) as u32;
+    if listed > 0 && domain.iothreads.unwrap_or(0) < listed {
+        domain.iothreads = Some(listed);
+    }
+    if domain.iothreads == Some(0) {
+        domain.iothreads = None;
+    }
+}
+
+fn complete_memory_backing(domain: &mut Domain) {
+    if domain
+        .memory_backing
+        .as_ref()
+        .is_some_and(|m| *m == Default::default())
+    {
+        domain.memory_backing = None;
+    }
+    let has_numa = domain
+        .cpu
+        .as_ref()
+        .is_some_and(|c| !c.numa_cells().is_empty());
+    let pages = domain
+        .memory_backing
+        .iter_mut()
+        .filter_map(|m| m.huge_pages.as_mut());
+    for page in pages.flat_map(|h| &mut h.pages) {
+        page.to_kib();
+        if !has_numa && page.nodeset.as_ref().is_some_and(|n| n.0.is_empty()) {
+            page.nodeset = None;
+        }
+    }
+}
+
+fn complete_boot_order(domain: &mut Domain) -> Result<(), XmlError> {
+    let mut seen = BTreeSet::new();
+    let mut twice = None;
+    domain.devices.each_info(&mut |info| {
+        if let Some(order) = info.boot_order()
+            && !seen.insert(order)
+        {
+            twice = Some(order);
+        }
+    });
+    if let Some(order) = twice {
+        return Err(XmlError::unsupported(format!(
+            "boot order '{order}' used for more than one device"
+        )));
+    }
+    let os = &mut domain.os;
+    if !seen.is_empty() && !os.boot.is_empty() {
+        return Err(XmlError::unsupported(
+            "per-device boot elements cannot be used together with os/boot elements",
+        ));
+    }
+    if seen.is_empty() && os.boot.is_empty() {
+        os.boot.push(OsBoot {
+            dev: BootDevice::Hd,
+        });
+    }
+    if let Some(menu) = &mut os.bootmenu
+        && menu.enable.is_none()
+    {
+        os.bootmenu = None;
+    }
+    Ok(())
+}
+
+fn check_timers(domain: &Domain) -> Result<(), XmlError> {
+    for timer in &domain.clock.timers {
+        let name = timer.name;
+        let refuse = |what: &str| {
+            Err(XmlError::unsupported(format!(
+                "timer {name} doesn't support setting of timer {what}"
+            )))
+        };
+        if matches!(name, TimerName::Kvmclock | TimerName::Hypervclock)
+            && timer.tickpolicy.is_some()
+        {
+            return refuse("tickpolicy");
+        }
+        if timer.tickpolicy != Some(TickPolicy::Catchup) && timer.catchup.is_some() {
+            return Err(xml_error(
+                "setting of timer catchup policies is only supported with tickpolicy='catchup'",
+            ));
+        }
+        if name != TimerName::Tsc && timer.frequency.is_some() {
+            return refuse("frequency");
+        }
+        if name != TimerName::Tsc && timer.mode.is_some() {
+            return refuse("mode");
+        }
+        if !matches!(name, TimerName::Platform | TimerName::Rtc) && timer.track.is_some() {
+            return refuse("track");
+        }
+    }
+    Ok(())
+}
+
+fn complete_tuning(domain: &mut Domain) {
+    if let Some(tune) = &mut domain.cputune {
+        tune.vcpu_pins.sort_by_key(|p| p.vcpu);
+    }
+    let empty = domain
+        .cputune
+        .as_ref()
+        .is_some_and(|t| **t == Default::default());
+    if empty {
+        domain.cputune = None;
+    }
+}

@@ -1,0 +1,147 @@
+//! The guest's processor and its NUMA cells.
+
+use super::DefineContext;
+use super::basics::xml_error;
+use crate::domain::Domain;
+use crate::domain::DomainType;
+use crate::domain::cpu::{Cpu, CpuCheck, CpuFallback, CpuMatch, CpuMode, CpuModel};
+use crate::xml::{OnOff, XmlError};
+
+/// Chooses a processor where none is named and fills in how it is compared.
+pub(super) fn complete(domain: &mut Domain, context: &DefineContext) -> Result<(), XmlError> {
+    if let Some(cpu) = &mut domain.cpu {
+        normalize(cpu)?;
+    }
+    choose_default(domain, context);
+    let kind = domain.kind;
+    if let Some(cpu) = &mut domain.cpu {
+        complete_cpu(cpu, kind);
+        complete_cells(cpu)?;
+    }
+    Ok(())
+}
+
+/// What libvirt settles while it reads the element.
+fn normalize(cpu: &mut Cpu) -> Result<(), XmlError> {
+    let has_model = cpu.model_name().is_some_and(|m| !m.is_empty());
+    if cpu.mode.is_none() {
+        // Without model and mode only topology or cells are given.
+        if has_model || cpu.match_.is_some() {
+            cpu.mode = Some(CpuMode::Custom);
+        }
+    }
+    let mode = cpu.mode.unwrap_or(CpuMode::Custom);
+    if mode == CpuMode::Custom {
+        if has_model {
+            cpu.match_.get_or_insert(CpuMatch::Exact);
+        } else if !cpu.features.is_empty() {
+            return Err(xml_error(
+                "Non-empty feature list specified without CPU model",
+            ));
+        }
+        if let Some(model) = &mut cpu.model {
+            model.fallback.get_or_insert(CpuFallback::Allow);
+        }
+    } else {
+        cpu.match_ = None;
+    }
+    match mode {
+        CpuMode::HostModel => {
+            if let Some(model) = &mut cpu.model {
+                model.name = None;
+                model.fallback.get_or_insert(CpuFallback::Allow);
+            }
+            cpu.model.get_or_insert_with(|| CpuModel {
+                fallback: Some(CpuFallback::Allow),
+                ..CpuModel::default()
+            });
+        }
+        CpuMode::HostPassthrough | CpuMode::Maximum => cpu.model = None,
+        CpuMode::Custom => {}
+    }
+    if let Some(topology) = &mut cpu.topology {
+        topology.dies.get_or_insert(1);
+        topology.clusters.get_or_insert(1);
+    }
+    Ok(())
+}
+
+fn choose_default(domain: &mut Domain, context: &DefineContext) {
+    let named = domain.cpu.as_ref().is_some_and(|cpu| {
+        cpu.mode.is_some_and(|m| m != CpuMode::Custom) || cpu.model_name().is_some()
+    });
+    let Some(default) = context
+        .default_cpu
+        .as_ref()
+        .filter(|_| !named && domain.is_x86())
+    else {
+        return;
+    };
+    let cpu = domain.cpu.get_or_insert_default();
+    cpu.check = Some(CpuCheck::None);
+    cpu.mode = Some(CpuMode::Custom);
+    cpu.match_ = Some(CpuMatch::Exact);
+    cpu.model = Some(CpuModel {
+        fallback: Some(CpuFallback::Forbid),
+        vendor_id: None,
+        name: Some(default.clone()),
+    });
+}
+
+fn complete_cpu(cpu: &mut Cpu, kind: DomainType) {
+    let Some(mode) = cpu.mode else { return };
+    if mode == CpuMode::HostPassthrough {
+        cpu.migratable.get_or_insert(OnOff::On);
+    }
+    if mode == CpuMode::Custom && cpu.model_name().is_none() {
+        return;
+    }
+    if cpu.check.is_none_or(|c| c == CpuCheck::Default) {
+        cpu.check = Some(match mode {
+            CpuMode::HostPassthrough | CpuMode::Maximum => CpuCheck::None,
+            CpuMode::HostModel => CpuCheck::Partial,
+            CpuMode::Custom if kind == DomainType::Qemu => CpuCheck::None,
+            CpuMode::Custom => CpuCheck::Partial,
+        });
+    }
+}
+
+/// Numbers the cells and shows their memory in KiB.
+fn complete_cells(cpu: &mut Cpu) -> Result<(), XmlError> {
+    let Some(numa) = &mut cpu.numa else {
+        return Ok(());
+    };
+    for (i, cell) in numa.cells.iter_mut().enumerate() {
+        cell.id.get_or_insert(i as u32);
+        let kib = cell.memory_kib();
+        cell.memory = Some(kib);
+        cell.unit = Some("KiB".to_owned());
+        if cell.cpus.as_ref().is_some_and(|c| c.0.is_empty()) {
+            cell.cpus = None;
+        }
+    }
+    numa.cells.sort_by_key(|c| c.id);
+    let contiguous = numa
+        .cells
+        .iter()
+        .enumerate()
+        .all(|(i, c)| c.id == Some(i as u32));
+    if !contiguous {
+        return Err(xml_error(
+            "Exactly one 'cell' element per guest NUMA cell allowed, non-contiguous ranges or \
+             ranges not starting from 0 are not allowed",
+        ));
+    }
+    for (i, cell) in numa.cells.iter().enumerate() {
+        let Some(cpus) = &cell.cpus else { continue };
+        let others = numa.cells.iter().enumerate().filter(|(j, _)| *j > i);
+        for (j, other) in others {
+            if other.cpus.as_ref().is_some_and(|o| o.overlaps(cpus)) {
+                return Err(XmlError::unsupported(format!(
+                    "NUMA cells {i} and {j} have overlapping vCPU ids"
+                )));
+            }
+        }
+    }
+    Ok(())
+}

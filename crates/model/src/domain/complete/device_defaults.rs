@@ -1,0 +1,529 @@
+//! Defaults of single devices, without regard to the others.
+
+use super::DefineContext;
+use super::basics::xml_error;
+use crate::domain::Domain;
+use crate::domain::chardev::{Chardev, ChardevType, Protocol, SocketMode, TcpProtocol};
+use crate::domain::controller::{Controller, ControllerModel, ControllerType};
+use crate::domain::disk::{Disk, DiskBus, DiskDevice, SnapshotMode, VirtioModel};
+use crate::domain::filesystem::AccessMode;
+use crate::domain::input::{InputBus, InputType};
+use crate::domain::interface::{Interface, InterfaceModel, InterfaceType, MacElement};
+use crate::domain::memory_device::{MemoryAccess, MemoryModel};
+use crate::domain::memory_size::Mib;
+use crate::domain::misc_devices::{PanicModel, Shmem, ShmemModelType, ShmemMsi, VsockCid};
+use crate::domain::rng::RngBackend;
+use crate::domain::serial::{
+    ConsoleTargetType, Serial, SerialModel, SerialModelName, SerialTargetType,
+};
+use crate::domain::smartcard::SmartcardBackend;
+use crate::domain::sound::SoundModel;
+use crate::domain::storage::{EncryptionEngine, ImageFormat, NetworkProtocol, StorageType};
+use crate::domain::tpm::{TpmBackendType, TpmModel, TpmVersion};
+use crate::domain::video::{Video, VideoType};
+use crate::xml::{OnOff, XmlError, YesNo};
+
+/// Fills in the defaults of every device.
+pub(super) fn complete(domain: &mut Domain, context: &DefineContext) -> Result<(), XmlError> {
+    complete_chardevs(domain)?;
+    let mut macs = context.macs.iter().copied();
+    let devices = &mut domain.devices;
+    for disk in &mut devices.disks {
+        complete_disk(disk)?;
+    }
+    for interface in &mut devices.interfaces {
+        complete_interface(interface, context, &mut macs)?;
+    }
+    for sound in &mut devices.sounds {
+        if sound.model == SoundModel::Virtio {
+            sound.streams.get_or_insert(2);
+        }
+    }
+    for video in &mut devices.videos {
+        complete_video(video, context);
+    }
+    for controller in &mut devices.controllers {
+        complete_controller(controller, context)?;
+    }
+    for input in &mut devices.inputs {
+        let bus = match input.kind {
+            InputType::Mouse | InputType::Keyboard => InputBus::Ps2,
+            InputType::Passthrough => InputBus::Virtio,
+            InputType::Evdev => continue,
+            InputType::Tablet => InputBus::Usb,
+        };
+        input.bus.get_or_insert(bus);
+    }
+    for filesystem in &mut devices.filesystems {
+        if filesystem
+            .source
+            .as_ref()
+            .is_none_or(|s| s.socket.is_none())
+        {
+            filesystem
+                .access_mode
+                .get_or_insert(AccessMode::Passthrough);
+        }
+    }
+    for rng in &mut devices.rngs {
+        if let Some(RngBackend::Random(path)) = &mut rng.backend {
+            path.get_or_insert_with(|| "/dev/random".to_owned());
+        }
+    }
+    for panic in &mut devices.panics {
+        panic.model.get_or_insert(PanicModel::Isa);
+    }
+    for shmem in &mut devices.shmems {
+        complete_shmem(shmem)?;
+    }
+    complete_tpms(domain);
+    let devices = &mut domain.devices;
+    for memory in &mut devices.memories {
+        if memory.model == MemoryModel::VirtioPmem {
+            memory.access.get_or_insert(MemoryAccess::Shared);
+        }
+    }
+    for hostdev in &mut devices.hostdevs {
+        use crate::domain::hostdev::HostdevType;
+        if hostdev.kind == HostdevType::Mdev && hostdev.model.as_deref() == Some("vfio-pci") {
+            hostdev.display.get_or_insert(OnOff::Off);
+        }
+        hostdev.managed.get_or_insert(YesNo::No);
+    }
+    for vsock in devices.vsock.iter_mut() {
+        vsock.model.get_or_insert(VirtioModel::Virtio);
+        let cid = vsock.cid.get_or_insert_with(VsockCid::default);
+        let fixed = cid.address.is_some_and(|a| a != 0);
+        cid.auto
+            .get_or_insert(if fixed { YesNo::No } else { YesNo::Yes });
+    }
+    Ok(())
+}
+
+fn complete_disk(disk: &mut Disk) -> Result<(), XmlError> {
+    let target = disk
+        .target
+        .as_mut()
+        .ok_or_else(|| xml_error("missing element <target> in <disk>: a disk needs a target"))?;
+    if let Some(rest) = target.dev.strip_prefix("ioemu:") {
+        target.dev = rest.to_owned();
+    }
+    target
+        .bus
+        .get_or_insert_with(|| default_bus(disk.device, &target.dev));
+    if matches!(disk.device, DiskDevice::Cdrom) {
+        disk.readonly = true;
+    }
+    let driver = disk.driver.get_or_insert_default();
+    driver.name.get_or_insert_with(|| "qemu".to_owned());
+    if disk.kind != StorageType::Volume {
+        driver.format.get_or_insert(ImageFormat::Raw);
+    }
+    if disk.kind == StorageType::VhostUser {
+        disk.snapshot.get_or_insert(SnapshotMode::No);
+    }
+    // A read-only disk takes no part in snapshots, which goes without saying.
+    if disk.readonly && disk.snapshot == Some(SnapshotMode::No) {
+        disk.snapshot = None;
+    }
+    if let Some(tray) = target.tray
+        && tray == crate::domain::disk::Tray::Closed
+    {
+        target.tray = None;
+    }
+    if let Some(source) = &mut disk.source {
+        if disk.kind == StorageType::Nvme {
+            source.managed.get_or_insert(YesNo::Yes);
+        }
+        if let Some(encryption) = &mut source.encryption {
+            encryption.engine.get_or_insert(EncryptionEngine::Qemu);
+        }
+        if source.protocol == Some(NetworkProtocol::Iscsi)
+            && let Some(name) = &mut source.name
+            && !name.contains('/')
+        {
+            name.push_str("/0");
+        }
+    }
+    if let Some(encryption) = &mut disk.encryption {
+        encryption.engine.get_or_insert(EncryptionEngine::Qemu);
+    }
+    Ok(())
+}
+
+fn default_bus(device: DiskDevice, target: &str) -> DiskBus {
+    if device == DiskDevice::Floppy {
+        return DiskBus::Fdc;
+    }
+    let by_prefix = [
+        ("hd", DiskBus::Ide),
+        ("sd", DiskBus::Scsi),
+        ("vd", DiskBus::Virtio),
+        ("xvd", DiskBus::Xen),
+        ("ubd", DiskBus::Uml),
+        ("nvme", DiskBus::Nvme),
+    ];
+    by_prefix
+        .iter()
+        .find(|(p, _)| target.starts_with(p))
+        .map_or(DiskBus::Ide, |(_, bus)| *bus)
+}
+
+fn complete_interface(
+    interface: &mut Interface,
+    context: &DefineContext,
+    macs: &mut impl Iterator<Item = crate::xml::Mac>,
+) -> Result<(), XmlError> {
+    if interface.mac.is_none() {
+        let address = macs.next().ok_or_else(|| {
+            XmlError::invalid("internal error: no MAC address left for an interface")
+        })?;
+        interface.mac = Some(MacElement {
+            address,
+            ..MacElement::default()
+        });
+    }
+    if let Some(mac) = interface.mac().filter(|m| m.is_multicast()) {
+        return Err(xml_error(format!(
+            "expected unicast mac address, found multicast '{mac}'"
+        )));
+    }
+    if interface.model.is_none() && interface.kind != InterfaceType::Hostdev {
+        let name = match interface.kind {
+            InterfaceType::Vdpa | InterfaceType::VhostUser => "virtio",
+            _ if context.has_device("rtl8139") => "rtl8139",
+            _ if context.has_device("e1000") => "e1000",
+            _ => "virtio",
+        };
+        interface.model = Some(InterfaceModel {
+            name: name.to_owned(),
+        });
+    }
+    if let Some(model) = &mut interface.model {
+        let lower = model.name.to_ascii_lowercase();
+        if KNOWN_MODELS.contains(&lower.as_str()) {
+            model.name = lower;
+        }
+    }
+    Ok(())
+}
+
+/// Models known by name, whatever the case they are written in.
+const KNOWN_MODELS: [&str; 15] = [
+    "netfront",
+    "rtl8139",
+    "virtio",
+    "e1000",
+    "e1000e",
+    "igb",
+    "virtio-transitional",
+    "virtio-non-transitional",
+    "usb-net",
+    "spapr-vlan",
+    "lan9118",
+    "smc91c111",
+    "vlance",
+    "vmxnet3",
+    "am79c970a",
+];
+
+/// Video memory of most cards, in KiB.
+const VIDEO_MEMORY_KIB: u32 = 16 * 1024;
+/// Memory of a QXL card's two regions, in KiB.
+const QXL_MEMORY_KIB: u32 = 64 * 1024;
+
+pub(super) fn complete_video(video: &mut Video, context: &DefineContext) {
+    let model = video.model.get_or_insert_default();
+    if model.kind == VideoType::Default {
+        model.kind = if context.has_device("cirrus-vga") {
+            VideoType::Cirrus
+        } else {
+            VideoType::Vga
+        };
+    }
+    if model.kind == VideoType::None {
+        *model = crate::domain::video::VideoModel {
+            kind: VideoType::None,
+            ..Default::default()
+        };
+        return;
+    }
+    model.heads.get_or_insert(1);
+    if model.kind == VideoType::Qxl {
+        model.vgamem.get_or_insert(VIDEO_MEMORY_KIB);
+        let ram = model.ram.filter(|r| *r > 0).unwrap_or(QXL_MEMORY_KIB);
+        model.ram = Some(ram.checked_next_power_of_two().unwrap_or(ram));
+    }
+    let default_vram = match model.kind {
+        VideoType::Vga | VideoType::Cirrus | VideoType::Vmvga | VideoType::Bochs => {
+            Some(VIDEO_MEMORY_KIB)
+        }
+        VideoType::Qxl => Some(QXL_MEMORY_KIB),
+        _ => None,
+    };
+    let vram = model.vram.filter(|v| *v > 0).or(default_vram);
+    model.vram = vram.map(|v| v.checked_next_power_of_two().unwrap_or(v));
+}
+
+fn complete_controller(
+    controller: &mut Controller,
+    context: &DefineContext,
+) -> Result<(), XmlError> {
+    match controller.kind {
+        ControllerType::Scsi if matches!(controller.model, None | Some(ControllerModel::Auto)) => {
+            controller.model = Some(if context.has_device("lsi53c895a") {
+                ControllerModel::Lsilogic
+            } else {
+                ControllerModel::VirtioScsi
+            });
+        }
+        ControllerType::Usb => complete_usb_controller(controller, context)?,
+        ControllerType::Pci if controller.model.is_none() => {
+            return Err(xml_error("PCI controllers must have a model"));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The most ports of a USB 3 controller.
+const XHCI_PORTS_MAX: u32 = 15;
+
+fn complete_usb_controller(
+    controller: &mut Controller,
+    context: &DefineContext,
+) -> Result<(), XmlError> {
+    if controller.model.is_none() && context.has_device("piix3-usb-uhci") {
+        controller.model = Some(ControllerModel::Piix3Uhci);
+    }
+    match controller.model {
+        None => Err(XmlError::unsupported(
+            "no model provided for USB controller",
+        )),
+        Some(ControllerModel::None) => {
+            controller.info.address = None;
+            Ok(())
+        }
+        Some(model @ (ControllerModel::QusbOne | ControllerModel::QusbTwo)) => Err(
+            XmlError::unsupported(format!("USB controller model '{model}' is not supported")),
+        ),
+        Some(model @ (ControllerModel::NecXhci | ControllerModel::QemuXhci))
+            if controller.ports.is_some_and(|p| p > XHCI_PORTS_MAX) =>
+        {
+            Err(XmlError::unsupported(format!(
+                "'{model}' controller only supports up to '{XHCI_PORTS_MAX}' ports"
+            )))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Size of shared memory where none is given.
+const SHMEM_DEFAULT: Mib = Mib(4);
+
+fn complete_shmem(shmem: &mut Shmem) -> Result<(), XmlError> {
+    let kind = shmem.model.get_or_insert_default().kind;
+    if kind != ShmemModelType::Doorbell {
+        shmem.size.get_or_insert(SHMEM_DEFAULT);
+    }
+    if let Some(msi) = &mut shmem.msi {
+        msi.enabled = None;
+    }
+    if kind == ShmemModelType::Ivshmem {
+        return Ok(());
+    }
+    let refuse = |what: &str| {
+        Err(XmlError::unsupported(format!(
+            "shmem model '{kind}' {what}"
+        )))
+    };
+    if shmem.server.is_none() {
+        if kind == ShmemModelType::Doorbell {
+            return refuse("is supported only with server option enabled");
+        }
+        if shmem.msi.is_some() {
+            return Err(xml_error("msi option is only supported with a server"));
+        }
+        return Ok(());
+    }
+    if kind == ShmemModelType::Plain {
+        return refuse("is supported only with server option disabled");
+    }
+    if shmem.size.is_some() {
+        return refuse("does not support size setting");
+    }
+    shmem
+        .msi
+        .get_or_insert_with(ShmemMsi::default)
+        .ioeventfd
+        .get_or_insert(OnOff::On);
+    Ok(())
+}
+
+fn complete_tpms(domain: &mut Domain) {
+    let x86 = domain.is_x86();
+    for tpm in &mut domain.devices.tpms {
+        let model = *tpm.model.get_or_insert(TpmModel::Tis);
+        let Some(backend) = &mut tpm.backend else {
+            continue;
+        };
+        if backend.kind == TpmBackendType::Emulator {
+            let old = model == TpmModel::Tis && x86;
+            backend.version.get_or_insert(if old {
+                TpmVersion::V1_2
+            } else {
+                TpmVersion::V2_0
+            });
+        }
+    }
+}
+
+/// The most ISA serial ports a machine has.
+const ISA_SERIAL_PORTS_MAX: u32 = 4;
+
+fn complete_chardevs(domain: &mut Domain) -> Result<(), XmlError> {
+    let devices = &mut domain.devices;
+    assign_isa_ports(&mut devices.serials)?;
+    for i in 0..devices.serials.len() {
+        complete_serial(&mut devices.serials, i);
+        complete_backend(&mut devices.serials[i].chardev);
+    }
+    for i in 0..devices.parallels.len() {
+        let ports = devices
+            .parallels
+            .iter()
+            .filter_map(|p| p.target.as_ref()?.port);
+        let next = ports.max().map_or(0, |p| p + 1);
+        let parallel = &mut devices.parallels[i];
+        parallel
+            .target
+            .get_or_insert_default()
+            .port
+            .get_or_insert(next);
+        complete_backend(&mut parallel.chardev);
+    }
+    for channel in &mut devices.channels {
+        complete_backend(&mut channel.chardev);
+        // A UNIX socket without a path is made by us.
+        if channel.chardev.kind == ChardevType::Unix && channel.chardev.path().is_none() {
+            channel.chardev.sources.clear();
+        }
+    }
+    for i in 0..devices.consoles.len() {
+        let ports = devices
+            .consoles
+            .iter()
+            .filter_map(|c| c.target.as_ref()?.port);
+        let next = ports.max().map_or(0, |p| p + 1);
+        let console = &mut devices.consoles[i];
+        let target = console.target.get_or_insert_default();
+        target.kind.get_or_insert(ConsoleTargetType::Serial);
+        target.port.get_or_insert(next);
+        complete_backend(&mut console.chardev);
+    }
+    for redirdev in &mut devices.redirdevs {
+        complete_backend(&mut redirdev.chardev);
+    }
+    for rng in &mut devices.rngs {
+        if let Some(RngBackend::Egd(chardev)) = &mut rng.backend {
+            complete_backend(chardev);
+        }
+    }
+    for smartcard in &mut devices.smartcards {
+        if let SmartcardBackend::Passthrough(chardev) = &mut smartcard.backend {
+            complete_backend(chardev);
+        }
+    }
+    Ok(())
+}
+
+fn assign_isa_ports(serials: &mut [Serial]) -> Result<(), XmlError> {
+    let is_isa = |s: &Serial| {
+        let model = s.target.as_ref().and_then(|t| t.model.as_ref());
+        model.is_some_and(|m| m.name == SerialModelName::IsaSerial)
+    };
+    let mut used = std::collections::BTreeSet::new();
+    let mut count = 0;
+    for serial in serials.iter().filter(|s| is_isa(s)) {
+        count += 1;
+        let port = serial.target.as_ref().and_then(|t| t.port);
+        if count > ISA_SERIAL_PORTS_MAX || port.is_some_and(|p| p >= ISA_SERIAL_PORTS_MAX) {
+            return Err(XmlError::unsupported(format!(
+                "Maximum supported number of ISA serial ports is '{ISA_SERIAL_PORTS_MAX}'"
+            )));
+        }
+        if let Some(port) = port
+            && !used.insert(port)
+        {
+            return Err(XmlError::invalid(format!(
+                "target port '{port}' already allocated"
+            )));
+        }
+    }
+    for serial in serials.iter_mut().filter(|s| is_isa(s)) {
+        let target = serial.target.get_or_insert_default();
+        if target.port.is_none() {
+            let free = (0..ISA_SERIAL_PORTS_MAX).find(|p| used.insert(*p));
+            target.port = free;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn complete_serial(serials: &mut [Serial], at: usize) {
+    let ports = serials.iter().filter_map(|s| s.target.as_ref()?.port);
+    let next = ports.max().map_or(0, |p| p + 1);
+    let target = serials[at].target.get_or_insert_default();
+    let kind = match target.kind {
+        None | Some(SerialTargetType::None) => SerialTargetType::Isa,
+        Some(kind) => kind,
+    };
+    target.kind = Some(kind);
+    let model = match kind {
+        SerialTargetType::Isa => Some(SerialModelName::IsaSerial),
+        SerialTargetType::Usb => Some(SerialModelName::UsbSerial),
+        SerialTargetType::Pci => Some(SerialModelName::PciSerial),
+        SerialTargetType::IsaDebug => Some(SerialModelName::IsaDebugcon),
+        SerialTargetType::SpaprVio => Some(SerialModelName::SpaprVty),
+        SerialTargetType::Sclp => Some(SerialModelName::SclpConsole),
+        SerialTargetType::System | SerialTargetType::None => None,
+    };
+    if target.model.is_none() {
+        target.model = model.map(|name| SerialModel { name });
+    }
+    target.port.get_or_insert(next);
+}
+
+/// What libvirt settles while it reads a character device.
+fn complete_backend(chardev: &mut Chardev) {
+    match chardev.kind {
+        ChardevType::Tcp => {
+            chardev.protocol.get_or_insert(Protocol {
+                kind: TcpProtocol::Raw,
+            });
+            for source in &mut chardev.sources {
+                source.mode.get_or_insert(SocketMode::Connect);
+            }
+        }
+        ChardevType::Unix => {
+            for source in &mut chardev.sources {
+                source.mode.get_or_insert(SocketMode::Connect);
+            }
+        }
+        ChardevType::Udp => {
+            for source in &mut chardev.sources {
+                source.mode.get_or_insert(SocketMode::Connect);
+            }
+            // The far end is shown after the near one.
+            chardev
+                .sources
+                .sort_by_key(|s| s.mode == Some(SocketMode::Connect));
+        }
+        ChardevType::Pty
+        | ChardevType::Null
+        | ChardevType::Vc
+        | ChardevType::Stdio
+        | ChardevType::Spicevmc => chardev.sources.clear(),
+        _ => {}
+    }
+}
