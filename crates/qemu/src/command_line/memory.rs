@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use model::domain::address::Address;
 use model::domain::cpu::NumaCell;
+use model::domain::id_set::IdSet;
 use model::domain::info::DeviceInfo;
 use model::domain::memory_device::{MemoryAccess, MemoryDevice, MemoryModel};
 use model::domain::resources::{AllocationMode, HugePage, MemorySourceType, NumaMode};
@@ -24,7 +25,7 @@ struct Piece<'a> {
     path: Option<&'a str>,
     page_kib: Option<u64>,
     /// The host's nodes, other than what holds for the whole machine.
-    nodes: Option<String>,
+    nodes: Option<IdSet>,
     reserve: bool,
 }
 
@@ -44,7 +45,7 @@ impl Builder<'_> {
         let mut list = List::default();
         list.set("size", format!("{base}k"));
         if let Some(most) = &self.domain.max_memory {
-            list.set("slots", most.slots)
+            list.set("slots", most.slots.unwrap_or(0))
                 .set("maxmem", format!("{}k", most.size.0));
         }
         self.option("-m", list.finish());
@@ -143,7 +144,8 @@ impl Builder<'_> {
         self.object(&props);
         let mut list = List::new("node");
         list.set("nodeid", id);
-        for range in cell.cpus.iter().flat_map(|cpus| cpus.split(',')) {
+        let cpus = cell.cpus.as_ref().map(IdSet::to_string).unwrap_or_default();
+        for range in cpus.split(',').filter(|range| !range.is_empty()) {
             list.set("cpus", range);
         }
         if hmat {
@@ -227,8 +229,8 @@ impl Builder<'_> {
             return Ok(None);
         };
         let here = |page: &&HugePage| match (&page.nodeset, cell) {
-            (Some(nodes), Some(cell)) => in_set(nodes, cell),
-            (Some(nodes), None) => in_set(nodes, 0),
+            (Some(nodes), Some(cell)) => nodes.0.contains(&cell),
+            (Some(nodes), None) => nodes.0.contains(&0),
             (None, _) => false,
         };
         let found = pages.pages.iter().find(here);
@@ -290,7 +292,7 @@ impl Builder<'_> {
             // Left to the cgroup.
             NumaMode::Restrictive => return,
         };
-        props.set("host-nodes", expand_set(&nodes));
+        props.set("host-nodes", nodes.0.iter().copied().collect::<Vec<u32>>());
         props.set("policy", policy);
     }
 
@@ -376,48 +378,5 @@ impl Builder<'_> {
             return Ok(());
         }
         self.place(props, info)
-    }
-}
-
-/// Whether a set such as `0-3,7` has a number.
-fn in_set(set: &str, number: u32) -> bool {
-    expand_set(set).contains(&number)
-}
-
-/// The numbers of a set such as `0-3,^2,7`; at most [`NODES_MAX`].
-fn expand_set(set: &str) -> Vec<u32> {
-    let mut numbers = std::collections::BTreeSet::new();
-    for part in set.split(',').map(str::trim) {
-        let (part, add) = part
-            .strip_prefix('^')
-            .map_or((part, true), |part| (part, false));
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (Ok(first), Ok(last)) = (first.parse::<u32>(), last.parse::<u32>()) else {
-            continue;
-        };
-        for number in first..=last.min(NODES_MAX) {
-            if add {
-                numbers.insert(number);
-            } else {
-                numbers.remove(&number);
-            }
-        }
-    }
-    numbers.into_iter().collect()
-}
-
-/// The highest number of a host's NUMA node.
-const NODES_MAX: u32 = 1023;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sets_are_expanded() {
-        assert_eq!(expand_set("0-3,^2,7"), [0, 1, 3, 7]);
-        assert_eq!(expand_set("x,5"), [5]);
-        assert_eq!(expand_set("0-4294967295").len(), 1024);
-        assert!(in_set("1-2", 2) && !in_set("1-2", 3));
     }
 }
