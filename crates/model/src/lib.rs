@@ -19,7 +19,9 @@
 //! To add an attribute or element, add a line to its table at the place where
 //! libvirt writes it.
 
+pub mod capabilities;
 pub mod domain;
+pub mod domain_capabilities;
 pub mod metadata;
 pub mod xml;
 

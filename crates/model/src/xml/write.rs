@@ -125,10 +125,12 @@ impl XmlWriter {
         self.end(name);
     }
 
-    /// Writes one complete line of markup at the current depth.
+    /// Writes one complete line of markup at the current depth; an empty one stays empty.
     pub fn line(&mut self, markup: &str) {
         self.close_tag();
-        self.indent();
+        if !markup.is_empty() {
+            self.indent();
+        }
         self.out.push_str(markup);
         self.out.push('\n');
     }
