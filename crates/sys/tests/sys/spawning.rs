@@ -54,7 +54,7 @@ fn runs_in_its_own_session_with_what_it_was_given_only() {
     rustix::io::fcntl_setfd(&leak, rustix::io::FdFlags::empty()).unwrap();
     let mut plan = shell(
         "echo $A-$HOME-$(pwd)-$(umask); ls /proc/self/fd | tr '\\n' ' '; read x || echo no input; \
-         cut -d' ' -f6 /proc/$$/stat; echo $$; grep -E 'Sig(Blk|Ign)' /proc/$$/status",
+         cut -d' ' -f6 /proc/$$/stat; echo $$; exec grep -E 'Sig(Blk|Ign)' /proc/self/status",
     );
     plan.env.push(("A".into(), "1".into()));
     plan.directory = "/usr".into();
