@@ -6,6 +6,7 @@ mod cpu;
 mod identity;
 mod list;
 mod memory;
+pub mod smbios;
 mod stats;
 mod topology;
 
