@@ -79,10 +79,7 @@ fn a_damaged_page() {
     assert!(bytes.len() > 20 * 4096);
     bytes[4096..].fill(0xa5);
     std::fs::write(&path, bytes).unwrap();
-    let error = match SqliteStore::open(&path) {
-        Ok(store) => store.check().unwrap_err(),
-        Err(error) => error,
-    };
+    let error = Store::open_sqlite(&path).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
     assert!(error.to_string().contains("restore a backup"), "{error}");
 }
@@ -93,10 +90,7 @@ fn a_truncated_file() {
     closed(&path, store);
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(5000).unwrap();
-    let error = match SqliteStore::open(&path) {
-        Ok(store) => store.check().unwrap_err(),
-        Err(error) => error,
-    };
+    let error = Store::open_sqlite(&path).unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
 }
 
