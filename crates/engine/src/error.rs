@@ -36,6 +36,8 @@ pub enum ErrorKind {
     AgentCommandFailed,
     /// The domain has no such device.
     NoSuchDevice,
+    /// No network with that name.
+    NoNetwork,
     /// Metadata asked for is not set.
     NoMetadata,
     /// A call of the operating system failed.
@@ -62,7 +64,10 @@ pub struct EngineError {
 impl EngineError {
     /// An error of a kind with its sentence.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 
     /// `OperationInvalid` with its sentence.
@@ -82,7 +87,10 @@ impl EngineError {
 
     /// The machine's owner is gone: the daemon is going down.
     pub(crate) fn stopping() -> Self {
-        Self::new(ErrorKind::OperationAborted, "the daemon is shutting down; try again")
+        Self::new(
+            ErrorKind::OperationAborted,
+            "the daemon is shutting down; try again",
+        )
     }
 }
 

@@ -1,1 +1,64 @@
-//! The owner tasks of machines; jobs, events and the snapshots of state that readers see.
+//! The engine: one owner task for each machine, the snapshots of state that
+//! readers see, and everything that is carried out on the host.
+//!
+//! # Where to look
+//!
+//! - [`Engine`] and [`DomainHandle`]: all that faces call.
+//! - `owner/`: the one task that changes a machine. The rules themselves are
+//!   in [`qemu::machine`], without I/O.
+//! - `table`, [`DomainView`]: what readers see; nobody who reads ever waits
+//!   for an owner.
+//! - `record`: what is kept in the store. `status`: what is kept about a run
+//!   on this host, by which a restarted daemon finds its machines (`adopt`).
+//! - `launch`, `run`: from a definition to a QEMU that has answered.
+//! - `monitor`, `agent`, `console`: the three conversations with a machine.
+
+mod adopt;
+mod agent;
+mod binaries;
+pub mod config;
+mod console;
+mod define_context;
+mod definition;
+mod devices;
+mod displays;
+mod engine;
+mod error;
+pub mod events;
+mod facts;
+mod files;
+mod firmware;
+pub mod guest;
+mod handle;
+pub mod job;
+mod launch;
+pub mod limits;
+mod live;
+mod log;
+mod metadata;
+mod monitor;
+pub mod options;
+mod owner;
+pub mod places;
+mod ports;
+mod process;
+mod record;
+mod run;
+mod saved;
+mod setup;
+pub mod stats;
+mod status;
+mod table;
+mod taps;
+mod view;
+
+pub use config::{Config, Mode};
+pub use console::{ConsoleOutput, ConsoleViewer, ConsoleWriter};
+pub use devices::Screenshot;
+pub use engine::Engine;
+pub use error::{EngineError, ErrorKind, Result};
+pub use events::{DomainEvent, EventStream, Happening};
+pub use handle::DomainHandle;
+pub use live::LiveMachine;
+pub use qemu::machine;
+pub use view::{DomainView, Summary};

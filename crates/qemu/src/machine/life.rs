@@ -96,6 +96,8 @@ pub enum Input {
     },
     /// Somebody wants its end: the signal is the owner's business.
     Destroy,
+    /// A gentle destroy did not help and was given up: it goes on.
+    DestroyFailed,
     /// It is gone to a file; QEMU can go.
     Saved,
     /// A save begins (`true`) or was given up (`false`): says why it stands still.
@@ -218,6 +220,10 @@ impl Life {
             (Phase::Ending { .. }, Input::Destroy) => {
                 self.end(OffReason::Destroyed, StoppedDetail::Destroyed)
             }
+            (Phase::Ending { shown, .. }, Input::DestroyFailed) => {
+                self.phase = Phase::Up(shown);
+                Vec::new()
+            }
             // Late or early news changes nothing: QEMU may still speak while it ends.
             _ => Vec::new(),
         }
@@ -326,6 +332,7 @@ impl Life {
             Input::Start { .. }
             | Input::Started { .. }
             | Input::StartFailed
+            | Input::DestroyFailed
             | Input::Adopted { .. } => Vec::new(),
         }
     }

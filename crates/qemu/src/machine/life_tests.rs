@@ -200,6 +200,14 @@ fn a_destroy_during_the_start_is_a_destroy() {
 }
 
 #[test]
+fn a_gentle_destroy_that_fails_leaves_it_running() {
+    let mut life = running();
+    life.handle(Input::Destroy);
+    life.handle(Input::DestroyFailed);
+    assert_eq!(life.status(), Status::Running(RunningReason::Booted));
+}
+
+#[test]
 fn a_power_off_while_the_daemon_was_away_is_finished_at_its_return() {
     let mut life = Life::off(OffReason::Unknown);
     let effects = life.handle(Input::Adopted {

@@ -1,0 +1,240 @@
+//! A machine's serial console: one task reads it for everyone, so that
+//! several viewers see the same output, keeps the last of it in memory and in
+//! a bounded log, and lets a new viewer take it over.
+
+use crate::error::{EngineError, Result};
+use crate::limits::{CONSOLE_BACKLOG_BYTES, CONSOLE_LOG_MAX_BYTES, CONSOLE_VIEWER_MAX_PIECES};
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{broadcast, watch};
+
+/// One console of one machine.
+#[derive(Debug)]
+pub(crate) struct Console {
+    /// The device's alias, for example `serial0`.
+    pub(crate) alias: String,
+    device: Arc<AsyncFd<std::fs::File>>,
+    output: broadcast::Sender<Arc<[u8]>>,
+    recent: Arc<Mutex<VecDeque<u8>>>,
+    /// Counts the takeovers: viewers of an earlier count are sent away.
+    turn: watch::Sender<u64>,
+}
+
+/// One viewer of a console.
+#[derive(Debug)]
+pub struct ConsoleViewer {
+    device: Arc<AsyncFd<std::fs::File>>,
+    output: broadcast::Receiver<Arc<[u8]>>,
+    turn: watch::Receiver<u64>,
+    mine: u64,
+}
+
+/// What a viewer gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConsoleOutput {
+    /// The guest wrote this.
+    Bytes(Arc<[u8]>),
+    /// The viewer was too slow; this many pieces are lost.
+    Lost(u64),
+    /// Another viewer took the console over.
+    TakenOver,
+    /// The machine ended.
+    End,
+}
+
+impl Console {
+    /// Opens the terminal QEMU made for the guest and reads it from now on.
+    pub(crate) fn open(alias: &str, terminal: &Path, log: PathBuf) -> Result<Self> {
+        let descriptor = sys::pty::open_raw(terminal)
+            .map_err(|e| EngineError::system("cannot open the console", e))?;
+        Self::on(alias, descriptor, log)
+    }
+
+    fn on(alias: &str, descriptor: OwnedFd, log: PathBuf) -> Result<Self> {
+        let device = crate::process::watched(std::fs::File::from(descriptor))
+            .map_err(|e| EngineError::system("cannot watch the console", e))?;
+        let console = Self {
+            alias: alias.to_owned(),
+            device: Arc::new(device),
+            output: broadcast::Sender::new(CONSOLE_VIEWER_MAX_PIECES),
+            recent: Arc::default(),
+            turn: watch::Sender::new(0),
+        };
+        let (device, output) = (console.device.clone(), console.output.clone());
+        tokio::spawn(read_guest(
+            device,
+            output.downgrade(),
+            console.recent.clone(),
+            log,
+        ));
+        Ok(console)
+    }
+
+    /// A new viewer. With `alone`, all others are sent away.
+    pub(crate) fn view(&self, alone: bool) -> ConsoleViewer {
+        if alone {
+            self.turn.send_modify(|turn| *turn += 1);
+        }
+        let turn = self.turn.subscribe();
+        let mine = *turn.borrow();
+        ConsoleViewer {
+            device: self.device.clone(),
+            output: self.output.subscribe(),
+            turn,
+            mine,
+        }
+    }
+
+    /// The last output of the guest.
+    pub(crate) fn recent(&self) -> Vec<u8> {
+        self.recent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .copied()
+            .collect()
+    }
+}
+
+impl ConsoleViewer {
+    /// The next piece of output; cancel-safe.
+    pub async fn next(&mut self) -> ConsoleOutput {
+        let mine = self.mine;
+        tokio::select! {
+            biased;
+            turn = self.turn.wait_for(|turn| *turn != mine) => match turn {
+                Ok(_) => ConsoleOutput::TakenOver,
+                Err(_) => ConsoleOutput::End,
+            },
+            piece = self.output.recv() => match piece {
+                Ok(piece) => ConsoleOutput::Bytes(piece),
+                Err(broadcast::error::RecvError::Lagged(count)) => ConsoleOutput::Lost(count),
+                Err(broadcast::error::RecvError::Closed) => ConsoleOutput::End,
+            },
+        }
+    }
+
+    /// Types into the console.
+    pub async fn write(&self, bytes: &[u8]) -> Result<()> {
+        write_device(&self.device, bytes).await
+    }
+
+    /// A writer apart from the viewer, for a face that reads and writes in
+    /// different tasks.
+    pub fn writer(&self) -> ConsoleWriter {
+        ConsoleWriter {
+            device: self.device.clone(),
+        }
+    }
+}
+
+/// The typing half of a viewer.
+#[derive(Debug, Clone)]
+pub struct ConsoleWriter {
+    device: Arc<AsyncFd<std::fs::File>>,
+}
+
+impl ConsoleWriter {
+    /// Types into the console.
+    pub async fn write(&self, bytes: &[u8]) -> Result<()> {
+        write_device(&self.device, bytes).await
+    }
+}
+
+async fn write_device(device: &AsyncFd<std::fs::File>, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        let mut ready = device
+            .writable()
+            .await
+            .map_err(|e| EngineError::system("the console failed", e))?;
+        if let Ok(written) = ready.try_io(|device| device.get_ref().write(bytes)) {
+            let written =
+                written.map_err(|e| EngineError::system("cannot write to the console", e))?;
+            bytes = &bytes[written..];
+        }
+    }
+    Ok(())
+}
+
+async fn read_guest(
+    device: Arc<AsyncFd<std::fs::File>>,
+    output: broadcast::WeakSender<Arc<[u8]>>,
+    recent: Arc<Mutex<VecDeque<u8>>>,
+    log: PathBuf,
+) {
+    let mut log = BoundedLog::new(log);
+    let mut buffer = [0; 4096];
+    loop {
+        let Ok(mut ready) = device.readable().await else {
+            return;
+        };
+        let count = match ready.try_io(|device| device.get_ref().read(&mut buffer)) {
+            Err(_would_block) => continue,
+            Ok(Ok(0) | Err(_)) => return,
+            Ok(Ok(count)) => count,
+        };
+        let piece = &buffer[..count];
+        remember(&recent, piece);
+        log.append(piece);
+        // The console is gone with its machine; its task ends with it.
+        let Some(output) = output.upgrade() else {
+            return;
+        };
+        let _ = output.send(piece.into());
+    }
+}
+
+fn remember(recent: &Mutex<VecDeque<u8>>, piece: &[u8]) {
+    let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
+    let excess = (recent.len() + piece.len()).saturating_sub(CONSOLE_BACKLOG_BYTES);
+    let drained = excess.min(recent.len());
+    recent.drain(..drained);
+    recent.extend(piece);
+}
+
+/// The log of a console: what does not fit moves to one older file, so that
+/// a guest cannot fill the host's disk.
+struct BoundedLog {
+    path: PathBuf,
+    file: Option<std::fs::File>,
+    size: u64,
+}
+
+impl BoundedLog {
+    fn new(path: PathBuf) -> Self {
+        let file = open_log(&path);
+        let size = file
+            .as_ref()
+            .and_then(|f| f.metadata().ok())
+            .map_or(0, |m| m.len());
+        Self { path, file, size }
+    }
+
+    fn append(&mut self, piece: &[u8]) {
+        if self.size + piece.len() as u64 > CONSOLE_LOG_MAX_BYTES {
+            let _ = std::fs::rename(&self.path, self.path.with_extension("log.1"));
+            self.file = open_log(&self.path);
+            self.size = 0;
+        }
+        // A full disk loses the log, never the console.
+        if let Some(file) = &mut self.file {
+            if file.write_all(piece).is_ok() {
+                self.size += piece.len() as u64;
+            }
+        }
+    }
+}
+
+fn open_log(path: &Path) -> Option<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .ok()
+}

@@ -1,0 +1,49 @@
+//! What completing a definition needs to know of this host.
+
+use crate::limits::NEW_MACS_MAX;
+use crate::places::Places;
+use model::domain::complete::{DefineContext, FirmwareImage};
+use model::xml::Mac;
+use qemu::caps::QemuCaps;
+use std::collections::BTreeMap;
+use std::path::Path;
+use uuid::Uuid;
+
+/// libvirt's prefix for the addresses it makes up (QEMU's and KVM's own).
+const MAC_PREFIX: [u8; 3] = [0x52, 0x54, 0x00];
+
+/// The context for one definition on this emulator.
+pub(crate) fn of(
+    emulator: &Path,
+    caps: &QemuCaps,
+    firmware: &[FirmwareImage],
+    places: &Places,
+) -> DefineContext {
+    let emulator = emulator.to_string_lossy().into_owned();
+    DefineContext {
+        arch: caps.arch.clone(),
+        emulators: BTreeMap::from([(caps.arch.clone(), emulator)]),
+        machine_aliases: caps.machine_aliases(),
+        default_machine: caps.default_machine().map(|machine| machine.name.clone()),
+        default_cpu: None,
+        devices: Some(caps.types.clone()),
+        uuid: Some(Uuid::new_v4()),
+        macs: (0..NEW_MACS_MAX).map(|_| random_mac()).collect(),
+        firmwares: firmware.to_vec(),
+        nvram_dir: places.nvram.to_string_lossy().into_owned(),
+        abi_update: true,
+    }
+}
+
+fn random_mac() -> Mac {
+    let random = Uuid::new_v4();
+    let tail = &random.as_bytes()[..3];
+    Mac([
+        MAC_PREFIX[0],
+        MAC_PREFIX[1],
+        MAC_PREFIX[2],
+        tail[0],
+        tail[1],
+        tail[2],
+    ])
+}

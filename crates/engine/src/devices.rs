@@ -1,0 +1,141 @@
+//! What is done with a running machine's devices by hand: its console, its
+//! screen, its keyboard.
+
+use crate::console::ConsoleViewer;
+use crate::error::{EngineError, ErrorKind, Result};
+use crate::handle::DomainHandle;
+use model::domain::graphics::GraphicsType;
+use qemu::qmp::commands::{self, ScreenFormat};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A picture of a screen.
+#[derive(Debug)]
+pub struct Screenshot {
+    /// `image/png` or `image/x-portable-pixmap`.
+    pub mime: &'static str,
+    /// The picture, to be read from its beginning; it has no name any more.
+    pub file: File,
+}
+
+/// Numbers pictures and sockets apart that are under way at once.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+impl DomainHandle {
+    /// A view of the serial console `device` (an alias), or of the first one.
+    /// With `alone`, everybody else's view ends.
+    pub fn open_console(&self, device: Option<&str>, alone: bool) -> Result<ConsoleViewer> {
+        let console = self.live()?.console(device).ok_or_else(|| match device {
+            Some(device) => EngineError::new(
+                ErrorKind::InvalidArgument,
+                format!("cannot find console device '{device}'"),
+            ),
+            None => EngineError::new(
+                ErrorKind::OperationFailed,
+                "the machine has no serial console of type 'pty'; add <console type='pty'/>",
+            ),
+        })?;
+        Ok(console.view(alone))
+    }
+
+    /// The last output of the serial console.
+    pub fn console_output(&self, device: Option<&str>) -> Result<Vec<u8>> {
+        let console = self.live()?.console(device);
+        console
+            .map(|console| console.recent())
+            .ok_or_else(|| EngineError::failed("the machine has no such console"))
+    }
+
+    /// A picture of the screen.
+    pub async fn screenshot(&self, screen: u32) -> Result<Screenshot> {
+        let live = self.live()?;
+        let definition = live.definition();
+        let video = definition.devices.videos.first().ok_or_else(|| {
+            EngineError::failed("the machine has no video card to take a picture of")
+        })?;
+        let alias = video.info.alias.as_deref();
+        let path = live
+            .run_dir
+            .join(format!("screen{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let name = path.to_string_lossy();
+        let (device, head) = if screen == 0 {
+            (None, None)
+        } else {
+            (alias, Some(screen))
+        };
+        let monitor = live.monitor()?;
+        let take = |format| commands::screendump(&name, device, head, format);
+        // A QEMU built without libpng takes it in the old format.
+        let mime = match monitor.execute(&take(ScreenFormat::Png)).await {
+            Ok(_) => "image/png",
+            Err(EngineError {
+                kind: ErrorKind::OperationFailed,
+                ..
+            }) => {
+                monitor.execute(&take(ScreenFormat::Ppm)).await?;
+                "image/x-portable-pixmap"
+            }
+            Err(error) => return Err(error),
+        };
+        let file = File::open(&path).map_err(|e| EngineError::system("cannot read the picture", e));
+        // It lives on through its descriptor.
+        let _ = std::fs::remove_file(&path);
+        Ok(Screenshot { mime, file: file? })
+    }
+
+    /// Presses keys together (Linux key codes) for a while.
+    pub async fn send_keys(&self, keys: &[u32], hold_ms: Option<u32>) -> Result<()> {
+        let command = commands::send_key(keys, hold_ms);
+        self.live()?.monitor()?.execute(&command).await.map(drop)
+    }
+
+    /// Sends an interrupt the guest cannot mask.
+    pub async fn inject_nmi(&self) -> Result<()> {
+        self.live()?
+            .monitor()?
+            .execute(&commands::inject_nmi())
+            .await
+            .map(drop)
+    }
+
+    /// Wakes a guest that has suspended itself.
+    pub async fn wake(&self) -> Result<()> {
+        self.live()?
+            .monitor()?
+            .execute(&commands::system_wakeup())
+            .await
+            .map(drop)
+    }
+
+    /// A connection to the display number `index`, as if through its socket;
+    /// without its password where `skip_auth` says so.
+    pub async fn open_graphics(&self, index: usize, skip_auth: bool) -> Result<OwnedFd> {
+        let live = self.live()?;
+        let definition = live.definition();
+        let graphics = definition.devices.graphics.get(index).ok_or_else(|| {
+            EngineError::new(
+                ErrorKind::Internal,
+                format!("No graphics backend with index {index}"),
+            )
+        })?;
+        let protocol = match graphics.kind {
+            GraphicsType::Vnc => "vnc",
+            GraphicsType::Spice => "spice",
+            _ => {
+                return Err(EngineError::invalid("can only open VNC, SPICE graphics"));
+            }
+        };
+        let (ours, theirs) =
+            sys::unix::pair().map_err(|e| EngineError::system("cannot make a connection", e))?;
+        let name = format!("display{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let monitor = live.monitor()?;
+        monitor
+            .ask_with_descriptor(&commands::getfd(&name), theirs)
+            .await?;
+        monitor
+            .execute(&commands::add_client(protocol, &name, skip_auth))
+            .await?;
+        Ok(ours)
+    }
+}

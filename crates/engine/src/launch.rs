@@ -1,0 +1,278 @@
+//! From a complete definition to a running QEMU: everything the run needs is
+//! made, QEMU is started, and it has answered. What fails on the way undoes
+//! what was made before.
+
+use crate::agent::Agent;
+use crate::console::Console;
+use crate::engine::Engine;
+use crate::error::{EngineError, ErrorKind, Result};
+use crate::facts;
+use crate::files;
+use crate::limits::QEMU_START_TIMEOUT_MS;
+use crate::live::{LiveMachine, LiveParts};
+use crate::log;
+use crate::monitor::{Monitor, News};
+use crate::options::StartOptions;
+use crate::owner::{SETUP_TIMEOUT, cancelled, follow_migration, undo_start};
+use crate::process::Process;
+use crate::run::{self, Run};
+use crate::saved::SavedState;
+use crate::status::Phase;
+use qemu::caps::Accelerator;
+use qemu::machine::{PausedReason, RunningReason, Status};
+use qemu::qmp::commands::{self, Stream};
+use qemu::qmp::reply::RunState;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Where a machine's state comes from.
+#[derive(Debug)]
+pub(crate) enum StartFrom {
+    /// A boot.
+    Boot,
+    /// A saved state.
+    Saved(SavedState),
+}
+
+/// A machine that has come up.
+pub(crate) struct Launched {
+    pub(crate) live: Arc<LiveMachine>,
+    pub(crate) news: mpsc::Receiver<News>,
+    pub(crate) paused: bool,
+}
+
+/// The name under which QEMU knows the file it restores from.
+const RESTORE_FD: &str = "restore";
+
+/// The monitor's socket of a run.
+pub(crate) fn monitor_path(run_dir: &Path) -> PathBuf {
+    run_dir.join("monitor.sock")
+}
+
+/// Starts a machine. Where hardware acceleration turns out not to work, it is
+/// tried once more without, and remembered.
+pub(crate) async fn launch(
+    engine: &Engine,
+    domain: model::domain::Domain,
+    from: StartFrom,
+    options: StartOptions,
+    cancel: watch::Receiver<bool>,
+) -> Result<Launched> {
+    let run = run::prepare(engine, domain.clone(), &from, options).await?;
+    let accelerator = run.accelerator;
+    let first = start_run(engine, run, &from, options, cancel.clone()).await;
+    match first {
+        Err(Failure {
+            error,
+            acceleration: true,
+            ..
+        }) if accelerator == Accelerator::Kvm => {
+            engine.binaries().kvm_failed(&error.message);
+            let run = run::prepare(engine, domain, &from, options).await?;
+            start_run(engine, run, &from, options, cancel)
+                .await
+                .map_err(|failure| failure.error)
+        }
+        other => other.map_err(|failure| failure.error),
+    }
+}
+
+/// Why a start failed.
+struct Failure {
+    error: EngineError,
+    /// QEMU's words say that hardware acceleration is the cause.
+    acceleration: bool,
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        Self {
+            error,
+            acceleration: false,
+        }
+    }
+}
+
+async fn start_run(
+    engine: &Engine,
+    mut run: Run,
+    from: &StartFrom,
+    options: StartOptions,
+    mut cancel: watch::Receiver<bool>,
+) -> std::result::Result<Launched, Failure> {
+    let run_dir = run.directory.clone();
+    let spawned = run.spawn(engine);
+    let (process, words) = match spawned {
+        Ok(spawned) => spawned,
+        Err(error) => {
+            engine.release_run_dir(&run_dir).await;
+            return Err(error.into());
+        }
+    };
+    let came_up = tokio::select! {
+        biased;
+        result = bring_up(&mut run, from, options) => result,
+        () = process.exited() => Err(EngineError::failed("QEMU exited")),
+        _ = cancel.wait_for(|wanted| *wanted) => Err(cancelled()),
+    };
+    match came_up {
+        Ok((monitor, news)) => Ok(finish(engine, run, process, monitor, news, options)?),
+        Err(error) => {
+            let exited = process.has_ended();
+            let said = words.said();
+            undo_start(engine, &process, &run_dir).await;
+            let acceleration = exited && blames_kvm(&said);
+            let error = if exited {
+                exited_early(&process, &said)
+            } else {
+                error
+            };
+            Err(Failure {
+                error,
+                acceleration,
+            })
+        }
+    }
+}
+
+fn exited_early(process: &Process, said: &str) -> EngineError {
+    let said = if said.is_empty() {
+        "it said nothing"
+    } else {
+        said
+    };
+    EngineError::new(
+        ErrorKind::OperationFailed,
+        format!("QEMU did not start ({}): {said}", process.reap()),
+    )
+}
+
+fn blames_kvm(said: &str) -> bool {
+    let said = said.to_ascii_lowercase();
+    said.contains("kvm") || said.contains("failed to set msr")
+}
+
+/// Connects, learns the terminals, loads a saved state and lets the guest run.
+async fn bring_up(
+    run: &mut Run,
+    from: &StartFrom,
+    options: StartOptions,
+) -> Result<(Monitor, mpsc::Receiver<News>)> {
+    let timeout = Duration::from_millis(QEMU_START_TIMEOUT_MS);
+    let (monitor, news) = Monitor::connect(&monitor_path(&run.directory), timeout).await?;
+    learn_terminals(run, &monitor).await?;
+    for command in &run.setup {
+        monitor.ask(command, SETUP_TIMEOUT).await?;
+    }
+    if let StartFrom::Saved(saved) = from {
+        let file = saved
+            .file
+            .try_clone()
+            .map_err(|e| EngineError::system("cannot restore", e))?;
+        monitor
+            .ask_with_descriptor(&commands::getfd(RESTORE_FD), OwnedFd::from(file))
+            .await?;
+        let stream = Stream::Descriptor(RESTORE_FD.to_owned());
+        monitor
+            .ask(&commands::migrate_incoming(&stream), SETUP_TIMEOUT)
+            .await?;
+        follow_migration(None, &monitor).await?;
+        if !options.paused {
+            monitor.ask(&commands::cont(), SETUP_TIMEOUT).await?;
+        }
+    }
+    Ok((monitor, news))
+}
+
+async fn learn_terminals(run: &mut Run, monitor: &Monitor) -> Result<()> {
+    if !facts::wants_terminals(&run.domain) {
+        return Ok(());
+    }
+    for chardev in monitor
+        .ask(&commands::query_chardev(), SETUP_TIMEOUT)
+        .await?
+    {
+        let Some(terminal) = chardev.filename.strip_prefix("pty:") else {
+            continue;
+        };
+        let alias = chardev.label.strip_prefix("char").unwrap_or(&chardev.label);
+        facts::set_terminal(&mut run.domain, alias, terminal);
+    }
+    Ok(())
+}
+
+fn finish(
+    engine: &Engine,
+    run: Run,
+    process: Process,
+    monitor: Monitor,
+    news: mpsc::Receiver<News>,
+    options: StartOptions,
+) -> Result<Launched> {
+    let agent = facts::agent_socket(&run.domain).map(|path| Agent::new(path.into(), false));
+    let live = Arc::new(LiveMachine::new(LiveParts {
+        id: run.id,
+        definition: run.domain,
+        process,
+        run_dir: run.directory,
+        cgroup: run.cgroup,
+        autodestroy: options.autodestroy,
+        notes: run.notes,
+        agent,
+        holdings: run.holdings,
+        log_dir: engine.places().log.join("qemu"),
+    }));
+    live.set_monitor(monitor);
+    open_consoles(&live);
+    Ok(Launched {
+        live,
+        news,
+        paused: options.paused,
+    })
+}
+
+/// Begins to read the machine's serial terminals.
+pub(crate) fn open_consoles(live: &LiveMachine) {
+    let definition = live.definition();
+    for (alias, terminal) in facts::terminals(&definition) {
+        let log = live.log_dir.join(format!(
+            "{}.{alias}.log",
+            files::file_name(&definition.name)
+        ));
+        match Console::open(&alias, Path::new(&terminal), log) {
+            Ok(console) => live.add_console(console),
+            Err(error) => tracing::warn!(domain = %definition.name, alias, %error, "no console"),
+        }
+    }
+}
+
+/// The state of a QEMU that was found running. QEMU knows whether its
+/// processors stand still, the record knows why.
+pub(crate) fn status_of(state: RunState, recorded: Status) -> Status {
+    match state {
+        RunState::Running => match recorded {
+            Status::Running(_) => recorded,
+            _ => Status::Running(RunningReason::Unknown),
+        },
+        RunState::Shutdown => Status::ShuttingDown,
+        RunState::GuestPanicked => Status::Panicked,
+        RunState::Suspended => Status::PmSuspended,
+        RunState::IoError => Status::Paused(PausedReason::IoError),
+        RunState::Watchdog => Status::Paused(PausedReason::Watchdog),
+        _ => match recorded {
+            Status::Paused(_) => recorded,
+            _ => Status::Paused(PausedReason::Unknown),
+        },
+    }
+}
+
+/// The first record of a run, before QEMU exists.
+pub(crate) const FIRST_PHASE: Phase = Phase::Starting;
+
+/// The end of what a process wrote into a file of its own.
+pub(crate) fn tail(file: &std::fs::File) -> String {
+    log::words_since(file, 0)
+}

@@ -1,0 +1,86 @@
+//! Every bound of the engine, units last.
+
+/// How long QEMU may take to answer one command before its caller is told.
+pub const QMP_REPLY_TIMEOUT_MS: u64 = 10_000;
+
+/// How long a statistics query waits for one QEMU: a hung one must not hold
+/// the answer for all the others.
+pub const QMP_STATS_TIMEOUT_MS: u64 = 500;
+
+/// How long a QEMU may take from its start to its monitor's first answer.
+pub const QEMU_START_TIMEOUT_MS: u64 = 60_000;
+
+/// How long a restart waits for each QEMU found alive before it shows the
+/// machine in the state last recorded.
+pub const ADOPT_TIMEOUT_MS: u64 = 1_000;
+
+/// How long QEMU may take to go after `quit` before it is killed.
+pub const QUIT_TIMEOUT_MS: u64 = 5_000;
+
+/// How long QEMU may take to go after SIGTERM before a destroy kills it.
+pub const DESTROY_TERM_TIMEOUT_MS: u64 = 600;
+
+/// How long a graceful destroy waits after SIGTERM.
+pub const GRACEFUL_DESTROY_TIMEOUT_MS: u64 = 10_000;
+
+/// How long a killed QEMU may take to be gone.
+pub const KILL_TIMEOUT_MS: u64 = 15_000;
+
+/// How long the whole probe of a QEMU binary may take.
+pub const PROBE_TIMEOUT_MS: u64 = 30_000;
+
+/// How long the guest agent may take to answer unless the caller says otherwise.
+pub const AGENT_REPLY_TIMEOUT_MS: u64 = 5_000;
+
+/// How long a request waits for another operation on the same machine.
+pub const OWNER_QUEUE_TIMEOUT_MS: u64 = 30_000;
+
+/// Requests waiting for one machine's owner.
+pub const OWNER_QUEUE_MAX: usize = 256;
+
+/// Commands under way to one QEMU.
+pub const QMP_OUTSTANDING_MAX: usize = 64;
+
+/// News (events, its end) of one QEMU not yet taken in by its owner.
+pub const QMP_NEWS_MAX: usize = 256;
+
+/// Events kept for subscribers that are behind.
+pub const EVENT_BACKLOG_MAX: usize = 4_096;
+
+/// Bytes of a serial console's last output that a new viewer is shown.
+pub const CONSOLE_BACKLOG_BYTES: usize = 64 * 1024;
+
+/// Bytes of a console's log before it moves to its one older file.
+pub const CONSOLE_LOG_MAX_BYTES: u64 = 1024 * 1024;
+
+/// Pieces of console output a slow viewer may be behind before it loses some.
+pub const CONSOLE_VIEWER_MAX_PIECES: usize = 256;
+
+/// The longest definition accepted, in bytes.
+pub const DEFINITION_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// The last words of a QEMU that are quoted in an error, in bytes.
+pub const LAST_WORDS_MAX_BYTES: u64 = 4 * 1024;
+
+/// The longest domain name, in bytes.
+pub const DOMAIN_NAME_MAX_BYTES: usize = 255;
+
+/// First TCP port given to a VNC or SPICE server, and how many there are.
+pub const GRAPHICS_PORT_FIRST: u16 = 5_900;
+/// One past the last TCP port given to a VNC or SPICE server.
+pub const GRAPHICS_PORT_END: u16 = 65_535;
+
+/// Domain statistics: how many machines are asked at a time.
+pub const STATS_PARALLEL_MAX: usize = 64;
+
+/// How often a state being written is asked how far it is.
+pub const MIGRATION_POLL_MS: u64 = 10;
+
+/// Bytes of a machine's log before its next run begins a new one.
+pub const MACHINE_LOG_MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Interfaces of one definition that are given an address of their own.
+pub const NEW_MACS_MAX: usize = 64;
+
+/// How long a guest may take to bring its file systems to rest or to trim them.
+pub const AGENT_FREEZE_TIMEOUT_MS: u64 = 120_000;

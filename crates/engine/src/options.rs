@@ -1,0 +1,134 @@
+//! The arguments of the engine's calls, as types instead of flag words.
+
+use std::path::PathBuf;
+
+/// A client's connection, for machines that end with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// How to start a machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StartOptions {
+    /// Leave its processors waiting.
+    pub paused: bool,
+    /// Destroy it when this client's connection ends.
+    pub autodestroy: Option<SessionId>,
+    /// Boot even if a saved state waits; the saved state is removed.
+    pub force_boot: bool,
+    /// Make its UEFI variables anew from their template.
+    pub reset_nvram: bool,
+}
+
+/// What may go along with a definition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UndefineOptions {
+    /// Remove a saved state too; without it one stands in the way.
+    pub managed_save: bool,
+    /// Remove (`Some(true)`) or keep (`Some(false)`) the UEFI variables;
+    /// without an answer they stand in the way.
+    pub nvram: Option<bool>,
+    /// Remove (`Some(true)`) or keep (`Some(false)`) the TPM's state.
+    pub tpm: Option<bool>,
+    /// Remove the metadata of snapshots too.
+    pub snapshots_metadata: bool,
+    /// Remove the metadata of checkpoints too.
+    pub checkpoints_metadata: bool,
+}
+
+/// By which way a guest is asked to power off or reboot. Several may be
+/// allowed; without any, what is there is tried: the agent, then ACPI.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AskWays {
+    /// The power button.
+    pub acpi: bool,
+    /// The guest agent.
+    pub agent: bool,
+}
+
+impl AskWays {
+    /// No way was named.
+    pub fn is_default(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// What a guest is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuestAsk {
+    /// To power off.
+    Shutdown,
+    /// To reboot.
+    Reboot,
+}
+
+/// Which of a domain's two definitions a change applies to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Affect {
+    /// The running machine.
+    pub live: bool,
+    /// The stored definition.
+    pub config: bool,
+}
+
+/// How a saved machine comes back, and where its state goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SaveOptions {
+    /// The file; the machine's own managed-save file if not given.
+    pub path: Option<PathBuf>,
+    /// A changed definition to save with it.
+    pub xml: Option<String>,
+    /// Whether it runs (`true`) or stands still (`false`) after a restore;
+    /// as it is now if not given.
+    pub running: Option<bool>,
+}
+
+/// How to write XML out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct XmlOptions {
+    /// The stored definition even while the machine runs.
+    pub inactive: bool,
+    /// With passwords.
+    pub secure: bool,
+    /// As another host would need it.
+    pub migratable: bool,
+}
+
+/// Which piece of metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetadataItem {
+    /// The description.
+    Description,
+    /// The one-line title.
+    Title,
+    /// The element with this namespace.
+    Element {
+        /// The namespace's URI.
+        uri: String,
+    },
+}
+
+impl MetadataItem {
+    /// The number of `virDomainMetadataType`.
+    pub const fn number(&self) -> i32 {
+        match self {
+            Self::Description => 0,
+            Self::Title => 1,
+            Self::Element { .. } => 2,
+        }
+    }
+}
+
+/// How to dump a guest's memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DumpOptions {
+    /// The file to write.
+    pub path: PathBuf,
+    /// Only the guest's memory (an ELF core), not the devices' state.
+    pub memory_only: bool,
+    /// End the machine afterwards, as crashed.
+    pub crash: bool,
+    /// Let the machine run meanwhile.
+    pub live: bool,
+    /// Reset it afterwards.
+    pub reset: bool,
+}

@@ -1,0 +1,281 @@
+//! A machine's start: from its definition, from a saved state, or by taking
+//! over a QEMU that is there already.
+
+use super::errand::ErrandEnd;
+use super::stop::abandon;
+use super::{Owner, Reply, answer};
+use crate::adopt::Found;
+use crate::definition::Definition;
+use crate::error::{EngineError, ErrorKind, Result};
+use crate::events::Happening;
+use crate::facts;
+use crate::launch::{self, Launched, StartFrom};
+use crate::limits::{ADOPT_TIMEOUT_MS, QMP_REPLY_TIMEOUT_MS};
+use crate::live::LiveMachine;
+use crate::monitor::{Monitor, News};
+use crate::options::StartOptions;
+use crate::saved::SavedState;
+use qemu::machine::{Input, Operation, Origin, Status};
+use qemu::qmp::commands;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// How a start ended.
+pub(super) struct StartEnd {
+    reply: Reply<()>,
+    result: Result<Started>,
+    /// A saved state that the start used up or that was to be dropped.
+    managed_save_used: bool,
+}
+
+/// A machine that has come up.
+struct Started {
+    live: Arc<LiveMachine>,
+    news: Option<mpsc::Receiver<News>>,
+    how: Input,
+}
+
+/// Lets a destroy reach a start that is under way.
+#[derive(Debug, Default)]
+pub(super) struct StartCancel(Option<watch::Sender<bool>>);
+
+impl Owner {
+    pub(super) fn start(&mut self, options: StartOptions, reply: Reply<()>) {
+        match self
+            .admit(Operation::Start)
+            .and_then(|_| self.plan_start(options))
+        {
+            Err(error) => answer(reply, Err(error)),
+            Ok((definition, from, uses_saved)) => {
+                let uses_saved =
+                    uses_saved || (options.force_boot && self.entry.view().managed_save);
+                self.begin_start(definition, from, options, uses_saved, reply);
+            }
+        }
+    }
+
+    fn plan_start(&self, options: StartOptions) -> Result<(Definition, StartFrom, bool)> {
+        let view = self.entry.view();
+        if view.managed_save && !options.force_boot {
+            let saved = SavedState::open(&self.engine.places().managed_save(&view.name)).map_err(
+                |error| {
+                    EngineError::new(
+                        error.kind,
+                        format!("{error}; start with --force-boot to boot instead and drop it"),
+                    )
+                },
+            )?;
+            let definition = Definition::of(self.engine.parse_stored(&saved.xml)?);
+            return Ok((definition, StartFrom::Saved(saved), true));
+        }
+        let text = self.engine.stored_xml(self.entry.uuid)?;
+        Ok((
+            Definition::of(self.engine.parse_stored(&text)?),
+            StartFrom::Boot,
+            false,
+        ))
+    }
+
+    pub(super) fn start_transient(
+        &mut self,
+        definition: Definition,
+        options: StartOptions,
+        reply: Reply<()>,
+    ) {
+        match self.admit(Operation::Start) {
+            Err(_) => {
+                let name = &definition.domain.name;
+                answer(
+                    reply,
+                    Err(EngineError::invalid(format!(
+                        "domain '{name}' is already active"
+                    ))),
+                );
+            }
+            Ok(_) => self.begin_start(definition, StartFrom::Boot, options, false, reply),
+        }
+    }
+
+    pub(super) fn restore(
+        &mut self,
+        definition: Definition,
+        saved: SavedState,
+        options: StartOptions,
+        reply: Reply<()>,
+    ) {
+        match self.admit(Operation::Start) {
+            Err(error) => answer(reply, Err(error)),
+            Ok(_) => self.begin_start(definition, StartFrom::Saved(saved), options, false, reply),
+        }
+    }
+
+    fn begin_start(
+        &mut self,
+        definition: Definition,
+        from: StartFrom,
+        mut options: StartOptions,
+        managed_save_used: bool,
+        reply: Reply<()>,
+    ) {
+        let origin = match &from {
+            StartFrom::Boot => Origin::Boot,
+            StartFrom::Saved(saved) => {
+                options.paused |= !saved.was_running && managed_save_used;
+                Origin::Restore
+            }
+        };
+        self.engine.forget_crash(self.entry.uuid);
+        self.life.handle(Input::Start { origin });
+        self.life.set_policy(facts::end_policy(&definition.domain));
+        let (cancel, cancelled) = watch::channel(false);
+        self.start_cancel = StartCancel(Some(cancel));
+        let engine = self.engine.clone();
+        self.hold("start", async move {
+            let launched =
+                launch::launch(&engine, definition.domain, from, options, cancelled).await;
+            let result = launched.map(|Launched { live, news, paused }| Started {
+                live,
+                news: Some(news),
+                how: Input::Started { paused },
+            });
+            ErrandEnd::Start(Box::new(StartEnd {
+                reply,
+                result,
+                managed_save_used,
+            }))
+        });
+    }
+
+    /// A destroy came while the start is under way.
+    pub(super) fn cancel_start(&mut self) {
+        if let Some(cancel) = &self.start_cancel.0 {
+            cancel.send_replace(true);
+        }
+    }
+
+    pub(super) async fn start_ended(&mut self, end: StartEnd) {
+        self.start_cancel = StartCancel(None);
+        match end.result {
+            Ok(started) => {
+                if end.managed_save_used {
+                    if let Err(error) = self.delete_managed_save() {
+                        tracing::warn!(%error, "the used saved state could not be removed");
+                    }
+                }
+                self.came_up(started).await;
+                answer(end.reply, Ok(()));
+            }
+            Err(error) => {
+                self.life.handle(Input::StartFailed);
+                for reply in self.waiting_for_end.drain(..) {
+                    answer(reply, Ok(()));
+                }
+                self.settle_after_end();
+                answer(end.reply, Err(error));
+            }
+        }
+    }
+
+    async fn came_up(&mut self, started: Started) {
+        let Started { live, news, how } = started;
+        self.engine.table().set_id(live.id, &self.entry);
+        self.live = Some(live.clone());
+        self.news = news;
+        if self.life.is_ending() {
+            // A destroy came in the last moment of the start.
+            live.process.signal(crate::process::Signal::KILL);
+            return;
+        }
+        let effects = self.life.handle(how);
+        self.publish(|view| view.autostart_once = false);
+        self.entry.set_listed(true);
+        self.engine
+            .write_status(&live, &self.entry, self.life.status());
+        for effect in effects {
+            self.carry_out(effect).await;
+        }
+        if live
+            .agent
+            .as_ref()
+            .is_some_and(crate::agent::Agent::is_connected)
+        {
+            // virConnectDomainEventAgentLifecycleReason: domain started.
+            self.emit(Happening::AgentLifecycle {
+                connected: true,
+                reason: 1,
+            });
+        }
+    }
+
+    pub(super) fn adopt(&mut self, found: Found, reply: Reply<()>) {
+        self.life
+            .set_policy(facts::end_policy(&found.live.definition()));
+        let live = found.live;
+        let recorded = found.status;
+        self.hold("adopt", async move {
+            let started = take_over(&live, recorded).await;
+            ErrandEnd::Start(Box::new(StartEnd {
+                reply,
+                result: Ok(Started {
+                    live,
+                    news: started.0,
+                    how: Input::Adopted { status: started.1 },
+                }),
+                managed_save_used: false,
+            }))
+        });
+    }
+}
+
+/// Connects to a QEMU that is there already and asks how it is. One that does
+/// not answer is shown as it was recorded: it lives, and it can be destroyed.
+async fn take_over(
+    live: &Arc<LiveMachine>,
+    recorded: Status,
+) -> (Option<mpsc::Receiver<News>>, Status) {
+    let path = launch::monitor_path(&live.run_dir);
+    let timeout = Duration::from_millis(ADOPT_TIMEOUT_MS);
+    let connected = tokio::time::timeout(timeout, Monitor::connect(&path, timeout)).await;
+    let (monitor, news) = match connected {
+        Ok(Ok(connected)) => connected,
+        Ok(Err(error)) => {
+            tracing::warn!(pid = live.pid(), %error, "a running QEMU does not answer");
+            return (None, recorded);
+        }
+        Err(_) => {
+            tracing::warn!(pid = live.pid(), "a running QEMU does not answer");
+            return (None, recorded);
+        }
+    };
+    let status = match monitor.ask(&commands::query_status(), timeout).await {
+        Ok(info) => launch::status_of(info.status, recorded),
+        Err(_) => recorded,
+    };
+    live.set_monitor(monitor);
+    launch::open_consoles(live);
+    (Some(news), status)
+}
+
+/// Undoes a start: the process is ended, what it held is given back.
+pub(crate) async fn undo(
+    engine: &crate::engine::Engine,
+    process: &crate::process::Process,
+    run_dir: &std::path::Path,
+) {
+    if let Err(error) = abandon(process).await {
+        tracing::error!(%error, "a failed start left a process behind");
+    }
+    engine.release_run_dir(run_dir).await;
+}
+
+/// How long the setup commands of a start may take in all.
+pub(crate) const SETUP_TIMEOUT: Duration = Duration::from_millis(QMP_REPLY_TIMEOUT_MS);
+
+/// The error for a start that a destroy overtook.
+pub(crate) fn cancelled() -> EngineError {
+    EngineError::new(
+        ErrorKind::OperationAborted,
+        "the machine was destroyed while it started",
+    )
+}

@@ -1,0 +1,139 @@
+//! What is written about a domain in the store, and under which keys.
+//!
+//! `host/HOST/domain-head/UUID`: a small JSON that lists need.
+//! `host/HOST/domain-xml/UUID`: the complete definition.
+//! `host/HOST/domain-name/NAME`: the uuid that owns the name. The three are always written in one transaction.
+
+use crate::error::{EngineError, ErrorKind, Result};
+use crate::view::Summary;
+use serde::{Deserialize, Serialize};
+use store::{Store, Txn};
+use uuid::Uuid;
+
+/// The small part of a domain's record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) name: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) autostart: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) autostart_once: bool,
+    pub(crate) summary: Summary,
+}
+
+/// The keys of one host's domains.
+#[derive(Debug, Clone)]
+pub(crate) struct Records {
+    store: Store,
+    host: Uuid,
+}
+
+impl Records {
+    pub(crate) fn new(store: Store, host: Uuid) -> Self {
+        Self { store, host }
+    }
+
+    fn domain(&self, uuid: Uuid, part: &str) -> String {
+        format!("host/{}/domain-{part}/{uuid}", self.host)
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("host/{}/domain-name/{name}", self.host)
+    }
+
+    /// Every domain of the host. Reads the heads and nothing else, so that a
+    /// start with thousands of domains is quick.
+    pub(crate) fn for_each_head(&self, mut each: impl FnMut(Uuid, Head)) -> Result<()> {
+        let prefix = format!("host/{}/domain-head/", self.host);
+        let mut broken = None;
+        self.store
+            .for_each_blocking(&prefix, |item| {
+                let uuid = &item.key[prefix.len()..];
+                match (Uuid::parse_str(uuid), serde_json::from_slice(&item.value)) {
+                    (Ok(uuid), Ok(head)) => each(uuid, head),
+                    _ => broken = Some(item.key),
+                }
+            })
+            .map_err(store_failed)?;
+        match broken {
+            None => Ok(()),
+            Some(key) => Err(EngineError::new(
+                ErrorKind::Store,
+                format!(
+                    "the record '{key}' cannot be read: it was damaged or written by a newer stead"
+                ),
+            )),
+        }
+    }
+
+    /// The stored definition.
+    pub(crate) fn xml(&self, uuid: Uuid) -> Result<Option<String>> {
+        let found = self
+            .store
+            .get_blocking(&self.domain(uuid, "xml"))
+            .map_err(store_failed)?;
+        found
+            .map(|item| String::from_utf8(item.value.to_vec()))
+            .transpose()
+            .map_err(|_| {
+                EngineError::new(
+                    ErrorKind::Store,
+                    format!("the definition of {uuid} is not text"),
+                )
+            })
+    }
+
+    /// Writes a definition; with `fresh`, only if its name is free.
+    pub(crate) async fn put(&self, uuid: Uuid, head: &Head, xml: &str, fresh: bool) -> Result<()> {
+        let name = self.name(&head.name);
+        let mut txn = Txn::new();
+        if fresh {
+            txn = txn.when_absent(name.clone());
+        }
+        let txn = txn
+            .put(name, uuid.to_string())
+            .put(self.domain(uuid, "head"), encode(head)?)
+            .put(self.domain(uuid, "xml"), xml);
+        self.commit(txn).await
+    }
+
+    /// Writes the head alone.
+    pub(crate) async fn put_head(&self, uuid: Uuid, head: &Head) -> Result<()> {
+        self.commit(Txn::new().put(self.domain(uuid, "head"), encode(head)?))
+            .await
+    }
+
+    /// Writes a definition under a new name and frees the old one.
+    pub(crate) async fn rename(&self, uuid: Uuid, old: &str, head: &Head, xml: &str) -> Result<()> {
+        let name = self.name(&head.name);
+        let txn = Txn::new()
+            .when_absent(name.clone())
+            .delete(self.name(old))
+            .put(name, uuid.to_string())
+            .put(self.domain(uuid, "head"), encode(head)?)
+            .put(self.domain(uuid, "xml"), xml);
+        self.commit(txn).await
+    }
+
+    /// Removes a domain's record.
+    pub(crate) async fn delete(&self, uuid: Uuid, name: &str) -> Result<()> {
+        let txn = Txn::new()
+            .delete(self.name(name))
+            .delete(self.domain(uuid, "head"))
+            .delete(self.domain(uuid, "xml"));
+        self.commit(txn).await
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<()> {
+        let outcome = self.store.txn(txn).await.map_err(store_failed)?;
+        outcome.into_result().map(drop).map_err(store_failed)
+    }
+}
+
+fn encode(head: &Head) -> Result<Vec<u8>> {
+    serde_json::to_vec(head).map_err(|e| EngineError::new(ErrorKind::Internal, e.to_string()))
+}
+
+pub(crate) fn store_failed(error: store::StoreError) -> EngineError {
+    EngineError::new(ErrorKind::Store, error.to_string())
+}

@@ -1,0 +1,395 @@
+//! What one run of one machine takes of the host: its directory, sockets,
+//! ports, files, cgroup and process. All of it is recorded before QEMU is
+//! started, so that a crash at any moment leaves nothing unknown.
+
+use crate::engine::Engine;
+use crate::error::{EngineError, ErrorKind, Result};
+use crate::facts;
+use crate::files;
+use crate::launch::{FIRST_PHASE, StartFrom, monitor_path};
+use crate::live::LiveMachine;
+use crate::log;
+use crate::options::StartOptions;
+use crate::process::Process;
+use crate::status::{Holdings, Phase, RunRecord};
+use crate::table::Entry;
+use model::XmlFlags;
+use model::domain::{Domain, DomainType};
+use qemu::caps::{Accelerator, QemuCaps};
+use qemu::command_line::{Descriptor, DescriptorPurpose, Launch, LaunchContext, command_line};
+use qemu::machine::Status;
+use qemu::qmp::Command;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use sys::spawn::{Descriptors, Resource, ResourceLimit, SpawnPlan};
+
+/// A run that is ready to be spawned.
+pub(crate) struct Run {
+    pub(crate) id: i32,
+    pub(crate) domain: Domain,
+    pub(crate) directory: PathBuf,
+    pub(crate) accelerator: Accelerator,
+    pub(crate) setup: Vec<Command>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) cgroup: Option<sys::cgroup::Cgroup>,
+    pub(crate) holdings: Holdings,
+    plan: SpawnPlan,
+    descriptors: Vec<(RawFd, OwnedFd)>,
+    shown_command: String,
+}
+
+/// Where QEMU's own words of this run are.
+pub(crate) struct Words {
+    file: File,
+    start: u64,
+}
+
+impl Words {
+    /// What it said, without time stamps.
+    pub(crate) fn said(&self) -> String {
+        log::words_since(&self.file, self.start)
+    }
+}
+
+/// Makes everything a run needs but the process. On an error nothing is left.
+pub(crate) async fn prepare(
+    engine: &Engine,
+    domain: Domain,
+    from: &StartFrom,
+    options: StartOptions,
+) -> Result<Run> {
+    let emulator = emulator(engine, &domain)?;
+    let caps = engine.binaries().caps(&emulator).await?;
+    let id = engine.table().next_id();
+    let directory = engine.places().machine_run(id, &domain.name);
+    let made = make_run(
+        engine, domain, from, options, id, &directory, &emulator, &caps,
+    );
+    if made.is_err() {
+        engine.release_run_dir(&directory).await;
+    }
+    made
+}
+
+fn emulator(engine: &Engine, domain: &Domain) -> Result<PathBuf> {
+    match &domain.devices.emulator {
+        Some(path) => Ok(path.into()),
+        None => engine.binaries().default_emulator(),
+    }
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one place where all of a start comes together"
+)]
+fn make_run(
+    engine: &Engine,
+    mut domain: Domain,
+    from: &StartFrom,
+    options: StartOptions,
+    id: i32,
+    directory: &Path,
+    emulator: &Path,
+    caps: &QemuCaps,
+) -> Result<Run> {
+    let identity = engine.qemu_identity();
+    make_directory(directory, identity.as_ref())?;
+    let mut notes = Vec::new();
+    let accelerator = choose_accelerator(engine, &mut domain, caps, &mut notes);
+    domain.id = Some(id);
+    domain.assign_aliases();
+    facts::place_sockets(&mut domain, directory);
+    let mut record = first_record(engine, &domain, id);
+    record.write(directory)?;
+
+    record.holdings.ports = crate::displays::take_ports(engine.ports(), &mut domain)?;
+    record.write(directory)?;
+    let context = LaunchContext {
+        accelerator,
+        state_dir: directory.to_owned(),
+        tpm_socket: None,
+        vhost_net: Path::new("/dev/vhost-net").exists(),
+        huge_pages: Vec::new(),
+        paused: options.paused,
+        incoming: matches!(from, StartFrom::Saved(_)),
+    };
+    let launch = command_line(&domain, caps, &context)
+        .map_err(|unsupported| EngineError::new(ErrorKind::ConfigUnsupported, unsupported.0))?;
+    crate::firmware::make_variables(launch.variables.as_ref(), options.reset_nvram)?;
+    files::check(&launch.files)?;
+    record.holdings.files = files::lend(&launch.files, identity.as_ref())?;
+    record.write(directory)?;
+    let taps = crate::taps::make(&mut domain)?;
+    let descriptors = open_descriptors(&launch.descriptors, directory, taps)?;
+    let cgroup = make_cgroup(engine, id, &domain.name, &mut notes);
+    record.notes.clone_from(&notes);
+    record.xml = live_xml(&domain);
+    record.write(directory)?;
+    Ok(Run {
+        id,
+        accelerator,
+        directory: directory.to_owned(),
+        setup: launch.setup.clone(),
+        notes,
+        shown_command: shown(&launch),
+        plan: spawn_plan(
+            &launch,
+            &facts::header_images(&domain),
+            emulator,
+            directory,
+            identity,
+            cgroup.as_ref(),
+        ),
+        cgroup,
+        holdings: record.holdings,
+        descriptors,
+        domain,
+    })
+}
+
+fn make_directory(directory: &Path, identity: Option<&sys::spawn::Identity>) -> Result<()> {
+    let fail = |e| {
+        EngineError::system(
+            &format!("cannot create directory {}", directory.display()),
+            e,
+        )
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(directory)
+        .map_err(fail)?;
+    match identity {
+        Some(identity) => chown(directory, Some(identity.uid), Some(identity.gid)).map_err(fail),
+        None => Ok(()),
+    }
+}
+
+/// Hardware acceleration where the definition asks for it and it works;
+/// emulation otherwise, and the running definition says so.
+fn choose_accelerator(
+    engine: &Engine,
+    domain: &mut Domain,
+    caps: &QemuCaps,
+    notes: &mut Vec<String>,
+) -> Accelerator {
+    if domain.kind != DomainType::Kvm {
+        return Accelerator::Tcg;
+    }
+    if engine.binaries().kvm_works() && caps.accelerator(Accelerator::Kvm).is_some() {
+        return Accelerator::Kvm;
+    }
+    domain.kind = DomainType::Qemu;
+    notes.push(format!(
+        "hardware acceleration cannot be used here ({}): the machine is emulated and slow",
+        engine.binaries().kvm_reason()
+    ));
+    Accelerator::Tcg
+}
+
+fn first_record(engine: &Engine, domain: &Domain, id: i32) -> RunRecord {
+    RunRecord {
+        boot: engine.boot_id().to_owned(),
+        id,
+        uuid: facts::uuid(domain),
+        name: domain.name.clone(),
+        phase: FIRST_PHASE,
+        xml: live_xml(domain),
+        notes: Vec::new(),
+        holdings: Holdings::default(),
+    }
+}
+
+pub(crate) fn live_xml(domain: &Domain) -> String {
+    domain.to_xml(XmlFlags {
+        inactive: false,
+        secure: true,
+        migratable: false,
+    })
+}
+
+/// Makes the descriptors QEMU gets at its start.
+fn open_descriptors(
+    wanted: &[Descriptor],
+    directory: &Path,
+    mut taps: crate::taps::Queues,
+) -> Result<Vec<(RawFd, OwnedFd)>> {
+    let mut descriptors = Vec::with_capacity(wanted.len());
+    for descriptor in wanted {
+        let opened = match &descriptor.purpose {
+            DescriptorPurpose::Monitor => listen(&monitor_path(directory))?,
+            DescriptorPurpose::Listener { path, .. } => listen(path)?,
+            DescriptorPurpose::Tap { alias, queue } => {
+                taps.remove(&(alias.clone(), *queue)).ok_or_else(|| {
+                    EngineError::new(
+                        ErrorKind::Internal,
+                        format!("no tap was made for '{alias}'"),
+                    )
+                })?
+            }
+            DescriptorPurpose::VhostNet { .. } => open_device("/dev/vhost-net")?,
+            DescriptorPurpose::VhostVsock { .. } => open_device("/dev/vhost-vsock")?,
+        };
+        descriptors.push((descriptor.number, opened));
+    }
+    Ok(descriptors)
+}
+
+fn listen(path: &Path) -> Result<OwnedFd> {
+    let fail = |e| EngineError::system(&format!("cannot listen at {}", path.display()), e);
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fail(e)),
+        _ => {}
+    }
+    UnixListener::bind(path).map(OwnedFd::from).map_err(fail)
+}
+
+fn open_device(path: &str) -> Result<OwnedFd> {
+    let opened = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path);
+    opened
+        .map(OwnedFd::from)
+        .map_err(|e| EngineError::system(&format!("cannot open {path}"), e))
+}
+
+fn make_cgroup(
+    engine: &Engine,
+    id: i32,
+    name: &str,
+    notes: &mut Vec<String>,
+) -> Option<sys::cgroup::Cgroup> {
+    let manager = engine.cgroups()?;
+    match manager.create(&engine.cgroup_name(id, name)) {
+        Ok(cgroup) => Some(cgroup),
+        Err(error) => {
+            tracing::warn!(%error, "the machine runs without a cgroup of its own");
+            notes.push(format!("the machine has no cgroup of its own: {error}"));
+            None
+        }
+    }
+}
+
+fn spawn_plan(
+    launch: &Launch,
+    images: &[PathBuf],
+    emulator: &Path,
+    directory: &Path,
+    identity: Option<sys::spawn::Identity>,
+    cgroup: Option<&sys::cgroup::Cgroup>,
+) -> SpawnPlan {
+    let mut plan = SpawnPlan::new(emulator);
+    plan.argv.extend(launch.arguments.iter().map(Into::into));
+    plan.env = launch
+        .environment
+        .iter()
+        .map(|(k, v)| (k.into(), v.into()))
+        .collect();
+    plan.cgroups = cgroup
+        .map(sys::cgroup::Cgroup::procs_files)
+        .unwrap_or_default();
+    plan.limits = vec![ResourceLimit {
+        resource: Resource::CoreDump,
+        limit: Some(0),
+    }];
+    plan.paths = Some(files::rules(&launch.files, images, emulator, directory));
+    plan.identity = identity;
+    plan
+}
+
+/// The command line as a person would type it.
+fn shown(launch: &Launch) -> String {
+    let quoted = launch.arguments.iter().map(|argument| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,.:/+@%".contains(c);
+        if !argument.is_empty() && argument.chars().all(plain) {
+            argument.clone()
+        } else {
+            format!("'{}'", argument.replace('\'', r"'\''"))
+        }
+    });
+    format!(
+        "command: {} {}",
+        launch.program.display(),
+        quoted.collect::<Vec<_>>().join(" ")
+    )
+}
+
+impl Run {
+    /// Starts QEMU.
+    pub(crate) fn spawn(&mut self, engine: &Engine) -> Result<(Process, Words)> {
+        let path = engine.places().machine_log(&self.domain.name);
+        let (file, start) = log::open_for_run(&path, &self.shown_command)?;
+        let inherited: Vec<(RawFd, BorrowedFd<'_>)> = self
+            .descriptors
+            .iter()
+            .map(|(number, fd)| (*number, fd.as_fd()))
+            .collect();
+        let descriptors = Descriptors {
+            output: file.as_fd(),
+            inherited: &inherited,
+        };
+        let child = sys::spawn::spawn(&self.plan, descriptors)
+            .map_err(|e| EngineError::system("cannot start QEMU", e))?;
+        self.notes.extend(child.notes);
+        // Ours are closed, so that a QEMU that dies is seen as a closed monitor.
+        self.descriptors.clear();
+        Ok((Process::watch(child.process)?, Words { file, start }))
+    }
+}
+
+impl Engine {
+    /// Records how the machine is, for the next daemon.
+    pub(crate) fn write_status(&self, live: &LiveMachine, entry: &Entry, status: Status) {
+        let id = live.process.id();
+        let record = RunRecord {
+            boot: self.boot_id().to_owned(),
+            id: live.id,
+            uuid: entry.uuid,
+            name: entry.view().name.to_string(),
+            phase: Phase::Running {
+                pid: id.pid,
+                start_time: id.start_time,
+                status,
+            },
+            xml: live_xml(&live.definition()),
+            notes: live.notes.clone(),
+            holdings: live.holdings.clone(),
+        };
+        if let Err(error) = record.write(&live.run_dir) {
+            tracing::error!(%error, "the state of a running machine could not be recorded");
+        }
+    }
+
+    /// Gives back what a run had taken.
+    pub(crate) async fn release_run(&self, live: &LiveMachine) {
+        if let Some(cgroup) = &live.cgroup {
+            if let Err(error) = cgroup.remove() {
+                tracing::warn!(%error, "a machine's cgroup could not be removed");
+            }
+        }
+        self.release_run_dir(&live.run_dir).await;
+    }
+
+    /// Gives back what the record in a run's directory names, and removes it.
+    pub(crate) async fn release_run_dir(&self, directory: &Path) {
+        if let Some(record) = RunRecord::read(directory) {
+            self.ports().release(&record.holdings.ports);
+            files::give_back(&record.holdings.files);
+        }
+        match std::fs::remove_dir_all(directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %directory.display(), %error, "a run's directory could not be removed");
+            }
+            _ => {}
+        }
+    }
+
+    /// What a machine's QEMU said last.
+    pub(crate) fn last_words(&self, name: &str) -> String {
+        log::last_words(&self.places().machine_log(name))
+    }
+}
