@@ -6,6 +6,7 @@
 //! [`complete`](Domain::complete), never in the tables.
 
 pub mod address;
+mod aliases;
 pub mod chardev;
 pub mod clock;
 pub mod complete;
