@@ -2,7 +2,7 @@
 //!
 //! Written, never read.
 
-pub use uuid::Uuid;
+use uuid::Uuid;
 
 use crate::xml::{XmlFlags, XmlWriter};
 

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::errors::{ErrorCode, ErrorDomain};
-use crate::frame::{self, FrameError, Header, Kind, Packet, Reader, Status, StreamHole};
+use crate::frame::{self, FrameError, Header, Kind, Outgoing, Packet, Reader, Status, StreamHole};
 use crate::keepalive::Procedure as KeepaliveProcedure;
 use crate::output::Output;
 use crate::ping::{self, Due, Pinger};
@@ -340,12 +340,12 @@ impl Connection {
         }
     }
 
-    /// Answers a call and hands over descriptors.
-    pub fn reply_with_fds<T: Xdr>(&mut self, header: Header, body: &T, fds: Vec<OwnedFd>) {
+    /// Answers a call with a packet and descriptors made by [`encode_reply_with_fds`].
+    pub fn reply_outgoing(&mut self, header: Header, outgoing: Result<Outgoing, Box<RpcError>>) {
         self.outstanding = self.outstanding.saturating_sub(1);
-        match frame::packet_with_fds(header.reply(Status::Ok), body, fds) {
+        match outgoing {
             Ok(outgoing) => self.output.push_with_fds(outgoing),
-            Err(error) => self.send_error(header, &unsendable(&error)),
+            Err(error) => self.send_error(header, &error),
         }
     }
 
@@ -435,6 +435,15 @@ impl Connection {
 /// A reply's packet, for answers that are made away from the connection.
 pub fn encode_reply<T: Xdr>(call: Header, body: &T) -> Result<Vec<u8>, Box<RpcError>> {
     frame::packet(call.reply(Status::Ok), body).map_err(|e| unsendable(&e))
+}
+
+/// A reply's packet with descriptors to hand over.
+pub fn encode_reply_with_fds<T: Xdr>(
+    call: Header,
+    body: &T,
+    fds: Vec<OwnedFd>,
+) -> Result<Outgoing, Box<RpcError>> {
+    frame::packet_with_fds(call.reply(Status::Ok), body, fds).map_err(|e| unsendable(&e))
 }
 
 /// An event's packet; one can be sent to many clients.

@@ -1,0 +1,426 @@
+//! One client's connection: its socket, its calls, its events and streams, in one task.
+//!
+//! Calls that wait for nothing are answered right here, between reading and writing, without a
+//! hand-over; all others get a task each and come back as [`ToConnection`].
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{DomainEvent, EngineError, EventStream};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use wire::connection::{Broken, Call, Connection, Incoming, Procedure, Settings, StreamPacket};
+use wire::errors::{ErrorCode, ErrorDomain};
+use wire::frame::Header;
+use wire::output::Next;
+use wire::remote::{self, RpcError};
+
+use crate::client::Client;
+use crate::dispatch::{self, Handler, Ready, Serve};
+use crate::limits::{
+    CLIENT_CALLS_MAX, KEEPALIVE_COUNT, KEEPALIVE_INTERVAL_MS, OUTPUT_HIGH_WATER_BYTES,
+    OUTPUT_MAX_BYTES, PACKET_MAX_BYTES, READ_BYTES, READ_ONLY_PACKET_MAX_BYTES,
+};
+use crate::procedures;
+use crate::stream::{StreamEnd, StreamMessage, ToClient};
+
+/// What reaches a connection from the tasks that work for it.
+pub(crate) enum ToConnection {
+    /// The answer to a call.
+    Answer(Header, Ready),
+    /// Something on a stream.
+    Stream(StreamMessage),
+}
+
+/// Why a session ends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    /// The client closed its connection.
+    #[error("the client closed the connection")]
+    Closed,
+    /// The socket failed.
+    #[error("socket: {0}")]
+    Socket(#[from] io::Error),
+    /// The client does not speak the protocol, or is silent.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// The client does not read what it asked for.
+    #[error("the client does not read its events")]
+    TooSlow,
+    /// Events were lost.
+    #[error(transparent)]
+    Events(#[from] EngineError),
+}
+
+/// A session; [`Session::run`] is its task.
+pub(crate) struct Session {
+    socket: UnixStream,
+    connection: Connection,
+    client: Arc<Client>,
+    started: Instant,
+    to_self: mpsc::UnboundedSender<ToConnection>,
+    from_tasks: mpsc::UnboundedReceiver<ToConnection>,
+    streams: BTreeMap<u32, mpsc::Sender<StreamPacket>>,
+    /// A stream's packet that its procedure has no room for yet; nothing is read meanwhile.
+    stalled: Option<(mpsc::Sender<StreamPacket>, StreamPacket)>,
+    events: Option<EventStream>,
+}
+
+impl Session {
+    /// A client that has just connected.
+    pub(crate) fn new(socket: UnixStream, client: Client) -> Session {
+        let settings = Settings {
+            auth_required: false,
+            keepalive_interval: Duration::from_millis(KEEPALIVE_INTERVAL_MS),
+            keepalive_count: KEEPALIVE_COUNT,
+            calls_max: CLIENT_CALLS_MAX,
+            packet_max_bytes: match client.is_read_only() {
+                true => READ_ONLY_PACKET_MAX_BYTES,
+                false => PACKET_MAX_BYTES,
+            },
+        };
+        let (to_self, from_tasks) = mpsc::unbounded_channel();
+        Session {
+            socket,
+            connection: Connection::new(settings),
+            client: Arc::new(client),
+            started: Instant::now(),
+            to_self,
+            from_tasks,
+            streams: BTreeMap::new(),
+            stalled: None,
+            events: None,
+        }
+    }
+
+    /// Serves the client until it goes.
+    pub(crate) async fn run(mut self) {
+        let end = loop {
+            if let Err(end) = self.step().await {
+                break end;
+            }
+        };
+        let session = self.client.session;
+        tracing::debug!(?session, uid = self.client.peer.uid, %end, "client gone");
+        self.streams.clear();
+        self.client.engine.session_closed(session).await;
+    }
+
+    /// Acts on what is there, then waits for more.
+    async fn step(&mut self) -> Result<(), End> {
+        self.act()?;
+        self.flush()?;
+        let output = self.connection.output().len();
+        if output > OUTPUT_MAX_BYTES {
+            return Err(End::TooSlow);
+        }
+        let is_behind = output > OUTPUT_HIGH_WATER_BYTES;
+        let wants_input = self.connection.wants_input() && self.stalled.is_none() && !is_behind;
+        let mut interest = Interest::ERROR;
+        if wants_input {
+            interest |= Interest::READABLE;
+        }
+        if !self.connection.output().is_empty() {
+            interest |= Interest::WRITABLE;
+        }
+        let deadline = self.connection.deadline();
+        tokio::select! {
+            ready = self.socket.ready(interest) => {
+                let ready = ready?;
+                if ready.is_readable() && wants_input {
+                    self.read()?;
+                } else if ready.is_read_closed() || ready.is_error() {
+                    return Err(End::Closed);
+                }
+            }
+            Some(message) = self.from_tasks.recv(), if !is_behind => self.take(message),
+            event = next_event(&mut self.events) => {
+                let event = event?;
+                self.tell(&event);
+            }
+            () = room(&self.stalled) => self.unstall(),
+            () = at(self.started, deadline) => self.connection.tick(self.started.elapsed())?,
+        }
+        Ok(())
+    }
+
+    /// Handles every call and stream packet that is there.
+    fn act(&mut self) -> Result<(), End> {
+        while self.stalled.is_none()
+            && self.connection.output().len() <= OUTPUT_HIGH_WATER_BYTES
+            && let Some(incoming) = self.connection.next_incoming()?
+        {
+            match incoming {
+                Incoming::Call(call) => self.call(call),
+                Incoming::Stream(serial, packet) => self.stream_packet(serial, packet),
+            }
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, call: Call) {
+        let header = call.header;
+        if let Err(error) = self.admit(&call) {
+            return self.connection.reply_error(header, &error);
+        }
+        if let Procedure::Remote(procedure) = call.procedure
+            && procedures::by_connection(procedure)
+        {
+            return self.call_of_connection(procedure, &call);
+        }
+        match dispatch::handler(call.procedure) {
+            None => {
+                let function = dispatch::api_name(call.procedure);
+                self.connection
+                    .reply_error(header, &RpcError::not_supported(&function));
+            }
+            Some(Handler::Inline(function)) => {
+                let packet = function(&self.client, &call);
+                self.connection.reply_encoded(header, packet);
+            }
+            Some(Handler::Task(function)) => {
+                let answer = function(self.client.clone(), call);
+                let pending = Pending {
+                    header,
+                    to_connection: self.to_self.clone(),
+                    answered: false,
+                };
+                tokio::spawn(async move { pending.answer(answer.await) });
+            }
+        }
+    }
+
+    fn admit(&self, call: &Call) -> Result<(), Box<RpcError>> {
+        if let Procedure::Remote(procedure) = call.procedure
+            && procedures::before_open(procedure)
+        {
+            return Ok(());
+        }
+        if !self.client.is_open() {
+            return Err(RpcError::new(
+                ErrorCode::InternalError,
+                ErrorDomain::Rpc,
+                "connection not open",
+            ));
+        }
+        if self.client.is_read_only() && dispatch::writes(call.procedure) {
+            let mut error = RpcError::read_only(&dispatch::api_name(call.procedure));
+            error.domain = procedures::error_domain(call.procedure).number();
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Procedures that are about the connection itself.
+    fn call_of_connection(&mut self, procedure: remote::Procedure, call: &Call) {
+        use procedures::session::{Effect, answer};
+        let (packet, effect) = answer(&self.client, procedure, call);
+        self.connection.reply_encoded(call.header, packet);
+        match effect {
+            Effect::Nothing => {}
+            Effect::StartKeepalive => self.connection.start_keepalive(self.started.elapsed()),
+            Effect::SubscriptionsChanged => self.follow_events(),
+        }
+    }
+
+    /// Listens to the engine exactly while the client wants events.
+    fn follow_events(&mut self) {
+        let wanted = !self.client.subscriptions().is_empty();
+        match (wanted, self.events.is_some()) {
+            (true, false) => self.events = Some(self.client.engine.events()),
+            (false, true) => self.events = None,
+            _ => {}
+        }
+    }
+
+    fn tell(&mut self, event: &DomainEvent) {
+        for packet in self.client.subscriptions().packets(event) {
+            self.connection.send_encoded_event(&packet);
+        }
+    }
+
+    /// A task has something for the client.
+    fn take(&mut self, message: ToConnection) {
+        match message {
+            ToConnection::Answer(header, ready) => self.answer(header, ready),
+            ToConnection::Stream(StreamMessage { serial, what }) => match what {
+                ToClient::Data(data, _permit) => self.connection.stream_data(serial, &data),
+                ToClient::EndOfData => self.connection.stream_end_of_data(serial),
+                ToClient::Finished => {
+                    self.connection.stream_finished(serial);
+                    self.streams.remove(&serial);
+                }
+                ToClient::Failed(error) => {
+                    self.connection.stream_failed(serial, &error);
+                    self.streams.remove(&serial);
+                }
+            },
+        }
+    }
+
+    fn answer(&mut self, header: Header, ready: Ready) {
+        match ready {
+            Ready::Packet(packet) => self.connection.reply_encoded(header, packet),
+            Ready::WithFds(outgoing) => self.connection.reply_outgoing(header, outgoing),
+            Ready::Stream(packet, serve) => self.open_stream(header, packet, serve),
+        }
+    }
+
+    fn open_stream(&mut self, header: Header, packet: Vec<u8>, serve: Serve) {
+        if let Err(error) = self.connection.open_stream(header) {
+            return self.connection.reply_error(header, &error);
+        }
+        self.connection.reply_encoded(header, Ok(packet));
+        let (end, sender) = StreamEnd::new(header.serial, self.to_self.clone());
+        self.streams.insert(header.serial, sender);
+        tokio::spawn(serve(end));
+    }
+
+    fn stream_packet(&mut self, serial: u32, packet: StreamPacket) {
+        let aborted = packet == StreamPacket::Abort;
+        if let Some(sender) = self.streams.get(&serial) {
+            match sender.try_send(packet) {
+                Err(mpsc::error::TrySendError::Full(packet)) => {
+                    self.stalled = Some((sender.clone(), packet));
+                }
+                // The procedure has ended; what the client still sends is of no use.
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
+            }
+        }
+        if aborted {
+            self.streams.remove(&serial);
+        }
+    }
+
+    fn unstall(&mut self) {
+        if let Some((sender, packet)) = self.stalled.take()
+            && let Err(mpsc::error::TrySendError::Full(packet)) = sender.try_send(packet)
+        {
+            self.stalled = Some((sender, packet));
+        }
+    }
+
+    /// Takes what the socket has, once.
+    fn read(&mut self) -> Result<(), End> {
+        let mut buffer = [0; READ_BYTES];
+        let mut fds: Vec<OwnedFd> = Vec::new();
+        let received = self.socket.try_io(Interest::READABLE, || {
+            sys::unix::receive_with_fds(&self.socket, &mut buffer, &mut fds)
+        });
+        match received {
+            Ok(0) => Err(End::Closed),
+            Ok(count) => {
+                let now = self.started.elapsed();
+                Ok(self.connection.receive(&buffer[..count], fds, now)?)
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Writes as much as the socket takes.
+    fn flush(&mut self) -> Result<(), End> {
+        loop {
+            let written = match self.connection.output().next() {
+                Next::Nothing => return Ok(()),
+                Next::Bytes(bytes) => self.socket.try_write(bytes),
+                Next::Fd(fd) => self.socket.try_io(Interest::WRITABLE, || {
+                    sys::unix::send_with_fds(&self.socket, b"\0", &[fd]).map(|_| 0)
+                }),
+            };
+            match written {
+                Ok(0) => self.connection.output().fd_sent(),
+                Ok(count) => self.connection.output().bytes_sent(count),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+}
+
+/// A call whose task works on it. A task that dies leaves no caller waiting.
+struct Pending {
+    header: Header,
+    to_connection: mpsc::UnboundedSender<ToConnection>,
+    answered: bool,
+}
+
+impl Pending {
+    fn answer(mut self, ready: Ready) {
+        self.answered = true;
+        // The client may be gone; then nobody waits.
+        let _ = self
+            .to_connection
+            .send(ToConnection::Answer(self.header, ready));
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.answered {
+            let error = RpcError::new(
+                ErrorCode::InternalError,
+                ErrorDomain::Rpc,
+                "the daemon failed while it worked on the call; its log says more",
+            );
+            let ready = Ready::Packet(Err(error));
+            let _ = self
+                .to_connection
+                .send(ToConnection::Answer(self.header, ready));
+        }
+    }
+}
+
+async fn next_event(events: &mut Option<EventStream>) -> Result<Arc<DomainEvent>, EngineError> {
+    match events {
+        Some(events) => events.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn room(stalled: &Option<(mpsc::Sender<StreamPacket>, StreamPacket)>) {
+    match stalled {
+        // Room, or nobody who could want it: either way the packet can go.
+        Some((sender, _)) => drop(sender.reserve().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(started: Instant, deadline: Option<Duration>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(started + deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells a client that is over a limit so: its first call is answered with the reason.
+pub(crate) async fn refuse(socket: UnixStream, reason: &str) -> Result<(), End> {
+    let mut connection = Connection::new(Settings {
+        packet_max_bytes: READ_ONLY_PACKET_MAX_BYTES,
+        ..Settings::default()
+    });
+    let mut buffer = [0; 512];
+    let call = loop {
+        if let Some(Incoming::Call(call)) = connection.next_incoming()? {
+            break call;
+        }
+        socket.readable().await?;
+        match socket.try_read(&mut buffer) {
+            Ok(0) => return Err(End::Closed),
+            Ok(count) => connection.receive(&buffer[..count], [], Duration::ZERO)?,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e.into()),
+        }
+    };
+    let error = RpcError::new(ErrorCode::OperationFailed, ErrorDomain::Rpc, reason);
+    let packet = wire::frame::error_packet(call.header.reply(wire::frame::Status::Error), &error);
+    socket.writable().await?;
+    // It fits into the socket's empty buffer at once.
+    socket.try_write(&packet)?;
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! The daemon's end of a stream: what a procedure that opened one talks to.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use wire::connection::StreamPacket;
+use wire::frame::STREAM_DATA_MAX_BYTES;
+use wire::remote::RpcError;
+
+use crate::limits::{STREAM_INPUT_MAX, STREAM_PIECES_MAX};
+
+/// What a stream tells its connection.
+#[derive(Debug)]
+pub(crate) enum ToClient {
+    /// Data; the permit is given back once it is on its way.
+    Data(Vec<u8>, OwnedSemaphorePermit),
+    /// There is no more data.
+    EndOfData,
+    /// The client's end of the stream is confirmed.
+    Finished,
+    /// The stream failed.
+    Failed(Box<RpcError>),
+}
+
+/// A message of one stream.
+#[derive(Debug)]
+pub(crate) struct StreamMessage {
+    pub(crate) serial: u32,
+    pub(crate) what: ToClient,
+}
+
+/// One open stream, seen from the procedure.
+#[derive(Debug)]
+pub(crate) struct StreamEnd {
+    serial: u32,
+    from_client: mpsc::Receiver<StreamPacket>,
+    to_connection: mpsc::UnboundedSender<crate::session::ToConnection>,
+    pieces: Arc<Semaphore>,
+    settled: bool,
+}
+
+/// The client is gone, or has given the stream up.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+impl StreamEnd {
+    /// A stream, and where its connection puts what the client sends.
+    pub(crate) fn new(
+        serial: u32,
+        to_connection: mpsc::UnboundedSender<crate::session::ToConnection>,
+    ) -> (StreamEnd, mpsc::Sender<StreamPacket>) {
+        let (sender, from_client) = mpsc::channel(STREAM_INPUT_MAX);
+        let end = StreamEnd {
+            serial,
+            from_client,
+            to_connection,
+            pieces: Arc::new(Semaphore::new(STREAM_PIECES_MAX)),
+            settled: false,
+        };
+        (end, sender)
+    }
+
+    /// Sends data; waits while the client is behind.
+    pub(crate) async fn send(&mut self, data: &[u8]) -> Result<(), Gone> {
+        for piece in data.chunks(STREAM_DATA_MAX_BYTES) {
+            let permit = self
+                .pieces
+                .clone()
+                .acquire_owned()
+                .await
+                .map_err(|_| Gone)?;
+            self.tell(ToClient::Data(piece.to_vec(), permit))?;
+        }
+        Ok(())
+    }
+
+    /// What the client sends next; `None` when it has given the stream up.
+    pub(crate) async fn receive(&mut self) -> Option<StreamPacket> {
+        let packet = self.from_client.recv().await;
+        if matches!(packet, None | Some(StreamPacket::Abort)) {
+            self.settled = true;
+            return None;
+        }
+        packet
+    }
+
+    /// Says that there is no more data and waits until the client has finished too.
+    pub(crate) async fn end_of_data(mut self) {
+        if self.tell(ToClient::EndOfData).is_ok() {
+            while let Some(packet) = self.receive().await {
+                if packet == StreamPacket::Finish {
+                    return self.finish();
+                }
+            }
+        }
+    }
+
+    /// Confirms the client's [`StreamPacket::Finish`].
+    pub(crate) fn finish(mut self) {
+        self.settled = true;
+        let _ = self.tell(ToClient::Finished);
+    }
+
+    /// Ends the stream with an error.
+    pub(crate) fn fail(mut self, error: Box<RpcError>) {
+        self.settled = true;
+        let _ = self.tell(ToClient::Failed(error));
+    }
+
+    fn tell(&self, what: ToClient) -> Result<(), Gone> {
+        let message = StreamMessage {
+            serial: self.serial,
+            what,
+        };
+        self.to_connection
+            .send(crate::session::ToConnection::Stream(message))
+            .map_err(|_| Gone)
+    }
+}
+
+impl Drop for StreamEnd {
+    /// A procedure that ends without a word leaves no client waiting.
+    fn drop(&mut self) {
+        if !self.settled {
+            let error = RpcError::new(
+                wire::errors::ErrorCode::InternalError,
+                wire::errors::ErrorDomain::Streams,
+                "the stream ended early",
+            );
+            let _ = self.tell(ToClient::Failed(error));
+        }
+    }
+}
