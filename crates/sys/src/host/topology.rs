@@ -12,7 +12,8 @@ use crate::error::SysResult;
 pub struct NodeInfo {
     /// Architecture (`x86_64`).
     pub model: String,
-    /// Memory in KiB.
+    /// Memory of all nodes together, in KiB. Some virtual machines have more
+    /// that belongs to no node.
     pub memory_kib: u64,
     /// Processors online.
     pub cpus: u32,
@@ -114,7 +115,7 @@ impl Host {
         let cells = self.cells()?;
         let mut info = NodeInfo {
             model: self.names().architecture,
-            memory_kib: self.memory()?.total_kib,
+            memory_kib: cells.iter().map(|cell| cell.memory.total_kib).sum(),
             cpus: map.online.len() as u32,
             mhz: self.cpu_info()?.mhz.unwrap_or(0),
             nodes: cells.len().max(1) as u32,
