@@ -61,8 +61,8 @@ pub struct Processor {
     pub socket: u32,
     /// Die within the socket.
     pub die: u32,
-    /// Cluster within the die, where the kernel tells.
-    pub cluster: Option<u32>,
+    /// Cluster within the die; 65535 where the kernel knows none.
+    pub cluster: u32,
     /// Core within the socket.
     pub core: u32,
     /// The threads of its core, itself included.
@@ -182,7 +182,7 @@ impl Host {
             id,
             socket: number("physical_package_id").unwrap_or(0),
             die: number("die_id").unwrap_or(0),
-            cluster: number("cluster_id").filter(|cluster| *cluster != 65_535),
+            cluster: number("cluster_id").unwrap_or(0),
             core: number("core_id").unwrap_or(id),
             siblings: self
                 .list(format!("{CPUS}/cpu{id}/topology/thread_siblings_list"))
@@ -286,7 +286,7 @@ mod tests {
         let last = cells[1].processors.last().unwrap();
         assert_eq!(
             (last.id, last.socket, last.core, last.cluster),
-            (7, 1, 1, None)
+            (7, 1, 1, 65_535)
         );
         assert_eq!(last.siblings, [6, 7]);
     }
