@@ -118,6 +118,7 @@ async fn start_run(
         () = process.exited() => Err(EngineError::failed("QEMU exited")),
         _ = cancel.wait_for(|wanted| *wanted) => Err(cancelled()),
     };
+    run.joined().await;
     match came_up {
         Ok((monitor, news)) => Ok(finish(engine, run, process, monitor, news, options)?),
         Err(error) => {

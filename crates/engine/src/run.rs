@@ -25,6 +25,7 @@ use std::os::unix::fs::{DirBuilderExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use sys::spawn::{Descriptors, Resource, ResourceLimit, SpawnPlan};
+use tokio::task::JoinHandle;
 
 /// A run that is ready to be spawned.
 pub(crate) struct Run {
@@ -37,6 +38,7 @@ pub(crate) struct Run {
     pub(crate) cgroup: Option<sys::cgroup::Cgroup>,
     pub(crate) holdings: Holdings,
     plan: SpawnPlan,
+    joining: Option<JoinHandle<sys::SysResult<()>>>,
     descriptors: Vec<(RawFd, OwnedFd)>,
     shown_command: String,
 }
@@ -141,8 +143,8 @@ fn make_run(
             emulator,
             directory,
             identity,
-            cgroup.as_ref(),
         ),
+        joining: None,
         cgroup,
         holdings: record.holdings,
         descriptors,
@@ -280,7 +282,6 @@ fn spawn_plan(
     emulator: &Path,
     directory: &Path,
     identity: Option<sys::spawn::Identity>,
-    cgroup: Option<&sys::cgroup::Cgroup>,
 ) -> SpawnPlan {
     let mut plan = SpawnPlan::new(emulator);
     plan.argv.extend(launch.arguments.iter().map(Into::into));
@@ -289,9 +290,6 @@ fn spawn_plan(
         .iter()
         .map(|(k, v)| (k.into(), v.into()))
         .collect();
-    plan.cgroups = cgroup
-        .map(sys::cgroup::Cgroup::procs_files)
-        .unwrap_or_default();
     plan.limits = vec![ResourceLimit {
         resource: Resource::CoreDump,
         limit: Some(0),
@@ -337,7 +335,27 @@ impl Run {
         self.notes.extend(child.notes);
         // Ours are closed, so that a QEMU that dies is seen as a closed monitor.
         self.descriptors.clear();
-        Ok((Process::watch(child.process)?, Words { file, start }))
+        let process = Process::watch(child.process)?;
+        // Joining can take the kernel longer than QEMU takes to come up, so it
+        // goes on meanwhile.
+        let pid = process.id().pid;
+        self.joining = self
+            .cgroup
+            .clone()
+            .map(|cgroup| tokio::task::spawn_blocking(move || cgroup.add(pid)));
+        Ok((process, Words { file, start }))
+    }
+
+    /// Waits until QEMU is in its cgroup.
+    pub(crate) async fn joined(&mut self) {
+        let Some(joining) = self.joining.take() else {
+            return;
+        };
+        if let Ok(Err(error)) = joining.await {
+            tracing::warn!(%error, domain = self.domain.name, "the machine is not in its cgroup");
+            self.notes
+                .push(format!("the machine is not in its cgroup: {error}"));
+        }
     }
 }
 
@@ -374,11 +392,23 @@ impl Engine {
         self.release_run_dir(&live.run_dir).await;
     }
 
+    /// Removes the cgroup of a run that came to nothing, or whose daemon has
+    /// gone; that of a machine known to run was removed with it.
+    fn remove_cgroup(&self, id: i32, name: &str) {
+        let Some(manager) = self.cgroups() else {
+            return;
+        };
+        if let Err(error) = manager.remove(&self.cgroup_name(id, name)) {
+            tracing::warn!(domain = name, %error, "a machine's cgroup could not be removed");
+        }
+    }
+
     /// Gives back what the record in a run's directory names, and removes it.
     pub(crate) async fn release_run_dir(&self, directory: &Path) {
         if let Some(record) = RunRecord::read(directory) {
             self.ports().release(&record.holdings.ports);
             files::give_back(&record.holdings.files);
+            self.remove_cgroup(record.id, &record.name);
         }
         match std::fs::remove_dir_all(directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

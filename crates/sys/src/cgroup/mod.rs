@@ -125,6 +125,12 @@ impl Manager {
         all
     }
 
+    /// Removes the group called `name`, if there is one; see
+    /// [`Cgroup::remove`].
+    pub fn remove(&self, name: &str) -> SysResult<()> {
+        self.named(name).remove()
+    }
+
     /// The group called `name` that a running process is in, wherever the
     /// daemon that made it was. Nothing when it is in none of that name.
     pub fn of_process(pid: i32, name: &str) -> SysResult<Option<Cgroup>> {

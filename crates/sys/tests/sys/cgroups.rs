@@ -66,7 +66,7 @@ fn holds_accounts_kills_and_goes() {
     group.kill().unwrap();
     end(&inside);
     end(&moved);
-    group.remove().unwrap();
+    detect().manager.unwrap().remove(group.name()).unwrap();
     group.remove().unwrap();
     assert!(Process::open(inside.id()).unwrap().is_none());
 }
