@@ -111,6 +111,14 @@ fn complete(xml: &str) -> Result<String, String> {
     Ok(domain.to_xml(SHOWN))
 }
 
+/// Writes what we made into the folder `STEAD_CORPUS_OUT`, to compare by hand.
+fn keep(name: &str, shown: &str) {
+    if let Some(folder) = std::env::var_os("STEAD_CORPUS_OUT") {
+        let path = PathBuf::from(folder).join(name).with_extension("xml");
+        std::fs::write(path, shown).expect("the output can be written");
+    }
+}
+
 /// What became of every case: `Ok` where it is as libvirt has it.
 fn outcomes() -> BTreeMap<String, Result<(), String>> {
     let inputs = files(".xml");
@@ -120,6 +128,7 @@ fn outcomes() -> BTreeMap<String, Result<(), String>> {
             continue;
         };
         let outcome = complete(input).and_then(|shown| {
+            keep(&name, &shown);
             if shown == expected {
                 Ok(())
             } else {

@@ -301,7 +301,7 @@ element! {
         child backend_domain: Option<BackendDomain> = "backenddomain",
         child geometry: Option<Geometry> = "geometry",
         child blockio: Option<BlockIo> = "blockio",
-        child mirror: Option<Box<Mirror>> = "mirror",
+        running mirror: Option<Box<Mirror>> = "mirror",
         child target: Option<DiskTarget> = "target",
         child iotune: Option<Box<IoTune>> = "iotune",
         child throttle_filters: Option<ThrottleFilters> = "throttlefilters",

@@ -167,7 +167,7 @@ impl Element for PrettySize {
     }
 
     fn finish(&mut self, node: Node) -> Result<(), XmlError> {
-        self.bytes = super::memory_size::read(node, "KiB")?;
+        self.bytes = super::memory_size::read(node, "MiB")?;
         Ok(())
     }
 

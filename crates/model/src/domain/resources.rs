@@ -16,7 +16,7 @@ keyword! {
 element! {
     /// The number of virtual CPUs and where they may run.
     pub struct Vcpu {
-        always placement: Placement = "placement",
+        attr placement: Option<Placement> = "placement",
         attr cpuset: Option<IdSet> = "cpuset",
         attr current: Option<u32> = "current",
         text count_given: Option<u32>,
@@ -164,6 +164,33 @@ element! {
         list vcpu_scheds: Vec<VcpuSched> = "vcpusched",
         list iothread_scheds: Vec<IothreadSched> = "iothreadsched",
         child emulator_sched: Option<EmulatorSched> = "emulatorsched",
+    }
+}
+
+impl CpuTune {
+    /// One scheduler for each CPU and thread, in order, as libvirt shows them.
+    pub(super) fn split_schedulers(&mut self) {
+        let one = |id: &u32| IdSet([*id].into());
+        let mut vcpus: Vec<VcpuSched> = Vec::new();
+        for sched in std::mem::take(&mut self.vcpu_scheds) {
+            let split = sched.vcpus.0.iter();
+            vcpus.extend(split.map(|id| VcpuSched {
+                vcpus: one(id),
+                ..sched.clone()
+            }));
+        }
+        vcpus.sort_by(|a, b| a.vcpus.0.cmp(&b.vcpus.0));
+        self.vcpu_scheds = vcpus;
+        let mut iothreads: Vec<IothreadSched> = Vec::new();
+        for sched in std::mem::take(&mut self.iothread_scheds) {
+            let split = sched.iothreads.0.iter();
+            iothreads.extend(split.map(|id| IothreadSched {
+                iothreads: one(id),
+                ..sched.clone()
+            }));
+        }
+        iothreads.sort_by(|a, b| a.iothreads.0.cmp(&b.iothreads.0));
+        self.iothread_scheds = iothreads;
     }
 }
 

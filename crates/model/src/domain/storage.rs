@@ -309,7 +309,7 @@ element! {
         attr path: Option<String> = "path",
         attr fdgroup: Option<String> = "fdgroup",
         attr startup_policy: Option<StartupPolicy> = "startupPolicy",
-        attr index: Option<u32> = "index",
+        live index: Option<u32> = "index",
         attr append: Option<OnOff> = "append",
         list hosts: Vec<StorageHost> = "host",
         child address: Option<PciAddress> = "address",
@@ -350,7 +350,7 @@ element! {
     /// A link of a backing chain; one without type ends the chain.
     pub struct BackingStore {
         attr kind: Option<StorageType> = "type",
-        attr index: Option<u32> = "index",
+        live index: Option<u32> = "index",
         child format: Option<FormatElement> = "format",
         child source: Option<Box<StorageSource>> = "source",
         child backing_store: Option<Box<BackingStore>> = "backingStore",

@@ -5,20 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::basics::xml_error;
 use super::{DefineContext, implicit, pci, usb};
 use crate::domain::Domain;
-use crate::domain::address::{Address, DimmAddress, DriveAddress, VirtioSerialAddress};
-use crate::domain::controller::{Controller, ControllerType};
+use crate::domain::address::{
+    Address, DimmAddress, DriveAddress, SpaprVioAddress, VirtioSerialAddress,
+};
+use crate::domain::controller::{Controller, ControllerModel, ControllerType};
 use crate::domain::devices::Devices;
 use crate::domain::disk::{Disk, DiskBus};
 use crate::domain::disk_name::disk_index;
 use crate::domain::hostdev::HostdevType;
 use crate::domain::info::DeviceInfo;
 use crate::domain::memory_device::MemoryModel;
-use crate::domain::serial::{ChannelTargetType, ConsoleTargetType};
-use crate::xml::{Decimal, XmlError};
+use crate::domain::serial::ChannelTargetType;
+use crate::xml::{Decimal, Hex, XmlError};
 
 /// Gives every device without one its address.
 pub(super) fn assign(domain: &mut Domain, context: &DefineContext) -> Result<(), XmlError> {
     assign_virtio_serial(&mut domain.devices)?;
+    assign_spapr_vio(&mut domain.devices);
     pci::assign(domain)?;
     usb::assign(domain, context)?;
     assign_memory_slots(domain)
@@ -186,7 +189,7 @@ impl VirtioSerialPorts {
                 a.controller
             )));
         };
-        if a.port > *size {
+        if a.port >= *size {
             return Err(xml_error(format!(
                 "virtio serial controller {} does not have port {}",
                 a.controller, a.port
@@ -201,14 +204,15 @@ impl VirtioSerialPorts {
         Ok(())
     }
 
-    /// The first free port from `first` on, on `only` or on any controller.
-    fn next(&mut self, first: u32, only: Option<u32>) -> Option<(u32, u32)> {
+    /// The first free port on `only` or on any controller. Port 0 is left to
+    /// consoles, which QEMU places by itself.
+    fn next(&mut self, only: Option<u32>) -> Option<(u32, u32)> {
         let controllers = self
             .sizes
             .iter()
             .filter(|(c, _)| only.is_none_or(|o| o == **c));
         for (controller, size) in controllers {
-            let free = (first..=*size).find(|p| !self.used.contains(&(*controller, *p)));
+            let free = (1..*size).find(|p| !self.used.contains(&(*controller, *p)));
             if let Some(port) = free {
                 let place = (*controller, port);
                 self.used.insert(place);
@@ -221,26 +225,17 @@ impl VirtioSerialPorts {
 
 fn assign_virtio_serial(devices: &mut Devices) -> Result<(), XmlError> {
     let mut ports = VirtioSerialPorts::new(&devices.controllers);
-    for console in &devices.consoles {
-        ports.reserve(&console.info)?;
-    }
     for channel in &devices.channels {
         ports.reserve(&channel.info)?;
     }
     let controllers = &mut devices.controllers;
-    for console in &mut devices.consoles {
-        if console.target.as_ref().and_then(|t| t.kind) == Some(ConsoleTargetType::Virtio) {
-            // Port 0 belongs to the first console.
-            give_port(&mut console.info, 0, &mut ports, controllers)?;
-        }
-    }
     for channel in &mut devices.channels {
         if channel
             .target
             .as_ref()
             .is_some_and(|t| t.kind == ChannelTargetType::Virtio)
         {
-            give_port(&mut channel.info, 1, &mut ports, controllers)?;
+            give_port(&mut channel.info, &mut ports, controllers)?;
         }
     }
     Ok(())
@@ -248,32 +243,48 @@ fn assign_virtio_serial(devices: &mut Devices) -> Result<(), XmlError> {
 
 fn give_port(
     info: &mut DeviceInfo,
-    first: u32,
     ports: &mut VirtioSerialPorts,
     controllers: &mut Vec<Controller>,
 ) -> Result<(), XmlError> {
-    let (only, bus) = match &info.address {
-        Some(Address::VirtioSerial(a)) if a.port != 0 => return Ok(()),
-        Some(Address::VirtioSerial(a)) => (Some(a.controller), a.bus),
+    let only = match &info.address {
+        Some(Address::VirtioSerial(a)) if a.port == 0 => Some(a.controller),
         Some(_) => return Ok(()),
-        None => (None, 0),
+        None => None,
     };
-    let mut place = ports.next(first, only);
+    let mut place = ports.next(only);
     if place.is_none() && only.is_none() {
         let index = super::order::free_index(controllers, ControllerType::VirtioSerial);
         implicit::maybe_add(controllers, ControllerType::VirtioSerial, index, None);
         ports.sizes.insert(index, VIRTIO_SERIAL_PORTS);
-        place = ports.next(first, None);
+        place = ports.next(None);
     }
     let Some((controller, port)) = place else {
         return Err(xml_error("Unable to find a free virtio-serial port"));
     };
     info.address = Some(Address::VirtioSerial(VirtioSerialAddress {
         controller,
-        bus,
+        bus: 0,
         port,
     }));
     Ok(())
+}
+
+/// Where POWER's SCSI controllers start on their bus, and how far apart.
+const SPAPR_VIO_SCSI: (u64, u64) = (0x2000, 0x1000);
+
+/// The SCSI controller of POWER sits on a bus of its own on any machine.
+fn assign_spapr_vio(devices: &mut Devices) {
+    let (mut reg, step) = SPAPR_VIO_SCSI;
+    for controller in &mut devices.controllers {
+        if controller.model == Some(ControllerModel::Ibmvscsi) && controller.info.address.is_none()
+        {
+            let address = SpaprVioAddress {
+                reg: Some(Hex(reg)),
+            };
+            controller.info.address = Some(Address::SpaprVio(address));
+            reg += step;
+        }
+    }
 }
 
 fn assign_memory_slots(domain: &mut Domain) -> Result<(), XmlError> {

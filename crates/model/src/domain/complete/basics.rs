@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use super::DefineContext;
 use crate::domain::Domain;
 use crate::domain::clock::{LifecycleAction, TickPolicy, TimerName};
+use crate::domain::features::HypervMode;
 use crate::domain::memory_size::Kib;
 use crate::domain::os::{BootDevice, OsBoot};
-use crate::xml::{XmlError, XmlErrorKind};
+use crate::domain::resources::{MEMORY_UNLIMITED_KIB, NumaMode, Placement};
+use crate::xml::{OnOff, XmlError, XmlErrorKind};
 
 pub(super) fn xml_error(message: impl Into<String>) -> XmlError {
     XmlError::new(
@@ -140,6 +142,8 @@ pub(super) fn complete_memory(
 /// Everything that follows from the devices being known.
 pub(super) fn complete_rest(domain: &mut Domain) -> Result<(), XmlError> {
     complete_vcpus(domain)?;
+    complete_placement(domain);
+    complete_features(domain);
     complete_memory_backing(domain);
     complete_boot_order(domain)?;
     check_timers(domain)?;
@@ -283,9 +287,77 @@ fn check_timers(domain: &Domain) -> Result<(), XmlError> {
     Ok(())
 }
 
+/// A machine whose memory is placed by itself has its CPUs placed likewise,
+/// and the other way round.
+fn complete_placement(domain: &mut Domain) {
+    let memory = domain.numatune.as_ref().and_then(|n| n.memory.as_ref());
+    let memory_auto = memory.is_some_and(|m| m.placement == Some(Placement::Auto));
+    let vcpu = &mut domain.vcpu;
+    let auto = memory_auto && vcpu.cpuset.is_none();
+    let placement = *vcpu.placement.get_or_insert(if auto {
+        Placement::Auto
+    } else {
+        Placement::Static
+    });
+    if placement == Placement::Auto {
+        vcpu.cpuset = None;
+        let tune = domain.numatune.get_or_insert_default();
+        let memory = tune.memory.get_or_insert_default();
+        memory.mode.get_or_insert(NumaMode::Strict);
+        if memory.nodeset.is_none() {
+            memory.placement.get_or_insert(Placement::Auto);
+        }
+    }
+    if let Some(memory) = domain.numatune.as_mut().and_then(|n| n.memory.as_mut()) {
+        memory.mode.get_or_insert(NumaMode::Strict);
+        if memory.nodeset.is_some() && memory.placement == Some(Placement::Static) {
+            memory.placement = None;
+        }
+    }
+}
+
+/// A feature that is named is on unless it says otherwise.
+fn complete_features(domain: &mut Domain) {
+    let Some(features) = &mut domain.features else {
+        return;
+    };
+    let switches = [
+        &mut features.hap,
+        &mut features.pvspinlock,
+        &mut features.pmu,
+        &mut features.vmport,
+        &mut features.vmcoreinfo,
+        &mut features.ps2,
+    ];
+    for switch in switches.into_iter().flatten() {
+        switch.state.get_or_insert(OnOff::On);
+    }
+    if let Some(smm) = &mut features.smm {
+        smm.state.get_or_insert(OnOff::On);
+    }
+    if let Some(hyperv) = &mut features.hyperv {
+        hyperv.mode.get_or_insert(HypervMode::Custom);
+    }
+}
+
 fn complete_tuning(domain: &mut Domain) {
     if let Some(tune) = &mut domain.cputune {
         tune.vcpu_pins.sort_by_key(|p| p.vcpu);
+        tune.iothread_pins.sort_by_key(|p| p.iothread);
+        tune.split_schedulers();
+    }
+    if let Some(tune) = &mut domain.memtune {
+        for limit in [
+            &mut tune.hard_limit,
+            &mut tune.soft_limit,
+            &mut tune.min_guarantee,
+            &mut tune.swap_hard_limit,
+        ] {
+            *limit = limit.filter(|l| l.0 < MEMORY_UNLIMITED_KIB);
+        }
+        if **tune == Default::default() {
+            domain.memtune = None;
+        }
     }
     let empty = domain
         .cputune

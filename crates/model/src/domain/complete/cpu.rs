@@ -1,10 +1,13 @@
 //! The guest's processor and its NUMA cells.
 
+use std::collections::BTreeSet;
+
 use super::DefineContext;
 use super::basics::xml_error;
 use crate::domain::Domain;
 use crate::domain::DomainType;
 use crate::domain::cpu::{Cpu, CpuCheck, CpuFallback, CpuMatch, CpuMode, CpuModel};
+use crate::domain::id_set::ID_SET_MAX;
 use crate::xml::{OnOff, XmlError};
 
 /// Chooses a processor where none is named and fills in how it is compared.
@@ -14,11 +17,33 @@ pub(super) fn complete(domain: &mut Domain, context: &DefineContext) -> Result<(
     }
     choose_default(domain, context);
     let kind = domain.kind;
+    let count = domain.vcpu.count();
     if let Some(cpu) = &mut domain.cpu {
         complete_cpu(cpu, kind);
         complete_cells(cpu)?;
+        place_all_vcpus(cpu, count);
     }
     Ok(())
+}
+
+/// Processors that are in no cell belong to the first one.
+fn place_all_vcpus(cpu: &mut Cpu, count: u32) {
+    let Some(numa) = &mut cpu.numa else { return };
+    let placed: BTreeSet<u32> = numa
+        .cells
+        .iter()
+        .flat_map(|c| &c.cpus)
+        .flat_map(|c| c.0.iter().copied())
+        .collect();
+    let too_high = placed.last().is_some_and(|last| *last >= count);
+    let Some(first) = numa.cells.first_mut() else {
+        return;
+    };
+    if count > ID_SET_MAX || too_high || placed.len() as u32 >= count {
+        return;
+    }
+    let rest = (0..count).filter(|id| !placed.contains(id));
+    first.cpus.get_or_insert_default().0.extend(rest);
 }
 
 /// What libvirt settles while it reads the element.
@@ -47,14 +72,12 @@ fn normalize(cpu: &mut Cpu) -> Result<(), XmlError> {
     }
     match mode {
         CpuMode::HostModel => {
+            // The model is the host's; only the vendor shown can be chosen.
             if let Some(model) = &mut cpu.model {
                 model.name = None;
-                model.fallback.get_or_insert(CpuFallback::Allow);
+                model.fallback = None;
             }
-            cpu.model.get_or_insert_with(|| CpuModel {
-                fallback: Some(CpuFallback::Allow),
-                ..CpuModel::default()
-            });
+            cpu.model = cpu.model.take().filter(|m| m.vendor_id.is_some());
         }
         CpuMode::HostPassthrough | CpuMode::Maximum => cpu.model = None,
         CpuMode::Custom => {}

@@ -138,20 +138,26 @@ fn add_itco_watchdog(domain: &mut Domain) {
     }
 }
 
-/// Every machine has a sound back end: the display's own, or none.
+/// A machine has a sound back end, if only one that is silent; the displays
+/// that carry no sound leave the choice to QEMU.
 fn add_audio(domain: &mut Domain) {
     let devices = &mut domain.devices;
     if !devices.audios.is_empty() {
         return;
     }
-    let kind = devices.graphics.iter().find_map(|g| match g.kind {
-        GraphicsType::Spice => Some(AudioType::Spice),
-        GraphicsType::Sdl => Some(AudioType::Sdl),
-        _ => None,
-    });
+    let has = |kind| devices.graphics.iter().any(|g| g.kind == kind);
+    let kind = if has(GraphicsType::Spice) {
+        AudioType::Spice
+    } else if has(GraphicsType::Sdl) {
+        AudioType::Sdl
+    } else if devices.graphics.is_empty() || has(GraphicsType::Vnc) {
+        AudioType::None
+    } else {
+        return;
+    };
     devices.audios.push(Audio {
         id: 1,
-        kind: kind.unwrap_or(AudioType::None),
+        kind,
         ..Audio::default()
     });
 }

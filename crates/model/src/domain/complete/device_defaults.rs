@@ -5,10 +5,13 @@ use super::basics::xml_error;
 use crate::domain::Domain;
 use crate::domain::chardev::{Chardev, ChardevType, Protocol, SocketMode, TcpProtocol};
 use crate::domain::controller::{Controller, ControllerModel, ControllerType};
-use crate::domain::disk::{Disk, DiskBus, DiskDevice, SnapshotMode, VirtioModel};
-use crate::domain::filesystem::AccessMode;
+use crate::domain::disk::{Disk, DiskBus, DiskCache, DiskDevice, SnapshotMode, VirtioModel};
+use crate::domain::filesystem::{AccessMode, Filesystem};
+use crate::domain::info::Master;
 use crate::domain::input::{InputBus, InputType};
-use crate::domain::interface::{Interface, InterfaceModel, InterfaceType, MacElement};
+use crate::domain::interface::{
+    Interface, InterfaceBackendDriver, InterfaceModel, InterfaceType, MacElement,
+};
 use crate::domain::memory_device::{MemoryAccess, MemoryModel};
 use crate::domain::memory_size::Mib;
 use crate::domain::misc_devices::{PanicModel, Shmem, ShmemModelType, ShmemMsi, VsockCid};
@@ -18,7 +21,9 @@ use crate::domain::serial::{
 };
 use crate::domain::smartcard::SmartcardBackend;
 use crate::domain::sound::SoundModel;
-use crate::domain::storage::{EncryptionEngine, ImageFormat, NetworkProtocol, StorageType};
+use crate::domain::storage::{
+    EncryptionEngine, HostTransport, ImageFormat, NetworkProtocol, StorageSource, StorageType,
+};
 use crate::domain::tpm::{TpmBackendType, TpmModel, TpmVersion};
 use crate::domain::video::{Video, VideoType};
 use crate::xml::{OnOff, XmlError, YesNo};
@@ -55,15 +60,7 @@ pub(super) fn complete(domain: &mut Domain, context: &DefineContext) -> Result<(
         input.bus.get_or_insert(bus);
     }
     for filesystem in &mut devices.filesystems {
-        if filesystem
-            .source
-            .as_ref()
-            .is_none_or(|s| s.socket.is_none())
-        {
-            filesystem
-                .access_mode
-                .get_or_insert(AccessMode::Passthrough);
-        }
+        complete_filesystem(filesystem)?;
     }
     for rng in &mut devices.rngs {
         if let Some(RngBackend::Random(path)) = &mut rng.backend {
@@ -100,6 +97,27 @@ pub(super) fn complete(domain: &mut Domain, context: &DefineContext) -> Result<(
     Ok(())
 }
 
+fn complete_filesystem(filesystem: &mut Filesystem) -> Result<(), XmlError> {
+    let has_socket = filesystem
+        .source
+        .as_ref()
+        .is_some_and(|s| s.socket.is_some());
+    if !has_socket {
+        filesystem
+            .access_mode
+            .get_or_insert(AccessMode::Passthrough);
+    }
+    for mode in [&mut filesystem.fmode, &mut filesystem.dmode]
+        .into_iter()
+        .flatten()
+    {
+        let octal = u32::from_str_radix(mode, 8)
+            .map_err(|_| xml_error(format!("invalid file mode '{mode}'")))?;
+        *mode = format!("{octal:04o}");
+    }
+    Ok(())
+}
+
 fn complete_disk(disk: &mut Disk) -> Result<(), XmlError> {
     let target = disk
         .target
@@ -131,7 +149,18 @@ fn complete_disk(disk: &mut Disk) -> Result<(), XmlError> {
     {
         target.tray = None;
     }
+    if target.bus != Some(DiskBus::Usb) {
+        target.removable = None;
+    }
+    if driver.cache == Some(DiskCache::Default) {
+        driver.cache = None;
+    }
     if let Some(source) = &mut disk.source {
+        // Labels that are left alone are not part of the definition.
+        source
+            .seclabels
+            .retain(|l| l.label_skip != Some(YesNo::Yes));
+        complete_hosts(source);
         if disk.kind == StorageType::Nvme {
             source.managed.get_or_insert(YesNo::Yes);
         }
@@ -149,6 +178,27 @@ fn complete_disk(disk: &mut Disk) -> Result<(), XmlError> {
         encryption.engine.get_or_insert(EncryptionEngine::Qemu);
     }
     Ok(())
+}
+
+/// Hosts of network storage without a port get the usual one.
+fn complete_hosts(source: &mut StorageSource) {
+    let port = match source.protocol {
+        Some(NetworkProtocol::Http) => "80",
+        Some(NetworkProtocol::Https) => "443",
+        Some(NetworkProtocol::Ftp) => "21",
+        Some(NetworkProtocol::Ftps) => "990",
+        Some(NetworkProtocol::Tftp) => "69",
+        Some(NetworkProtocol::Ssh) => "22",
+        Some(NetworkProtocol::Nbd) => "10809",
+        Some(NetworkProtocol::Iscsi) => "3260",
+        Some(NetworkProtocol::Gluster) => "24007",
+        _ => return,
+    };
+    for host in &mut source.hosts {
+        if host.transport != Some(HostTransport::Unix) && host.name.is_some() {
+            host.port.get_or_insert_with(|| port.to_owned());
+        }
+    }
 }
 
 fn default_bus(device: DiskDevice, target: &str) -> DiskBus {
@@ -205,7 +255,30 @@ fn complete_interface(
             model.name = lower;
         }
     }
+    drop_unused(interface);
     Ok(())
+}
+
+/// Drops what libvirt does not read for this kind of card.
+fn drop_unused(interface: &mut Interface) {
+    let is_hostdev = interface.kind == InterfaceType::Hostdev;
+    if is_hostdev {
+        interface.filterref = None;
+    }
+    if is_hostdev || !interface.is_virtio() {
+        let driver = interface.driver.as_ref();
+        if driver.is_some_and(|d| d.name != Some(InterfaceBackendDriver::Vfio)) {
+            interface.driver = None;
+        }
+        if let Some(backend) = &mut interface.backend {
+            backend.vhost = None;
+        }
+    }
+    if let Some(driver) = &mut interface.driver
+        && driver.queues == Some(1)
+    {
+        driver.queues = None;
+    }
 }
 
 /// Models known by name, whatever the case they are written in.
@@ -249,6 +322,7 @@ pub(super) fn complete_video(video: &mut Video, context: &DefineContext) {
         return;
     }
     model.heads.get_or_insert(1);
+    model.primary = model.primary.filter(|p| p.is_yes());
     if model.kind == VideoType::Qxl {
         model.vgamem.get_or_insert(VIDEO_MEMORY_KIB);
         let ram = model.ram.filter(|r| *r > 0).unwrap_or(QXL_MEMORY_KIB);
@@ -277,7 +351,18 @@ fn complete_controller(
                 ControllerModel::VirtioScsi
             });
         }
-        ControllerType::Usb => complete_usb_controller(controller, context)?,
+        ControllerType::Usb => {
+            complete_usb_controller(controller, context)?;
+            let start_port = match controller.model {
+                Some(ControllerModel::Ich9Uhci1) => Some(0),
+                Some(ControllerModel::Ich9Uhci2) => Some(2),
+                Some(ControllerModel::Ich9Uhci3) => Some(4),
+                _ => None,
+            };
+            if let Some(start_port) = start_port {
+                controller.info.master.get_or_insert(Master { start_port });
+            }
+        }
         ControllerType::Pci if controller.model.is_none() => {
             return Err(xml_error("PCI controllers must have a model"));
         }
@@ -409,16 +494,9 @@ fn complete_chardevs(domain: &mut Domain) -> Result<(), XmlError> {
             channel.chardev.sources.clear();
         }
     }
-    for i in 0..devices.consoles.len() {
-        let ports = devices
-            .consoles
-            .iter()
-            .filter_map(|c| c.target.as_ref()?.port);
-        let next = ports.max().map_or(0, |p| p + 1);
-        let console = &mut devices.consoles[i];
+    for console in &mut devices.consoles {
         let target = console.target.get_or_insert_default();
         target.kind.get_or_insert(ConsoleTargetType::Serial);
-        target.port.get_or_insert(next);
         complete_backend(&mut console.chardev);
     }
     for redirdev in &mut devices.redirdevs {
@@ -496,6 +574,9 @@ pub(super) fn complete_serial(serials: &mut [Serial], at: usize) {
 
 /// What libvirt settles while it reads a character device.
 fn complete_backend(chardev: &mut Chardev) {
+    if chardev.kind != ChardevType::Tcp {
+        chardev.protocol = None;
+    }
     match chardev.kind {
         ChardevType::Tcp => {
             chardev.protocol.get_or_insert(Protocol {

@@ -29,9 +29,14 @@ fn complete_one(graphics: &mut Graphics) -> Result<(), XmlError> {
 /// No port, or the old `-1`, means one chosen at start.
 fn complete_port(graphics: &mut Graphics) {
     let given = graphics.port.filter(|p| p.0 > 0);
-    let auto = graphics.port.is_none_or(|p| p.0 == -1) || graphics.is_autoport();
+    let auto = graphics.port.is_none_or(|p| p.0 <= 0) || graphics.is_autoport();
     graphics.autoport = Some(if auto { YesNo::Yes } else { YesNo::No });
-    graphics.port = if auto { Some(Port(-1)) } else { given };
+    let chosen_later = if graphics.kind == GraphicsType::Rdp {
+        Port(0)
+    } else {
+        Port(-1)
+    };
+    graphics.port = if auto { Some(chosen_later) } else { given };
     if graphics.websocket == Some(Port(0)) {
         graphics.websocket = None;
     }

@@ -7,7 +7,9 @@ use crate::domain::address::{Address, CcidAddress};
 use crate::domain::controller::{Controller, ControllerModel, ControllerType};
 use crate::domain::disk::DiskBus;
 use crate::domain::hostdev::HostdevType;
-use crate::domain::serial::{ChannelTargetType, Console, ConsoleTarget, ConsoleTargetType, Serial};
+use crate::domain::serial::{
+    ChannelTargetType, Console, ConsoleTarget, ConsoleTargetType, Serial, SerialTargetType,
+};
 use crate::domain::video::{Video, VideoType};
 use crate::xml::{XmlError, YesNo};
 
@@ -34,43 +36,62 @@ pub(super) fn add(domain: &mut Domain, context: &DefineContext) -> Result<(), Xm
 /// two is given, the other is made from it.
 fn pair_console(domain: &mut Domain) {
     let devices = &mut domain.devices;
-    let Some(console) = devices.consoles.first() else {
-        return;
-    };
-    let kind = console.target.as_ref().and_then(|t| t.kind);
-    if !matches!(kind, None | Some(ConsoleTargetType::Serial)) || !devices.serials.is_empty() {
-        return;
+    let first = devices.consoles.first().filter(|c| is_serial(c));
+    if let Some(console) = first
+        && devices.serials.is_empty()
+    {
+        devices.serials.push(Serial {
+            chardev: console.chardev.clone(),
+            target: None,
+            info: console.info.clone(),
+        });
+        device_defaults::complete_serial(&mut devices.serials, 0);
+    } else if first.is_none()
+        && let Some(serial) = devices.serials.first()
+        && shows_console(serial)
+    {
+        devices.consoles.insert(0, mirror(serial));
     }
-    devices.serials.push(Serial {
-        chardev: console.chardev.clone(),
-        target: None,
-        info: console.info.clone(),
-    });
-    device_defaults::complete_serial(&mut devices.serials, 0);
+    for (port, console) in (0..).zip(&mut devices.consoles) {
+        if let Some(target) = &mut console.target {
+            target.port = Some(port);
+        }
+    }
 }
 
-/// Shows each console that is a serial port with what that port has, and adds
-/// one for the first port where there is none. Call again when a port changes.
-pub(super) fn mirror_consoles(domain: &mut Domain) {
-    let devices = &mut domain.devices;
-    let mirror = |serial: &Serial| Console {
+fn is_serial(console: &Console) -> bool {
+    let kind = console.target.as_ref().and_then(|t| t.kind);
+    matches!(kind, None | Some(ConsoleTargetType::Serial))
+}
+
+/// Whether a guest would put its console on this port.
+fn shows_console(serial: &Serial) -> bool {
+    let kind = serial.target.as_ref().and_then(|t| t.kind);
+    !matches!(
+        kind,
+        Some(SerialTargetType::IsaDebug | SerialTargetType::None)
+    )
+}
+
+/// The console that is the same device as `serial`.
+fn mirror(serial: &Serial) -> Console {
+    Console {
         chardev: serial.chardev.clone(),
         target: Some(ConsoleTarget {
             kind: Some(ConsoleTargetType::Serial),
             port: serial.target.as_ref().and_then(|t| t.port),
         }),
         info: serial.info.clone(),
-    };
+    }
+}
+
+/// Shows each console that is a serial port with what that port has.
+pub(super) fn mirror_consoles(domain: &mut Domain) {
+    let devices = &mut domain.devices;
     for (console, serial) in devices.consoles.iter_mut().zip(&devices.serials) {
-        let kind = console.target.as_ref().and_then(|t| t.kind);
-        if kind == Some(ConsoleTargetType::Serial) {
+        if is_serial(console) {
             *console = mirror(serial);
         }
-    }
-    if devices.consoles.is_empty()
-        && let Some(serial) = devices.serials.first()
-    {
-        devices.consoles.push(mirror(serial));
     }
 }
 
