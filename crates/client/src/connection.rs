@@ -45,6 +45,7 @@ pub struct Options {
 
 /// An open connection. Dropping it closes it.
 pub struct Connection {
+    uri: String,
     requests: mpsc::UnboundedSender<Request>,
     closed: Arc<AtomicBool>,
     events: Mutex<Option<reply::Receiver<Packet>>>,
@@ -71,7 +72,9 @@ impl Connection {
             .spawn(run);
         let thread = thread.map_err(|e| Error::local(Origin::Connecting, crate::os_message(&e)))?;
         let events = Mutex::new(Some(events));
+        let uri_text = uri.text.clone();
         let connection = Connection {
+            uri: uri_text,
             requests,
             closed,
             events,
@@ -165,6 +168,11 @@ impl Connection {
     /// The events that arrive; only the first caller gets them.
     pub fn events(&self) -> Option<reply::Receiver<Packet>> {
         self.events.lock().ok().and_then(|mut events| events.take())
+    }
+
+    /// The URI this connection was opened with.
+    pub fn uri(&self) -> &str {
+        &self.uri
     }
 
     /// Whether the daemon is gone.

@@ -59,9 +59,13 @@ impl Stream {
     /// # Errors
     /// The daemon's error, or the connection's.
     pub fn finish(mut self) -> Result<(), Error> {
-        let ended = self.incoming.ended;
+        if self.incoming.ended {
+            return Ok(());
+        }
         self.outgoing.finish()?;
-        while !ended && self.incoming.receive()?.is_some() {}
+        while !self.incoming.ended {
+            self.incoming.receive()?;
+        }
         Ok(())
     }
 }
@@ -87,6 +91,8 @@ impl Incoming {
                 self.ended = true;
                 Ok(None)
             }
+            // Nothing more to read; the end itself is still to be agreed on.
+            Status::Continue if packet.body.is_empty() => Ok(None),
             Status::Continue => Ok(Some(packet.body)),
         }
     }

@@ -11,6 +11,8 @@ pub(crate) const URI_MAX_BYTES: usize = 4096;
 /// A parsed connection URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uri {
+    /// The URI as given.
+    pub text: String,
     /// What the daemon is asked to open: `qemu:///system`.
     pub open: String,
     /// Whose daemon.
@@ -201,6 +203,7 @@ impl Parts<'_> {
             }
         };
         Ok(Uri {
+            text: text.to_owned(),
             open,
             scope,
             transport,

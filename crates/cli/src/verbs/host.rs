@@ -1,28 +1,561 @@
 //! The host and its hypervisor.
 
-use crate::args::Args;
-use crate::failure::{OrFail, Outcome};
-use crate::output::sayln;
-use crate::session::Session;
-use crate::table::Verb;
 use client::wire::remote;
+use client::wire::xdr::TypedParamValue;
+
+use crate::args::Args;
+use crate::failure::{Failure, OrFail, Outcome};
+use crate::output::{say, sayln};
+use crate::params::{param, show};
+use crate::query;
+use crate::session::Session;
+use crate::table::{Opt, Verb, WRAP, XPATH, arg, arg_number, flag, number, text};
+use crate::verbs::define::print_xml;
+use crate::verbs::info::c_text;
+use crate::verbs::vcpus::{bitmap_ranges, in_bitmap};
+
+pub(super) const VIRTTYPE: Opt = text("virttype", "kvm or qemu")
+    .bare()
+    .words(&["kvm", "qemu"]);
+pub(super) const ARCH: Opt = text("arch", "the guest's architecture").bare();
+pub(super) const MACHINE: Opt = text("machine", "the machine type").bare();
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
-    Verb::new("hostname", "print the name of the daemon's host", hostname),
-    Verb::new("uri", "print the daemon's URI", uri),
+    Verb::new("allocpages", "change the number of huge pages", allocpages).options(&[
+        arg_number(
+            "pagesize",
+            "the size of a page, in KiB unless it has a unit",
+        ),
+        arg_number("pagecount", "how many pages"),
+        number("cellno", "only in this NUMA cell").bare(),
+        flag("add", "so many more, not so many in all"),
+        flag("all", "in every NUMA cell"),
+    ]),
+    Verb::new(
+        "capabilities",
+        "what host and hypervisor can do",
+        capabilities,
+    )
+    .about("Prints the capabilities as XML.")
+    .options(&[XPATH, WRAP]),
+    Verb::new(
+        "domcapabilities",
+        "what a guest can be given",
+        domcapabilities,
+    )
+    .about("Prints as XML what the hypervisor offers for one kind of guest.")
+    .options(&[
+        VIRTTYPE,
+        text("emulatorbin", "the emulator's path").bare(),
+        ARCH,
+        MACHINE,
+        XPATH,
+        WRAP,
+        flag(
+            "disable-deprecated-features",
+            "leave deprecated CPU features out of models",
+        ),
+    ]),
+    Verb::new("freecell", "free memory of NUMA cells", freecell).options(&[
+        number("cellno", "of this NUMA cell").bare(),
+        flag("all", "of every NUMA cell"),
+    ]),
+    Verb::new("freepages", "free pages of NUMA cells", freepages).options(&[
+        number("cellno", "of this NUMA cell").bare(),
+        number("pagesize", "of this size, in KiB unless it has a unit").bare(),
+        flag("all", "of every NUMA cell"),
+    ]),
+    Verb::new("hostname", "the name of the daemon's host", hostname),
+    Verb::new("maxvcpus", "most vCPUs a guest may have", maxvcpus).options(&[text(
+        "type",
+        "the kind of domain",
+    )
+    .bare()]),
+    Verb::new(
+        "node-memory-tune",
+        "read or set the merging of equal pages",
+        memory_tune,
+    )
+    .options(&[
+        number("shm-pages-to-scan", "pages looked at before a pause").bare(),
+        number("shm-sleep-millisecs", "the pause, in milliseconds").bare(),
+        number(
+            "shm-merge-across-nodes",
+            "whether pages of different cells are merged",
+        )
+        .bare(),
+    ]),
+    Verb::new("nodecpumap", "the host's CPUs", nodecpumap).options(&[flag("pretty", "as ranges")]),
+    Verb::new("nodecpustats", "how busy the host's CPUs are", nodecpustats).options(&[
+        number("cpu", "only this CPU").bare(),
+        flag("percent", "shares measured over a second"),
+    ]),
+    Verb::new("nodeinfo", "the host's CPUs and memory", nodeinfo).tabular(),
+    Verb::new("nodememstats", "the host's memory use", nodememstats)
+        .options(&[number("cell", "only of this NUMA cell").bare()])
+        .tabular(),
+    Verb::new("nodesuspend", "suspend the host for a while", nodesuspend).options(&[
+        arg("target", "how: mem, disk or hybrid").words(&["mem", "disk", "hybrid"]),
+        arg_number("duration", "seconds until it wakes up"),
+    ]),
+    Verb::new("sysinfo", "the host's SMBIOS tables", sysinfo),
+    Verb::new("uri", "the daemon's URI", uri),
+    Verb::new("version", "versions of library and hypervisor", version)
+        .options(&[flag("daemon", "with the daemon's version")]),
 ];
 
 fn hostname(s: &mut Session, _: &Args) -> Outcome {
-    let got = s.conn()?.call(&remote::ConnectGetHostnameArgs {});
+    let got = s.call(&remote::ConnectGetHostnameArgs {});
     let got = got.or_fail(|| "failed to get hostname".into())?;
     sayln!(s, "{}", got.hostname);
     Ok(())
 }
 
 fn uri(s: &mut Session, _: &Args) -> Outcome {
-    let got = s.conn()?.call(&remote::ConnectGetUriArgs {});
-    let got = got.or_fail(|| "failed to get URI".into())?;
-    sayln!(s, "{}", got.uri);
+    let uri = s.conn()?.uri().to_owned();
+    sayln!(s, "{uri}");
+    Ok(())
+}
+
+fn sysinfo(s: &mut Session, _: &Args) -> Outcome {
+    let got = s.call(&remote::ConnectGetSysinfoArgs { flags: 0 });
+    let got = got.or_fail(|| "failed to get sysinfo".into())?;
+    s.out.text(got.sysinfo);
+    Ok(())
+}
+
+/// The version of libvirt whose behaviour these commands follow.
+const LIBRARY_VERSION: u64 = 11_003_000;
+
+fn dotted(version: u64) -> String {
+    format!(
+        "{}.{}.{}",
+        version / 1_000_000,
+        version / 1000 % 1000,
+        version % 1000
+    )
+}
+
+fn version(s: &mut Session, args: &Args) -> Outcome {
+    let kind = s.call(&remote::ConnectGetTypeArgs {});
+    let kind = kind
+        .or_fail(|| "failed to get hypervisor type".into())?
+        .kind;
+    let library = dotted(LIBRARY_VERSION);
+    sayln!(s, "Compiled against library: libvirt {library}");
+    sayln!(s, "Using library: libvirt {library}");
+    sayln!(s, "Using API: {kind} {library}");
+    match s.call(&remote::ConnectGetVersionArgs {}) {
+        Err(e) if e.is_unsupported() => {}
+        Err(e) => {
+            return Err(Failure::from(e).context("failed to get the hypervisor version"));
+        }
+        Ok(got) if got.hv_ver == 0 => {
+            sayln!(s, "Cannot extract running {kind} hypervisor version");
+        }
+        Ok(got) => sayln!(s, "Running hypervisor: {kind} {}", dotted(got.hv_ver)),
+    }
+    if args.has("daemon") {
+        match s.call(&remote::ConnectGetLibVersionArgs {}) {
+            Ok(got) => sayln!(s, "Running against daemon: {}", dotted(got.lib_ver)),
+            Err(_) => s.out.error("failed to get the daemon version"),
+        }
+    }
+    Ok(())
+}
+
+fn capabilities_xml(s: &mut Session) -> Result<String, client::Error> {
+    s.call(&remote::ConnectGetCapabilitiesArgs {})
+        .map(|got| got.capabilities)
+}
+
+fn capabilities(s: &mut Session, args: &Args) -> Outcome {
+    let xml = capabilities_xml(s).or_fail(|| "failed to get capabilities".into())?;
+    print_xml(s, args, &xml)
+}
+
+fn owned(args: &Args, name: &str) -> Result<Option<String>, Failure> {
+    Ok(args.text(name)?.map(str::to_owned))
+}
+
+/// The capabilities of the kind of guest the options name.
+pub(super) fn guest_capabilities(
+    s: &mut Session,
+    args: &Args,
+    emulator: &str,
+    flags: u32,
+) -> Result<Result<String, client::Error>, Failure> {
+    let call = remote::ConnectGetDomainCapabilitiesArgs {
+        emulatorbin: owned(args, emulator)?,
+        arch: owned(args, "arch")?,
+        machine: owned(args, "machine")?,
+        virttype: owned(args, "virttype")?,
+        flags,
+    };
+    Ok(s.call(&call).map(|got| got.capabilities))
+}
+
+fn domcapabilities(s: &mut Session, args: &Args) -> Outcome {
+    let flags = u32::from(args.has("disable-deprecated-features"));
+    let got = guest_capabilities(s, args, "emulatorbin", flags)?;
+    let xml = got.or_fail(|| "failed to get emulator capabilities".into())?;
+    print_xml(s, args, &xml)
+}
+
+fn maxvcpus(s: &mut Session, args: &Args) -> Outcome {
+    let kind = owned(args, "type")?;
+    let call = remote::ConnectGetDomainCapabilitiesArgs {
+        virttype: kind.clone(),
+        ..Default::default()
+    };
+    let told = match s.call(&call) {
+        Ok(got) => {
+            let document = query::parse(&got.capabilities)?;
+            query::value(document.root_element(), &["vcpu/@max"])
+        }
+        Err(_) => None,
+    };
+    match told {
+        Some(max) => sayln!(s, "{max}"),
+        None => {
+            let got = s.call(&remote::ConnectGetMaxVcpusArgs { kind })?;
+            sayln!(s, "{}", got.max_vcpus);
+        }
+    }
+    Ok(())
+}
+
+fn nodeinfo(s: &mut Session, _: &Args) -> Outcome {
+    let got = s.call(&remote::NodeGetInfoArgs {});
+    let info = got.or_fail(|| "failed to get node information".into())?;
+    let mut pairs = vec![
+        ("CPU model:", c_text(&info.model)),
+        ("CPU(s):", info.cpus.to_string()),
+    ];
+    if info.mhz != 0 {
+        pairs.push(("CPU frequency:", format!("{} MHz", info.mhz)));
+    }
+    pairs.extend([
+        ("CPU socket(s):", info.sockets.to_string()),
+        ("Core(s) per socket:", info.cores.to_string()),
+        ("Thread(s) per core:", info.threads.to_string()),
+        ("NUMA cell(s):", info.nodes.to_string()),
+        ("Memory size:", format!("{} KiB", info.memory)),
+    ]);
+    s.out.pairs(20, &pairs);
+    Ok(())
+}
+
+fn nodecpumap(s: &mut Session, args: &Args) -> Outcome {
+    let call = remote::NodeGetCpuMapArgs {
+        need_map: 1,
+        need_online: 1,
+        flags: 0,
+    };
+    let got = s.call(&call).or_fail(|| "Unable to get cpu map".into())?;
+    let present = usize::try_from(got.ret).unwrap_or(0);
+    let map = match args.has("pretty") {
+        true => bitmap_ranges(&got.cpumap),
+        false => (0..present)
+            .map(|cpu| {
+                if in_bitmap(&got.cpumap, cpu) {
+                    'y'
+                } else {
+                    '-'
+                }
+            })
+            .collect(),
+    };
+    sayln!(s, "{:<15} {present}", "CPUs present:");
+    sayln!(s, "{:<15} {}", "CPUs online:", got.online);
+    sayln!(s, "{:<15} {map}", "CPU map:");
+    Ok(())
+}
+
+/// Names of the counters, and how they are shown.
+const CPU_TIMES: &[(&str, &str)] = &[
+    ("user", "user:"),
+    ("kernel", "system:"),
+    ("idle", "idle:"),
+    ("iowait", "iowait:"),
+    ("intr", "intr:"),
+];
+/// Over how long shares are measured.
+const CPU_SHARES_OVER: std::time::Duration = std::time::Duration::from_secs(1);
+
+fn cpu_times(s: &mut Session, cpu_num: i32) -> Result<Vec<remote::NodeCpuStat>, Failure> {
+    let mut call = remote::NodeGetCpuStatsArgs {
+        cpu_num,
+        nparams: 0,
+        flags: 0,
+    };
+    let got = s
+        .call(&call)
+        .or_fail(|| "Unable to get number of cpu stats".into())?;
+    call.nparams = got.nparams;
+    Ok(s.call(&call)
+        .or_fail(|| "Unable to get node cpu stats".into())?
+        .params)
+}
+
+fn nodecpustats(s: &mut Session, args: &Args) -> Outcome {
+    const ALL: i32 = -1;
+    let cpu = args.number("cpu")?.unwrap_or(ALL);
+    let before = cpu_times(s, cpu)?;
+    let value = |stats: &[remote::NodeCpuStat], name: &str| {
+        stats.iter().find(|p| p.field == name).map(|p| p.value)
+    };
+    if !args.has("percent") {
+        for (name, label) in CPU_TIMES {
+            if let Some(time) = value(&before, name) {
+                sayln!(s, "{label:<15} {time:>20}");
+            }
+        }
+        return Ok(());
+    }
+    if let Some(usage) = value(&before, "utilization") {
+        sayln!(s, "{:<15} {usage:>5}%", "usage:");
+        sayln!(s, "{:<15} {:>5}%", "idle:", 100u64.saturating_sub(usage));
+        return Ok(());
+    }
+    std::thread::sleep(CPU_SHARES_OVER);
+    let after = cpu_times(s, cpu)?;
+    let spent = |name: &str| {
+        let (from, to) = (value(&before, name)?, value(&after, name)?);
+        Some(to.saturating_sub(from) as f64)
+    };
+    let total: f64 = CPU_TIMES.iter().filter_map(|(name, _)| spent(name)).sum();
+    let share = |time: f64| time / total * 100.0;
+    let busy = spent("user").unwrap_or(0.0) + spent("kernel").unwrap_or(0.0);
+    sayln!(s, "{:<15} {:>5.1}%", "usage:", share(busy));
+    for (name, label) in CPU_TIMES {
+        if let Some(time) = spent(name) {
+            sayln!(s, "{label:<15} {:>5.1}%", share(time));
+        }
+    }
+    Ok(())
+}
+
+fn nodememstats(s: &mut Session, args: &Args) -> Outcome {
+    const ALL: i32 = -1;
+    let cell_num = args.number("cell")?.unwrap_or(ALL);
+    let mut call = remote::NodeGetMemoryStatsArgs {
+        nparams: 0,
+        cell_num,
+        flags: 0,
+    };
+    let got = s
+        .call(&call)
+        .or_fail(|| "Unable to get number of memory stats".into())?;
+    call.nparams = got.nparams;
+    let got = s
+        .call(&call)
+        .or_fail(|| "Unable to get memory stats".into())?;
+    if s.out.format != crate::output::Format::Table {
+        let pairs = got.params.iter().map(|p| (p.field.clone(), p.value.into()));
+        let all: serde_json::Map<_, _> = pairs.collect();
+        s.out.document(&all.into());
+        return Ok(());
+    }
+    for p in got.params {
+        sayln!(s, "{:<7}: {:>20} KiB", p.field, p.value);
+    }
+    Ok(())
+}
+
+fn nodesuspend(s: &mut Session, args: &Args) -> Outcome {
+    let target = match args.need("target")? {
+        "mem" => 0,
+        "disk" => 1,
+        "hybrid" => 2,
+        _ => return Err(Failure::said("Invalid target")),
+    };
+    let duration = args.need_number::<i64>("duration")?;
+    let duration = u64::try_from(duration).map_err(|_| Failure::said("Invalid duration"))?;
+    s.call(&remote::NodeSuspendForDurationArgs {
+        target,
+        duration,
+        flags: 0,
+    })
+    .or_fail(|| "The host was not suspended".into())
+}
+
+/// The ids of the host's NUMA cells.
+fn cells(xml: &str) -> Result<Vec<i32>, Failure> {
+    let document = query::parse(xml)?;
+    let cells = query::all(document.root_element(), "host/topology/cells/cell");
+    let id = |cell: roxmltree::Node<'_, '_>| cell.attribute("id")?.parse().ok();
+    let ids: Option<Vec<i32>> = cells.into_iter().map(id).collect();
+    ids.ok_or_else(|| Failure::said("conversion from string failed"))
+}
+
+fn freecell(s: &mut Session, args: &Args) -> Outcome {
+    args.exclusive("all", "cellno")?;
+    let free = |s: &mut Session, start_cell| {
+        let call = remote::NodeGetCellsFreeMemoryArgs {
+            start_cell,
+            maxcells: 1,
+        };
+        s.call(&call)
+            .map(|got| got.cells.first().copied().unwrap_or(0) / 1024)
+    };
+    if let Some(cell) = args.number("cellno")? {
+        let kib = free(s, cell)?;
+        sayln!(s, "{cell}: {kib} KiB");
+        return Ok(());
+    }
+    if !args.has("all") {
+        let got = s.call(&remote::NodeGetFreeMemoryArgs {})?;
+        sayln!(s, "Total: {} KiB", got.free_mem / 1024);
+        return Ok(());
+    }
+    let xml = capabilities_xml(s).or_fail(|| "unable to get node capabilities".into())?;
+    let mut total = 0;
+    for cell in cells(&xml)? {
+        let kib = free(s, cell)
+            .or_fail(|| format!("failed to get free memory for NUMA node number: {cell}"))?;
+        sayln!(s, "{cell:>5}: {kib:>10} KiB");
+        total += kib;
+    }
+    if !s.out.quiet {
+        say!(s, "--------------------\n{:>5}: {total:>10} KiB\n", "Total");
+    }
+    Ok(())
+}
+
+/// Largest page size taken.
+const PAGE_SIZE_MAX_BYTES: u64 = u32::MAX as u64 * 1024;
+
+fn page_size_kib(args: &Args) -> Result<Option<u32>, Failure> {
+    let bytes = args.scaled("pagesize", 1024, PAGE_SIZE_MAX_BYTES)?;
+    Ok(bytes.and_then(|b| u32::try_from(b.div_ceil(1024)).ok()))
+}
+
+fn freepages(s: &mut Session, args: &Args) -> Outcome {
+    args.exclusive("all", "cellno")?;
+    let given = page_size_kib(args)?;
+    let ask = |s: &mut Session, pages: Vec<u32>, start_cell: i32| {
+        let call = remote::NodeGetFreePagesArgs {
+            pages,
+            start_cell,
+            cell_count: 1,
+            flags: 0,
+        };
+        s.call(&call).map(|got| got.counts)
+    };
+    if !args.has("all") {
+        let cell = args.number::<i32>("cellno")?;
+        let cell = cell.ok_or_else(|| Failure::said("missing cellno argument"))?;
+        if cell < -1 {
+            return Err(Failure::said(
+                "cell number must be non-negative integer or -1",
+            ));
+        }
+        let size = given.ok_or_else(|| Failure::said("missing pagesize argument"))?;
+        let counts = ask(s, vec![size], cell)?;
+        let count = counts.first().ok_or_else(|| {
+            Failure::said(format!(
+                "Could not get count of free {size}KiB pages, no data returned"
+            ))
+        })?;
+        sayln!(s, "{size}KiB: {count}");
+        return Ok(());
+    }
+    let xml = capabilities_xml(s).or_fail(|| "unable to get node capabilities".into())?;
+    let sizes = match given {
+        Some(size) => vec![size],
+        None => page_sizes(&xml)?,
+    };
+    for cell in cells(&xml)? {
+        let counts = ask(s, sizes.clone(), cell)?;
+        sayln!(s, "Node {cell}:");
+        for (size, count) in sizes.iter().zip(counts) {
+            sayln!(s, "{size}KiB: {count}");
+        }
+        sayln!(s);
+    }
+    Ok(())
+}
+
+fn page_sizes(xml: &str) -> Result<Vec<u32>, Failure> {
+    let document = query::parse(xml)?;
+    let root = document.root_element();
+    let of_cpu = query::all(root, "host/cpu/pages");
+    let pages = match of_cpu.is_empty() {
+        false => of_cpu,
+        true => query::all(root, "host/topology/cells/cell/pages"),
+    };
+    let size = |p: roxmltree::Node<'_, '_>| p.attribute("size")?.parse().ok();
+    let mut sizes: Vec<u32> = pages.into_iter().filter_map(size).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    match sizes.is_empty() {
+        true => Err(Failure::said(
+            "could not get information about supported page sizes",
+        )),
+        false => Ok(sizes),
+    }
+}
+
+fn allocpages(s: &mut Session, args: &Args) -> Outcome {
+    args.exclusive("all", "cellno")?;
+    let start = args.number("cellno")?.unwrap_or(-1);
+    let call = remote::NodeAllocPagesArgs {
+        page_sizes: page_size_kib(args)?.into_iter().collect(),
+        page_counts: vec![args.need_number("pagecount")?],
+        start_cell: start,
+        cell_count: 1,
+        flags: u32::from(!args.has("add")),
+    };
+    let starts = match args.has("all") {
+        false => vec![start],
+        true => {
+            let xml = capabilities_xml(s).or_fail(|| "unable to get node capabilities".into())?;
+            cells(&xml)?
+        }
+    };
+    for start_cell in starts {
+        s.call(&remote::NodeAllocPagesArgs {
+            start_cell,
+            ..call.clone()
+        })?;
+    }
+    Ok(())
+}
+
+fn memory_tune(s: &mut Session, args: &Args) -> Outcome {
+    let mut params = Vec::new();
+    for (option, field) in [
+        ("shm-pages-to-scan", "shm_pages_to_scan"),
+        ("shm-sleep-millisecs", "shm_sleep_millisecs"),
+        ("shm-merge-across-nodes", "shm_merge_across_nodes"),
+    ] {
+        let value = args.number(option)?;
+        params.extend(value.map(|n| param(field, TypedParamValue::Uint(n))));
+    }
+    if !params.is_empty() {
+        return s
+            .call(&remote::NodeSetMemoryParametersArgs { params, flags: 0 })
+            .or_fail(|| "Unable to change memory parameters".into());
+    }
+    let mut call = remote::NodeGetMemoryParametersArgs {
+        nparams: 0,
+        flags: 0,
+    };
+    let got = s
+        .call(&call)
+        .or_fail(|| "Unable to get number of memory parameters".into())?;
+    call.nparams = got.nparams;
+    if got.nparams == 0 {
+        return Ok(());
+    }
+    let got = s
+        .call(&call)
+        .or_fail(|| "Unable to get memory parameters".into())?;
+    sayln!(s, "Shared memory:");
+    for p in got.params {
+        sayln!(s, "\t{:<15} {}", p.field, show(&p.value));
+    }
     Ok(())
 }

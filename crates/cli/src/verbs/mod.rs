@@ -1,12 +1,23 @@
 //! All verbs, by group.
 
+mod blocks;
 mod console;
+mod cpu_models;
 mod define;
 mod describe;
+mod display;
+mod guest;
 mod host;
+mod info;
 mod itself;
+mod jobs;
 mod lifecycle;
 mod list;
+mod monitor;
+mod nics;
+mod save;
+mod stats;
+mod vcpus;
 mod volumes;
 
 use crate::table::{Group, Verb};
@@ -20,18 +31,31 @@ pub(crate) const GROUPS: &[Group] = &[
             console::VERBS,
             define::VERBS,
             describe::VERBS,
+            display::VERBS,
+            guest::VERBS,
+            info::MANAGEMENT,
+            jobs::VERBS,
             lifecycle::VERBS,
+            monitor::VERBS,
+            save::VERBS,
+            vcpus::VERBS,
         ],
     },
     Group {
         title: "Domain Monitoring",
         keyword: "monitor",
-        verbs: &[list::VERBS],
+        verbs: &[
+            blocks::VERBS,
+            info::MONITORING,
+            list::VERBS,
+            nics::VERBS,
+            stats::VERBS,
+        ],
     },
     Group {
         title: "Host and Hypervisor",
         keyword: "host",
-        verbs: &[host::VERBS],
+        verbs: &[cpu_models::VERBS, host::VERBS],
     },
     Group {
         title: "Stead itself",
