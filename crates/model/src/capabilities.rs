@@ -2,7 +2,7 @@
 //!
 //! Written, never read.
 
-use uuid::Uuid;
+pub use uuid::Uuid;
 
 use crate::xml::{XmlFlags, XmlWriter};
 

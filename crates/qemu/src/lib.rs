@@ -3,6 +3,8 @@
 pub mod agent;
 pub mod caps;
 pub mod command_line;
+pub mod domcaps;
+pub mod hostcaps;
 pub mod machine;
 pub mod qmp;
 
