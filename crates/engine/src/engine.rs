@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use store::Store;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 /// A handle to the engine; cheap to clone.
@@ -45,6 +45,8 @@ struct Inner {
     firmware: OnceLock<Vec<FirmwareImage>>,
     /// Why machines crashed last, for `dominfo` and the curious.
     crashes: Mutex<BTreeMap<Uuid, String>>,
+    /// Set when the daemon goes down: owners let go of their machines.
+    stopping: watch::Sender<bool>,
     /// Held for the daemon's life: one daemon on one root.
     _lock: sys::lockfile::LockFile,
 }
@@ -71,6 +73,7 @@ impl Engine {
                 cgroup_prefix: format!("stead-{:.8}", host.simple()),
                 firmware: OnceLock::new(),
                 crashes: Mutex::default(),
+                stopping: watch::Sender::new(false),
                 _lock: lock,
                 config,
             }),
@@ -94,6 +97,15 @@ impl Engine {
                 Err(error) => tracing::error!(%uuid, %error, "two records for one domain"),
             }
         })
+    }
+
+    /// Lets go of every machine; they run on, and the next engine finds them.
+    pub fn stop(&self) {
+        self.inner.stopping.send_replace(true);
+    }
+
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.inner.stopping.subscribe()
     }
 
     /// The settings the engine was started with.

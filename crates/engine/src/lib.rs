@@ -15,6 +15,7 @@
 
 mod adopt;
 mod agent;
+mod autostart;
 mod binaries;
 pub mod config;
 mod console;

@@ -38,7 +38,7 @@ use qemu::machine::{Effect, Input, Life, LifecycleEvent, Operation};
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -203,6 +203,7 @@ impl Owner {
     }
 
     async fn run(mut self) {
+        let mut stopping = self.engine.stopping();
         loop {
             if self.is_idle() && self.leave() {
                 return;
@@ -221,6 +222,7 @@ impl Owner {
                     None => return,
                 },
                 () = until(deadline) => self.refuse_the_late(),
+                () = until_set(&mut stopping) => return,
             }
             self.take_queued().await;
         }
@@ -455,6 +457,11 @@ async fn exited(live: Option<&Arc<LiveMachine>>) {
         Some(live) => live.process.exited().await,
         None => std::future::pending().await,
     }
+}
+
+async fn until_set(flag: &mut watch::Receiver<bool>) {
+    // A flag that nobody can set any more is as good as set.
+    let _ = flag.wait_for(|set| *set).await;
 }
 
 async fn until(deadline: Option<Instant>) {

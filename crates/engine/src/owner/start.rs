@@ -188,7 +188,7 @@ impl Owner {
             return;
         }
         let effects = self.life.handle(how);
-        self.publish(|view| view.autostart_once = false);
+        self.publish(|_| ());
         self.entry.set_listed(true);
         self.engine
             .write_status(&live, &self.entry, self.life.status());
