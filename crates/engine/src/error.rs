@@ -22,6 +22,8 @@ pub enum ErrorKind {
     OperationTimeout,
     /// The operation was cancelled before its end.
     OperationAborted,
+    /// QEMU closed its monitor while it was being asked: it has ended or is ending.
+    MonitorClosed,
     /// An argument is outside what the call takes.
     InvalidArgument,
     /// The XML is not well-formed or not a valid definition.

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::facts;
 use crate::files;
-use crate::limits::QEMU_START_TIMEOUT_MS;
+use crate::limits::{QEMU_START_TIMEOUT_MS, QUIT_TIMEOUT_MS};
 use crate::live::{LiveMachine, LiveParts};
 use crate::log;
 use crate::monitor::{Monitor, News};
@@ -122,7 +122,13 @@ async fn start_run(
     match came_up {
         Ok((monitor, news)) => Ok(finish(engine, run, process, monitor, news, options)?),
         Err(error) => {
-            let exited = process.has_ended();
+            // Its monitor closes a moment before it is gone.
+            let ending = error.kind == ErrorKind::MonitorClosed;
+            let exited = process.has_ended()
+                || (ending
+                    && process
+                        .ends_within(Duration::from_millis(QUIT_TIMEOUT_MS))
+                        .await);
             let said = words.said();
             undo_start(engine, &process, &run_dir).await;
             let acceleration = exited && blames_kvm(&said);

@@ -14,7 +14,6 @@ use crate::view::Summary;
 use model::domain::Domain;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
 
 /// One run of one machine.
 #[derive(Debug)]
@@ -211,12 +210,5 @@ impl LiveMachine {
     /// or has not answered the last command.
     pub(crate) fn is_silent(&self) -> bool {
         self.process.is_stopped() || self.monitor.get().is_none_or(Monitor::is_silent)
-    }
-
-    /// Waits until its QEMU is gone.
-    pub(crate) async fn ended(&self, timeout: Duration) -> bool {
-        tokio::time::timeout(timeout, self.process.exited())
-            .await
-            .is_ok()
     }
 }

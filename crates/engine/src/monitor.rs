@@ -260,7 +260,7 @@ impl Drop for Waiting<'_> {
 
 fn gone(why: &str) -> EngineError {
     EngineError::new(
-        ErrorKind::OperationFailed,
+        ErrorKind::MonitorClosed,
         if why.is_empty() {
             "the machine ended while QEMU was being asked".to_owned()
         } else {

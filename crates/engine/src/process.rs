@@ -60,6 +60,11 @@ impl Process {
         }
     }
 
+    /// Waits for its end, but not for ever; whether it has ended.
+    pub(crate) async fn ends_within(&self, timeout: std::time::Duration) -> bool {
+        tokio::time::timeout(timeout, self.exited()).await.is_ok()
+    }
+
     /// Whether it has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.held().has_ended()

@@ -62,7 +62,7 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
         // libvirt says "operation failed: domain 'x' already exists with uuid …".
         DomainExists => ErrorCode::OperationFailed,
         OperationInvalid => ErrorCode::OperationInvalid,
-        OperationFailed => ErrorCode::OperationFailed,
+        OperationFailed | MonitorClosed => ErrorCode::OperationFailed,
         OperationTimeout => ErrorCode::OperationTimeout,
         OperationAborted => ErrorCode::OperationAborted,
         InvalidArgument => ErrorCode::InvalidArg,

@@ -38,7 +38,11 @@ impl Owner {
                 // It may go before it answers: that is its answer.
                 let _ = monitor.ask(&commands::quit(), timeout).await;
             }
-            if !live.ended(Duration::from_millis(QUIT_TIMEOUT_MS)).await {
+            if !live
+                .process
+                .ends_within(Duration::from_millis(QUIT_TIMEOUT_MS))
+                .await
+            {
                 live.process.signal(Signal::KILL);
             }
             ErrandEnd::Nothing { held: false }
@@ -107,7 +111,8 @@ async fn end_process(live: Arc<LiveMachine>, graceful: bool) -> ErrandEnd {
     if graceful {
         live.process.signal(Signal::TERM);
         return match live
-            .ended(Duration::from_millis(GRACEFUL_DESTROY_TIMEOUT_MS))
+            .process
+            .ends_within(Duration::from_millis(GRACEFUL_DESTROY_TIMEOUT_MS))
             .await
         {
             true => ErrandEnd::Nothing { held: false },
@@ -117,14 +122,19 @@ async fn end_process(live: Arc<LiveMachine>, graceful: bool) -> ErrandEnd {
     if !deaf {
         live.process.signal(Signal::TERM);
         if live
-            .ended(Duration::from_millis(DESTROY_TERM_TIMEOUT_MS))
+            .process
+            .ends_within(Duration::from_millis(DESTROY_TERM_TIMEOUT_MS))
             .await
         {
             return ErrandEnd::Nothing { held: false };
         }
     }
     live.process.signal(Signal::KILL);
-    if !live.ended(Duration::from_millis(KILL_TIMEOUT_MS)).await {
+    if !live
+        .process
+        .ends_within(Duration::from_millis(KILL_TIMEOUT_MS))
+        .await
+    {
         tracing::error!(
             pid = live.pid(),
             "a killed QEMU does not end: it hangs in the kernel"
