@@ -1,112 +1,50 @@
-//! The names devices are known by while a machine runs. They are libvirt's,
-//! since clients and users name devices by them (`virtio-disk0`, `net0`).
+//! The names devices have in a running QEMU, as libvirt gives them.
+
+use std::collections::BTreeMap;
 
 use super::Domain;
 use super::address::Address;
+use super::complete::MachineFamily;
 use super::controller::{Controller, ControllerModel, ControllerType};
+use super::devices::Devices;
 use super::disk::{Disk, DiskBus};
 use super::disk_name::disk_index;
 use super::info::DeviceInfo;
+use super::interface::InterfaceType;
 use super::memory_device::MemoryModel;
-use std::collections::BTreeMap;
 
 impl Domain {
-    /// Gives every device its alias. Aliases a user chose (`ua-…`) stay.
+    /// Names every device that has no name of the user's. Call when the
+    /// machine starts; on a stopped machine names are not shown.
     pub fn assign_aliases(&mut self) {
-        let is_q35 = self.os.machine().contains("q35");
-        for disk in &mut self.devices.disks {
-            let alias = disk_alias(disk);
-            set(&mut disk.info, alias);
+        let family = self.machine_family();
+        let devices = &mut self.devices;
+        name_disks(devices);
+        for controller in &mut devices.controllers {
+            let name = controller_alias(controller, family);
+            set(&mut controller.info, name);
         }
-        for controller in &mut self.devices.controllers {
-            let alias = controller_alias(controller, is_q35);
-            set(&mut controller.info, alias);
-        }
-        self.number_devices();
-        self.alias_consoles();
-        self.alias_memories();
+        name_interfaces_and_hostdevs(devices);
+        name_memories(devices);
+        name_numbered(devices);
+        self.mirror_consoles();
     }
 
-    /// Devices that are simply numbered by their kind.
-    fn number_devices(&mut self) {
-        let devices = &mut self.devices;
-        number("fs", devices.filesystems.iter_mut().map(|d| &mut d.info));
-        number("net", devices.interfaces.iter_mut().map(|d| &mut d.info));
-        number(
-            "smartcard",
-            devices.smartcards.iter_mut().map(|d| &mut d.info),
-        );
-        number("serial", devices.serials.iter_mut().map(|d| &mut d.info));
-        number(
-            "parallel",
-            devices.parallels.iter_mut().map(|d| &mut d.info),
-        );
-        number("channel", devices.channels.iter_mut().map(|d| &mut d.info));
-        number("input", devices.inputs.iter_mut().map(|d| &mut d.info));
-        number("tpm", devices.tpms.iter_mut().map(|d| &mut d.info));
-        number("sound", devices.sounds.iter_mut().map(|d| &mut d.info));
-        number("video", devices.videos.iter_mut().map(|d| &mut d.info));
-        number("hostdev", devices.hostdevs.iter_mut().map(|d| &mut d.info));
-        number("redir", devices.redirdevs.iter_mut().map(|d| &mut d.info));
-        number("hub", devices.hubs.iter_mut().map(|d| &mut d.info));
-        number(
-            "watchdog",
-            devices.watchdogs.iter_mut().map(|d| &mut d.info),
-        );
-        number(
-            "balloon",
-            devices.memballoon.iter_mut().map(|d| &mut d.info),
-        );
-        number("rng", devices.rngs.iter_mut().map(|d| &mut d.info));
-        number("panic", devices.panics.iter_mut().map(|d| &mut d.info));
-        number("shmem", devices.shmems.iter_mut().map(|d| &mut d.info));
-        number("crypto", devices.cryptos.iter_mut().map(|d| &mut d.info));
-        number("iommu", devices.iommu.iter_mut().map(|d| &mut d.info));
-        number("vsock", devices.vsock.iter_mut().map(|d| &mut d.info));
-        number("pstore", devices.pstore.iter_mut().map(|d| &mut d.info));
+    /// Shows the consoles that are serial ports with what those ports have.
+    /// Call again when a port's terminal or alias changes.
+    pub fn mirror_consoles(&mut self) {
+        super::complete::mirror_consoles(self);
     }
 
-    /// A console that is a serial port is known by the port's name.
-    fn alias_consoles(&mut self) {
-        use super::serial::ConsoleTargetType::Serial;
-        let devices = &mut self.devices;
-        for (index, console) in devices.consoles.iter_mut().enumerate() {
-            let is_serial = console
-                .target
-                .as_ref()
-                .is_none_or(|t| t.kind.is_none_or(|k| k == Serial));
-            let alias = match devices.serials.get(index).filter(|_| is_serial) {
-                Some(serial) => serial.info.alias.clone(),
-                None => Some(format!("console{index}")),
-            };
-            if !console.info.has_user_alias() {
-                console.info.alias = alias;
+    /// The device whose alias is `alias`.
+    pub fn info_by_alias(&self, alias: &str) -> Option<&DeviceInfo> {
+        let mut found = None;
+        self.devices.each_info(&mut |info| {
+            if info.alias.as_deref() == Some(alias) {
+                found = found.or(Some(info));
             }
-        }
-    }
-
-    fn alias_memories(&mut self) {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for memory in &mut self.devices.memories {
-            let prefix = match memory.model {
-                MemoryModel::Dimm => "dimm",
-                MemoryModel::Nvdimm => "nvdimm",
-                MemoryModel::VirtioPmem => "virtiopmem",
-                MemoryModel::VirtioMem => "virtiomem",
-                MemoryModel::SgxEpc => "epc",
-            };
-            // Modules in slots carry the slot's number.
-            let slot = match &memory.info.address {
-                Some(Address::Dimm(dimm)) => usize::try_from(dimm.slot.0).ok(),
-                _ => None,
-            };
-            let count = counts.entry(prefix).or_default();
-            set(
-                &mut memory.info,
-                format!("{prefix}{}", slot.unwrap_or(*count)),
-            );
-            *count += 1;
-        }
+        });
+        found
     }
 }
 
@@ -116,46 +54,179 @@ fn set(info: &mut DeviceInfo, alias: String) {
     }
 }
 
+/// Names devices of one kind `prefix0`, `prefix1` and so on.
 fn number<'a>(prefix: &str, infos: impl Iterator<Item = &'a mut DeviceInfo>) {
-    for (index, info) in infos.enumerate() {
-        set(info, format!("{prefix}{index}"));
+    for (i, info) in infos.enumerate() {
+        set(info, format!("{prefix}{i}"));
     }
 }
 
-fn disk_alias(disk: &Disk) -> String {
+fn name_numbered(devices: &mut Devices) {
+    number("fs", devices.filesystems.iter_mut().map(|d| &mut d.info));
+    number("sound", devices.sounds.iter_mut().map(|d| &mut d.info));
+    number("video", devices.videos.iter_mut().map(|d| &mut d.info));
+    number("serial", devices.serials.iter_mut().map(|d| &mut d.info));
+    number(
+        "parallel",
+        devices.parallels.iter_mut().map(|d| &mut d.info),
+    );
+    number("channel", devices.channels.iter_mut().map(|d| &mut d.info));
+    number("console", devices.consoles.iter_mut().map(|d| &mut d.info));
+    number("hub", devices.hubs.iter_mut().map(|d| &mut d.info));
+    number("input", devices.inputs.iter_mut().map(|d| &mut d.info));
+    number(
+        "smartcard",
+        devices.smartcards.iter_mut().map(|d| &mut d.info),
+    );
+    number("redir", devices.redirdevs.iter_mut().map(|d| &mut d.info));
+    number(
+        "watchdog",
+        devices.watchdogs.iter_mut().map(|d| &mut d.info),
+    );
+    number(
+        "balloon",
+        devices.memballoon.iter_mut().map(|d| &mut d.info),
+    );
+    number("rng", devices.rngs.iter_mut().map(|d| &mut d.info));
+    number("tpm", devices.tpms.iter_mut().map(|d| &mut d.info));
+    number("panic", devices.panics.iter_mut().map(|d| &mut d.info));
+    number("shmem", devices.shmems.iter_mut().map(|d| &mut d.info));
+    number("crypto", devices.cryptos.iter_mut().map(|d| &mut d.info));
+    number("iommu", devices.iommu.iter_mut().map(|d| &mut d.info));
+    number("vsock", devices.vsock.iter_mut().map(|d| &mut d.info));
+    number("pstore", devices.pstore.iter_mut().map(|d| &mut d.info));
+    if let Some(nvram) = &mut devices.nvram {
+        set(&mut nvram.info, "nvram".to_owned());
+    }
+}
+
+fn name_disks(devices: &mut Devices) {
+    let controllers = &devices.controllers;
+    for disk in &mut devices.disks {
+        let name = disk_alias(disk, controllers);
+        set(&mut disk.info, name);
+    }
+}
+
+/// A disk on a controller is named by its place there, any other by its number.
+fn disk_alias(disk: &Disk, controllers: &[Controller]) -> String {
     let bus = disk.bus().unwrap_or(DiskBus::Virtio);
-    let index = disk_index(disk.target_dev()).unwrap_or(0);
     let Some(Address::Drive(at)) = &disk.info.address else {
-        return match bus {
-            DiskBus::Virtio => format!("virtio-disk{index}"),
-            DiskBus::Usb => format!("usb-disk{index}"),
-            other => format!("{}-disk{index}", other.as_str()),
-        };
+        let index = disk_index(disk.target_dev()).unwrap_or(0);
+        return format!("{bus}-disk{index}");
     };
-    match bus {
-        DiskBus::Scsi => format!("scsi{}-{}-{}-{}", at.controller, at.bus, at.target, at.unit),
-        bus => format!("{}{}-{}-{}", bus.as_str(), at.controller, at.bus, at.unit),
+    let on_lsi = controllers
+        .iter()
+        .find(|c| c.kind == ControllerType::Scsi && c.index() == at.controller)
+        .is_some_and(|c| c.model == Some(ControllerModel::Lsilogic));
+    if bus == DiskBus::Scsi && !on_lsi {
+        format!(
+            "{bus}{}-{}-{}-{}",
+            at.controller, at.bus, at.target, at.unit
+        )
+    } else {
+        format!("{bus}{}-{}-{}", at.controller, at.bus, at.unit)
     }
 }
 
-fn controller_alias(controller: &Controller, is_q35: bool) -> String {
+fn controller_alias(controller: &Controller, family: MachineFamily) -> String {
     let index = controller.index();
     match controller.kind {
         ControllerType::Pci if controller.model == Some(ControllerModel::PcieRoot) => {
             format!("pcie.{index}")
         }
         ControllerType::Pci => format!("pci.{index}"),
-        // The controllers that are part of the machine keep QEMU's own names.
-        ControllerType::Ide if index == 0 => "ide".to_owned(),
-        ControllerType::Sata if index == 0 && is_q35 => "ide".to_owned(),
+        ControllerType::Ide if index == 0 && family == MachineFamily::I440fx => "ide".to_owned(),
+        // The built-in SATA controller of Q35 is known by this name.
+        ControllerType::Sata if index == 0 && family == MachineFamily::Q35 => "ide".to_owned(),
         ControllerType::Usb if index == 0 => "usb".to_owned(),
-        kind => format!("{}{index}", kind.as_str()),
+        kind => format!("{kind}{index}"),
+    }
+}
+
+/// A card that is a host device is counted among those.
+fn name_interfaces_and_hostdevs(devices: &mut Devices) {
+    let (mut cards, mut hostdevs) = (0, 0);
+    for interface in &mut devices.interfaces {
+        let (prefix, count) = match interface.kind {
+            InterfaceType::Hostdev => ("hostdev", &mut hostdevs),
+            _ => ("net", &mut cards),
+        };
+        set(&mut interface.info, format!("{prefix}{count}"));
+        *count += 1;
+    }
+    for hostdev in &mut devices.hostdevs {
+        set(&mut hostdev.info, format!("hostdev{hostdevs}"));
+        hostdevs += 1;
+    }
+}
+
+/// Modules in slots are named by slot, the others counted by kind.
+fn name_memories(devices: &mut Devices) {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for memory in &mut devices.memories {
+        let prefix = match memory.model {
+            MemoryModel::Dimm => "dimm",
+            MemoryModel::Nvdimm => "nvdimm",
+            MemoryModel::VirtioPmem => "virtiopmem",
+            MemoryModel::VirtioMem => "virtiomem",
+            MemoryModel::SgxEpc => "epc",
+        };
+        let count = counts.entry(prefix).or_default();
+        let number = match &memory.info.address {
+            Some(Address::Dimm(dimm)) => dimm.slot.0,
+            _ => *count,
+        };
+        *count += 1;
+        set(&mut memory.info, format!("{prefix}{number}"));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::complete::DefineContext;
+    use crate::xml::XmlFlags;
+
+    const GUEST: &str = "<domain type='kvm'>
+      <name>a</name><uuid>c7a5fdbd-edaf-9455-926a-d65c16db1809</uuid><memory>1024</memory>
+      <os><type arch='x86_64' machine='q35'>hvm</type></os>
+      <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
+        <disk type='file'><source file='/a'/><target dev='vda'/></disk>
+        <disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>
+        <interface type='user'><mac address='52:54:00:00:00:01'/><alias name='ua-card'/></interface>
+        <serial type='pty'/>
+      </devices></domain>";
+
+    #[test]
+    fn a_running_machine_shows_names_and_a_stopped_one_only_the_users() {
+        let mut domain = Domain::parse(GUEST).unwrap();
+        domain.complete(&DefineContext::default()).unwrap();
+        domain.assign_aliases();
+        let live = domain.to_xml(XmlFlags::default());
+        for alias in [
+            "virtio-disk0",
+            "sata0-0-0",
+            "ua-card",
+            "pcie.0",
+            "pci.1",
+            "ide",
+            "usb",
+        ] {
+            assert!(
+                live.contains(&format!("<alias name='{alias}'/>")),
+                "{alias} in {live}"
+            );
+        }
+        // The console is the serial port.
+        assert_eq!(live.matches("<alias name='serial0'/>").count(), 2);
+        assert!(domain.info_by_alias("ua-card").is_some());
+        let stopped = domain.to_xml(XmlFlags {
+            inactive: true,
+            ..XmlFlags::default()
+        });
+        assert_eq!(stopped.matches("<alias").count(), 1);
+    }
 
     #[test]
     fn devices_have_the_names_libvirt_gives_them() {

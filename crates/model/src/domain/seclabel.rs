@@ -19,7 +19,7 @@ element! {
         attr model: Option<String> = "model",
         attr relabel: Option<YesNo> = "relabel",
         leaf label: Option<String> = "label",
-        leaf image_label: Option<String> = "imagelabel",
+        moment image_label: Option<String> = "imagelabel",
         leaf base_label: Option<String> = "baselabel",
     }
 }

@@ -156,6 +156,7 @@ pub(crate) use keyword;
 /// - `req f: T = "name"`: an attribute that must be given;
 /// - `always f: T = "name"`: an attribute with a default that is written out;
 /// - `live f: Option<T> = "name"`: an attribute shown only while running;
+/// - `moment f: Option<T> = "name"`: `<name>text</name>` shown only while running;
 /// - `running f: Option<T> = "name"`: a child element shown only while running;
 /// - `must f: T = "name"`: `<name>text</name>` that must be given;
 /// - `part f: T = "name"`: a child element that is always written;
@@ -267,6 +268,7 @@ macro_rules! element {
             return Ok(true);
         }
     };
+    (@child moment $($rest:tt)*) => { $crate::xml::element!(@child leaf $($rest)*) };
     (@child running $($rest:tt)*) => { $crate::xml::element!(@child child $($rest)*) };
     (@child leaves $self:ident, $f:ident, $child:ident, $xml:literal) => {
         if $child.is($xml) {
@@ -360,6 +362,13 @@ macro_rules! element {
     };
     (@wchild part $self:ident, $f:ident, $w:ident, $xml:literal) => {
         $crate::xml::Element::write(&$self.$f, $xml, $w);
+    };
+    (@wchild moment $self:ident, $f:ident, $w:ident, $xml:literal) => {
+        if let Some(value) = &$self.$f
+            && !$w.flags().inactive
+        {
+            $w.leaf($xml, value);
+        }
     };
     (@wchild running $self:ident, $f:ident, $w:ident, $xml:literal) => {
         if let Some(value) = &$self.$f

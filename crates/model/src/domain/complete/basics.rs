@@ -294,11 +294,10 @@ fn complete_placement(domain: &mut Domain) {
     let memory_auto = memory.is_some_and(|m| m.placement == Some(Placement::Auto));
     let vcpu = &mut domain.vcpu;
     let auto = memory_auto && vcpu.cpuset.is_none();
-    let placement = *vcpu.placement.get_or_insert(if auto {
-        Placement::Auto
-    } else {
-        Placement::Static
-    });
+    if auto {
+        vcpu.placement = Some(Placement::Auto);
+    }
+    let placement = *vcpu.placement.get_or_insert(Placement::Static);
     if placement == Placement::Auto {
         vcpu.cpuset = None;
         let tune = domain.numatune.get_or_insert_default();

@@ -3,7 +3,9 @@
 use super::DefineContext;
 use super::basics::xml_error;
 use crate::domain::Domain;
-use crate::domain::chardev::{Chardev, ChardevType, Protocol, SocketMode, TcpProtocol};
+use crate::domain::chardev::{
+    Chardev, ChardevSource, ChardevType, Protocol, SocketMode, TcpProtocol,
+};
 use crate::domain::controller::{Controller, ControllerModel, ControllerType};
 use crate::domain::disk::{Disk, DiskBus, DiskCache, DiskDevice, SnapshotMode, VirtioModel};
 use crate::domain::filesystem::{AccessMode, Filesystem};
@@ -353,15 +355,6 @@ fn complete_controller(
         }
         ControllerType::Usb => {
             complete_usb_controller(controller, context)?;
-            let start_port = match controller.model {
-                Some(ControllerModel::Ich9Uhci1) => Some(0),
-                Some(ControllerModel::Ich9Uhci2) => Some(2),
-                Some(ControllerModel::Ich9Uhci3) => Some(4),
-                _ => None,
-            };
-            if let Some(start_port) = start_port {
-                controller.info.master.get_or_insert(Master { start_port });
-            }
         }
         ControllerType::Pci if controller.model.is_none() => {
             return Err(xml_error("PCI controllers must have a model"));
@@ -369,6 +362,19 @@ fn complete_controller(
         _ => {}
     }
     Ok(())
+}
+
+/// The USB 1 parts of an ICH9 controller take over ports of its USB 2 part.
+pub(super) fn name_companions(controllers: &mut [Controller]) {
+    for controller in controllers {
+        let start_port = match controller.model {
+            Some(ControllerModel::Ich9Uhci1) => 0,
+            Some(ControllerModel::Ich9Uhci2) => 2,
+            Some(ControllerModel::Ich9Uhci3) => 4,
+            _ => continue,
+        };
+        controller.info.master.get_or_insert(Master { start_port });
+    }
 }
 
 /// The most ports of a USB 3 controller.
@@ -501,6 +507,12 @@ fn complete_chardevs(domain: &mut Domain) -> Result<(), XmlError> {
     }
     for redirdev in &mut devices.redirdevs {
         complete_backend(&mut redirdev.chardev);
+        if redirdev.chardev.kind == ChardevType::Dbus && redirdev.chardev.sources.is_empty() {
+            redirdev.chardev.sources.push(ChardevSource {
+                channel: Some("org.qemu.usbredir".to_owned()),
+                ..ChardevSource::default()
+            });
+        }
     }
     for rng in &mut devices.rngs {
         if let Some(RngBackend::Egd(chardev)) = &mut rng.backend {

@@ -86,7 +86,7 @@ fn mirror(serial: &Serial) -> Console {
 }
 
 /// Shows each console that is a serial port with what that port has.
-pub(super) fn mirror_consoles(domain: &mut Domain) {
+pub(in crate::domain) fn mirror_consoles(domain: &mut Domain) {
     let devices = &mut domain.devices;
     for (console, serial) in devices.consoles.iter_mut().zip(&devices.serials) {
         if is_serial(console) {

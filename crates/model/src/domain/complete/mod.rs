@@ -21,6 +21,7 @@ mod usb;
 mod validate;
 
 pub use context::{DefineContext, FirmwareImage};
+pub(super) use implicit::mirror_consoles;
 pub use machine::MachineFamily;
 
 use super::Domain;
@@ -33,6 +34,7 @@ impl Domain {
     /// The first thing that is missing, wrong or not supported, in libvirt's
     /// wording. The domain is then half completed and should be dropped.
     pub fn complete(&mut self, context: &DefineContext) -> Result<(), XmlError> {
+        device_defaults::name_companions(&mut self.devices.controllers);
         order::sort_disks(&mut self.devices.disks);
         order::sort_controllers(&mut self.devices.controllers);
         order::sort_videos(&mut self.devices.videos);
