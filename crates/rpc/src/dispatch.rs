@@ -11,8 +11,8 @@ use std::sync::{Arc, LazyLock};
 use wire::connection::{Call, Procedure, encode_reply, encode_reply_with_fds};
 use wire::frame::Outgoing;
 use wire::procedure::Call as CallArgs;
+use wire::qemu;
 use wire::remote::RpcError;
-use wire::{qemu, remote};
 
 use crate::client::Client;
 use crate::failure::{Answer, Failure};
@@ -141,29 +141,6 @@ impl Dispatch {
         })));
     }
 
-    /// A procedure that takes descriptors.
-    pub(crate) fn taking_fds<A, F>(
-        &mut self,
-        function: impl Fn(Arc<Client>, A, Vec<OwnedFd>) -> F + Send + Sync + 'static,
-    ) where
-        A: CallArgs + 'static,
-        F: Future<Output = Answer<A::Ret>> + Send + 'static,
-    {
-        self.put::<A>(Handler::Task(Box::new(move |client, mut call| {
-            let fds = std::mem::take(&mut call.fds);
-            let begun = call.args::<A>().map(|args| function(client, args, fds));
-            Box::pin(async move {
-                Ready::Packet(match begun {
-                    Err(error) => Err(error),
-                    Ok(future) => match future.await {
-                        Ok(ret) => encode_reply(call.header, &ret),
-                        Err(Failure(error)) => Err(error),
-                    },
-                })
-            })
-        })));
-    }
-
     /// A procedure that opens a stream.
     pub(crate) fn stream<A, F>(
         &mut self,
@@ -212,14 +189,5 @@ pub(crate) fn api_name(procedure: Procedure) -> String {
     }
 }
 
-/// Every procedure of the REMOTE program that can be called and whether it is answered.
-pub(crate) fn coverage() -> impl Iterator<Item = (remote::Procedure, bool)> {
-    remote::Procedure::ALL
-        .iter()
-        .filter(|procedure| !procedure.is_event())
-        .map(|&procedure| {
-            let answered = procedures::by_connection(procedure)
-                || handler(Procedure::Remote(procedure)).is_some();
-            (procedure, answered)
-        })
-}
+#[cfg(test)]
+mod tests;

@@ -164,7 +164,7 @@ impl Session {
     }
 
     fn call(&mut self, call: Call) {
-        let header = call.header;
+        let (header, procedure) = (call.header, call.procedure);
         if let Err(error) = self.admit(&call) {
             return self.connection.reply_error(header, &error);
         }
@@ -182,6 +182,10 @@ impl Session {
             Some(Handler::Inline(function)) => {
                 let packet = function(&self.client, &call);
                 self.connection.reply_encoded(header, packet);
+                // The QEMU program's own subscriptions are made by such a call.
+                if matches!(procedure, Procedure::Qemu(_)) {
+                    self.follow_events();
+                }
             }
             Some(Handler::Task(function)) => {
                 let answer = function(self.client.clone(), call);

@@ -1,14 +1,18 @@
 //! The procedures, by group. Each file registers its own.
 
 mod connect;
+mod domain_agent;
+mod domain_console;
 mod domain_define;
 mod domain_info;
 mod domain_life;
 mod domain_list;
 mod domain_metadata;
 mod domain_save;
+mod domain_stats;
 mod domain_tune;
 pub(crate) mod job;
+mod monitor_events;
 mod node;
 pub(crate) mod session;
 
@@ -34,7 +38,11 @@ pub(crate) fn register(dispatch: &mut Dispatch) {
     domain_save::register(dispatch);
     domain_metadata::register(dispatch);
     domain_tune::register(dispatch);
+    domain_stats::register(dispatch);
+    domain_console::register(dispatch);
+    domain_agent::register(dispatch);
     job::register(dispatch);
+    monitor_events::register(dispatch);
 }
 
 /// The domain a client means: by uuid, as libvirt does, so that a rename does not confuse it.
