@@ -24,6 +24,7 @@ struct Settings {
     io: DiskIo,
     discard: Discard,
     detect_zeroes: DetectZeroes,
+    no_unref: Option<bool>,
     readonly: bool,
     shared: bool,
     cdrom: bool,
@@ -46,7 +47,9 @@ impl Builder<'_> {
     pub(super) fn disk_nodes(&mut self, position: usize) -> Result<Option<String>> {
         let disks = &self.domain.devices.disks;
         let disk = &disks[position];
-        let default = u32::try_from(disks.len() - position).unwrap_or(u32::MAX);
+        // Counted from the last disk, as libvirt does.
+        let after: u32 = disks[position + 1..].iter().map(images).sum();
+        let default = after + 1;
         let index = disk
             .source
             .as_ref()
@@ -63,6 +66,17 @@ impl Builder<'_> {
     }
 }
 
+/// How many images a disk has by its definition.
+fn images(disk: &Disk) -> u32 {
+    let mut count = 1;
+    let mut next = disk.backing_store.as_ref();
+    while let Some(store) = next.filter(|store| !store.is_terminator()) {
+        count += 1;
+        next = store.backing_store.as_deref();
+    }
+    count
+}
+
 /// The nodes of a disk; nothing for a drive without a medium. `index` is the number of the
 /// disk's image, which goes into the nodes' names.
 ///
@@ -76,10 +90,11 @@ pub fn disk_nodes(disk: &Disk, index: u32) -> Result<Option<DiskNodes>> {
     let source = disk.source.as_deref().unwrap_or(&empty);
     let driver = disk.driver.clone().unwrap_or_default();
     let settings = Settings {
-        cache: driver.cache.unwrap_or_default(),
+        cache: disk_cache(disk),
         io: driver.io.unwrap_or_default(),
         discard: driver.discard.unwrap_or_default(),
         detect_zeroes: driver.detect_zeroes.unwrap_or_default(),
+        no_unref: driver.discard_no_unref.map(OnOff::is_on),
         readonly: disk.readonly || disk.device == DiskDevice::Cdrom,
         shared: disk.shareable,
         cdrom: disk.device == DiskDevice::Cdrom,
@@ -141,6 +156,9 @@ fn refuse_extras(disk: &Disk, source: &StorageSource) -> Result<()> {
     if disk.throttle_filters.is_some() {
         return refuse("a throttle filter");
     }
+    if source.fdgroup.is_some() {
+        return refuse("an image that is passed as a descriptor");
+    }
     if disk.mirror.is_some() {
         return refuse("a mirror");
     }
@@ -183,6 +201,11 @@ impl Chain {
             .map(|format| format.kind)
             .unwrap_or_default();
         let kind = store.kind.unwrap_or_default();
+        let cache = store
+            .format
+            .as_ref()
+            .and_then(|format| format.metadata_cache.as_ref());
+        let cache = cache.and_then(|cache| cache.max_size).map(|size| size.0);
         let empty = StorageSource::default();
         let source = store.source.as_deref().unwrap_or(&empty);
         let index = store.index.or(source.index).unwrap_or(index);
@@ -191,9 +214,10 @@ impl Chain {
             readonly: true,
             discard: Discard::Default,
             detect_zeroes: DetectZeroes::Default,
+            no_unref: None,
             ..was
         };
-        let node = self.image(kind, source, format, index, below, None);
+        let node = self.image(kind, source, format, index, below, cache);
         self.settings = was;
         node
     }
@@ -252,6 +276,10 @@ impl Chain {
         self.top_settings(&mut node);
         node.set("driver", format);
         node.set_some("cache-size", metadata_cache);
+        node.set_some(
+            "discard-no-unref",
+            self.settings.no_unref.filter(|_| format == "qcow2"),
+        );
         node.set("file", file);
         match backing {
             Backing::Automatic => {}
@@ -327,20 +355,28 @@ impl Chain {
         node.maybe("aio", io)
     }
 
+    /// A directory shown as a floppy disk; QEMU makes up the file system.
     fn directory(&mut self, source: &StorageSource, index: u32) -> Result<String> {
         let path = source
             .dir
             .as_deref()
             .or(source.file.as_deref())
             .unwrap_or_default();
-        let name = format!("libvirt-{index}-storage");
+        let storage = format!("libvirt-{index}-storage");
         self.file(path, FileRole::Directory);
         let node = Props::device("vvfat")
             .with("dir", path)
             .with("floppy", true)
             .with("rw", false)
-            .with("node-name", name.as_str())
-            .with("read-only", true);
+            .with("node-name", storage.as_str())
+            .with("auto-read-only", true)
+            .with("discard", "unmap");
+        self.nodes.push(node);
+        let name = format!("libvirt-{index}-format");
+        let node = Props::new("node-name", &name)
+            .with("read-only", true)
+            .with("driver", "raw")
+            .with("file", storage);
         self.nodes.push(node);
         Ok(name)
     }
@@ -385,6 +421,11 @@ fn network(source: &StorageSource) -> Result<Props> {
             };
             node.set("server", server);
             node.set_some("export", source.name.as_deref());
+            let delay = source
+                .reconnect
+                .as_ref()
+                .and_then(|reconnect| reconnect.delay);
+            node.set_some("reconnect-delay", delay);
             Ok(node)
         }
         NetworkProtocol::Http
@@ -460,6 +501,19 @@ fn address(source: &StorageSource, default_port: u16) -> (String, String) {
     let name = host.and_then(|host| host.name.clone()).unwrap_or_default();
     let port = host.and_then(|host| host.port.clone());
     (name, port.unwrap_or_else(|| default_port.to_string()))
+}
+
+/// How a disk is cached. What several machines write to must not be kept by one of their hosts.
+pub(super) fn disk_cache(disk: &Disk) -> DiskCache {
+    let cache = disk
+        .driver
+        .as_ref()
+        .and_then(|driver| driver.cache)
+        .unwrap_or_default();
+    match cache {
+        DiskCache::Default if disk.shareable && !disk.readonly => DiskCache::None,
+        other => other,
+    }
 }
 
 /// Whether a disk's buses have a write cache that the guest can turn on and off.

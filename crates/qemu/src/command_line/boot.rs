@@ -8,6 +8,7 @@ use model::domain::os::{
 };
 use model::domain::storage::ImageFormat;
 use model::xml::YesNo;
+use serde_json::Value;
 
 use super::builder::{Builder, Result};
 use super::launch::{FileMode, FileRole, Unsupported, VariableStore};
@@ -81,26 +82,35 @@ impl Builder<'_> {
         Ok(Some(Flash {
             code,
             code_format: format(loader.format),
-            code_readonly: loader.readonly.is_none_or(YesNo::is_yes),
+            code_readonly: loader.readonly.is_some_and(YesNo::is_yes),
             secure: loader.secure.is_some_and(YesNo::is_yes),
             variables: variables.map(|path| (path, format(nvram.format))),
             template: nvram.template.map(PathBuf::from),
         }))
     }
 
+    /// The node of one part of flash: the program with its format on top, raw variables alone.
     fn flash_node(&mut self, unit: u8, path: &Path, format: &str, readonly: bool) -> String {
         let storage = format!("libvirt-pflash{unit}-storage");
-        let node = format!("libvirt-pflash{unit}-format");
-        let file = Props::device("file")
+        let mut file = Props::device("file")
             .with("filename", path.to_string_lossy())
-            .with("node-name", storage.as_str())
-            .with("auto-read-only", true)
-            .with("discard", "unmap");
+            .with("node-name", storage.as_str());
+        if unit > 0 && format == "raw" {
+            file.set("read-only", readonly);
+            self.blockdev(&file);
+            return storage;
+        }
+        file.set("auto-read-only", true);
+        file.set("discard", "unmap");
         self.blockdev(&file);
-        let image = Props::new("node-name", &node)
+        let node = format!("libvirt-pflash{unit}-format");
+        let mut image = Props::new("node-name", &node)
             .with("read-only", readonly)
             .with("driver", format)
             .with("file", storage);
+        if format != "raw" {
+            image.set("backing", Value::Null);
+        }
         self.blockdev(&image);
         node
     }

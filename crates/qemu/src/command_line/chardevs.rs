@@ -86,7 +86,7 @@ impl Builder<'_> {
     }
 
     fn unix(&mut self, source: &ChardevSource, id: &str, alias: &str) -> Result<List> {
-        if source.mode == Some(SocketMode::Bind) {
+        if source.mode == Some(SocketMode::Bind) || source.path.is_none() {
             let path = match &source.path {
                 Some(path) => PathBuf::from(path),
                 None => self.context.state_dir.join(format!("{alias}.sock")),

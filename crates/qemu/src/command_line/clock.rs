@@ -17,10 +17,7 @@ impl Builder<'_> {
         match clock.offset {
             ClockOffset::Utc => list.set("base", "utc"),
             ClockOffset::Localtime | ClockOffset::Timezone => list.set("base", "localtime"),
-            ClockOffset::Variable if clock.basis == Some(ClockBasis::Localtime) => {
-                list.set("base", "localtime")
-            }
-            ClockOffset::Variable => list.set("base", "utc"),
+            ClockOffset::Variable => list.set("base", self.adjusted_base()),
             ClockOffset::Absolute => list.set("base", date_time(clock.start.unwrap_or(0))),
         };
         if let Some(rtc) = clock
@@ -43,6 +40,33 @@ impl Builder<'_> {
         }
         self.option("-rtc", list.finish());
         self.programmable_timer()
+    }
+
+    /// The time a clock starts with that is ahead of the host's by some seconds.
+    fn adjusted_base(&self) -> String {
+        let clock = &self.domain.clock;
+        let adjustment = clock
+            .adjustment
+            .as_deref()
+            .and_then(|text| text.parse::<i64>().ok());
+        let local = clock.basis == Some(ClockBasis::Localtime);
+        match adjustment.unwrap_or(0) {
+            0 if local => "localtime".to_owned(),
+            0 => "utc".to_owned(),
+            ahead => {
+                let offset = if local {
+                    self.context.local_offset_seconds
+                } else {
+                    0
+                };
+                date_time(
+                    self.context
+                        .now_seconds
+                        .saturating_add(offset)
+                        .saturating_add(ahead),
+                )
+            }
+        }
     }
 
     fn programmable_timer(&mut self) -> Result<()> {

@@ -94,7 +94,10 @@ impl Builder<'_> {
         let port = target.port.map(|port| port.0);
         let chassis = target.chassis.map(|chassis| chassis.0);
         let mut props = match model {
-            Model::PciRoot | Model::PcieRoot => return Ok(None),
+            Model::PciRoot | Model::PcieRoot => {
+                self.root_hotplug(controller);
+                return Ok(None);
+            }
             Model::PciBridge => Props::device("pci-bridge").maybe("chassis_nr", target.chassis_nr),
             Model::DmiToPciBridge => Props::device("i82801b11-bridge"),
             Model::PcieToPciBridge => Props::device("pcie-pci-bridge"),
@@ -116,14 +119,22 @@ impl Builder<'_> {
             _ => return Err(unsupported(controller)),
         };
         props.set("id", alias(&controller.info)?);
-        props.set_some(
-            "hotplug",
-            target.hotplug.filter(|on| !on.is_on()).map(OnOff::is_on),
-        );
+        props.set_some("hotplug", target.hotplug.map(OnOff::is_on));
         props.set_some("numa_node", target.node);
         props.set_some("mem-reserve", target.memory_reserve.map(|kib| kib * 1024));
         self.place(&mut props, &controller.info)?;
         Ok(Some(props))
+    }
+
+    /// Whether cards can be plugged into the machine's first bus while it runs.
+    fn root_hotplug(&mut self, controller: &Controller) {
+        let hotplug = controller.target.as_ref().and_then(|target| target.hotplug);
+        if let Some(hotplug) = hotplug.filter(|_| self.is_i440fx()) {
+            self.option(
+                "-global",
+                format!("PIIX4_PM.acpi-root-pci-hotplug={hotplug}"),
+            );
+        }
     }
 
     fn usb_controller(&mut self, controller: &Controller) -> Result<Option<Props>> {

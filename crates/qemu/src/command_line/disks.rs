@@ -2,12 +2,14 @@
 
 use model::domain::address::{Address, DriveAddress};
 use model::domain::controller::{ControllerModel, ControllerType};
-use model::domain::disk::{Disk, DiskBus, DiskCache, DiskDevice, DiskDriver, ErrorPolicy};
+use model::domain::disk::{
+    Disk, DiskBus, DiskCache, DiskDevice, DiskDriver, ErrorPolicy, GeometryTranslation,
+};
 use model::domain::storage::StorageType;
 use model::xml::OnOff;
 use serde_json::{Value, json};
 
-use super::block::has_write_cache;
+use super::block::{disk_cache, has_write_cache};
 use super::builder::{Builder, Result, alias};
 use super::launch::Unsupported;
 use super::place::{virtio, virtio_driver};
@@ -164,6 +166,10 @@ impl Builder<'_> {
                 None => format!("drive-{}", alias(&disk.info)?),
             };
             props.set("device_id", id);
+        }
+        if disk.device == DiskDevice::Disk {
+            let removable = disk.target.as_ref().and_then(|target| target.removable);
+            props.set_some("removable", removable.map(OnOff::is_on));
         }
         Ok(props)
     }
@@ -330,6 +336,13 @@ fn disk_settings(props: &mut Props, disk: &Disk, bus: DiskBus) {
         props.set("cyls", geometry.cylinders);
         props.set("heads", geometry.heads);
         props.set("secs", geometry.sectors);
+        let translation = geometry
+            .translation
+            .filter(|t| *t != GeometryTranslation::Default);
+        props.set_some(
+            "bios-chs-trans",
+            translation.map(GeometryTranslation::as_str),
+        );
     }
     props.set_some(
         "wwn",
@@ -345,7 +358,7 @@ fn disk_settings(props: &mut Props, disk: &Disk, bus: DiskBus) {
     );
     let driver = disk.driver.clone().unwrap_or_default();
     if has_write_cache(bus) && disk.device != DiskDevice::Lun {
-        let on = match driver.cache.unwrap_or_default() {
+        let on = match disk_cache(disk) {
             DiskCache::Default => None,
             DiskCache::Writethrough | DiskCache::Directsync => Some("off"),
             DiskCache::None | DiskCache::Writeback | DiskCache::Unsafe => Some("on"),

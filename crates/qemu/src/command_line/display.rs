@@ -49,7 +49,12 @@ impl Builder<'_> {
         let mut list = match self.socket(graphics) {
             Some(path) => {
                 self.file(&path, FileMode::Create, FileRole::Socket);
-                List::new(&format!("unix:{path}"))
+                {
+                    // The key keeps QEMU from taking a path with '=' for a setting.
+                    let mut list = List::default();
+                    list.set("vnc", format!("unix:{path}"));
+                    list
+                }
             }
             None if listens_nowhere(graphics) => List::new("none"),
             None => {
@@ -237,7 +242,10 @@ fn video_settings(props: &mut Props, model: &VideoModel) {
             props.set_some("max_outputs", model.heads);
             props.set_some("ram_size", model.ram.map(bytes));
             props.set_some("vram_size", model.vram.map(bytes));
-            props.set_some("vram64_size_mb", model.vram64.map(|kib| kib / MIB_IN_KIB));
+            props.set_some(
+                "vram64_size_mb",
+                Some(model.vram64.unwrap_or(0) / MIB_IN_KIB),
+            );
             props.set_some("vgamem_mb", model.vgamem.map(|kib| kib / MIB_IN_KIB));
         }
         VideoType::Virtio => {

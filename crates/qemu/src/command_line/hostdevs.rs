@@ -1,5 +1,6 @@
 //! Devices and directories of the host which the guest gets.
 
+use model::domain::address::Address;
 use model::domain::filesystem::{AccessMode, Filesystem, FilesystemDriverType, FilesystemType};
 use model::domain::hostdev::{Hostdev, HostdevMode, HostdevType};
 use model::xml::OnOff;
@@ -17,6 +18,9 @@ impl Builder<'_> {
                 return Err(Unsupported::new(
                     "hostdev mode 'capabilities' is not supported",
                 ));
+            }
+            if hostdev.info.address == Some(Address::Unassigned) {
+                continue;
             }
             let mut props = match hostdev.kind {
                 HostdevType::Pci => self.pci_hostdev(hostdev)?,
@@ -106,6 +110,22 @@ impl Builder<'_> {
             .map_or("", |target| target.dir.as_str());
         if driver.kind == Some(FilesystemDriverType::Virtiofs) {
             return self.virtiofs(filesystem, alias, source.socket.as_deref(), tag);
+        }
+        if driver.kind == Some(FilesystemDriverType::Mtp) {
+            let directory = source.dir.unwrap_or_default();
+            let mut props = Props::device("usb-mtp")
+                .with("id", alias)
+                .with("rootdir", directory.as_str())
+                .with("desc", tag)
+                .with("readonly", filesystem.readonly);
+            let mode = if filesystem.readonly {
+                FileMode::Read
+            } else {
+                FileMode::ReadWrite
+            };
+            self.file(directory, mode, FileRole::Directory);
+            self.place(&mut props, &filesystem.info)?;
+            return self.device(props);
         }
         if filesystem.kind != FilesystemType::Mount {
             return Err(Unsupported::new("only supports mount filesystem type"));

@@ -35,6 +35,10 @@ pub struct LaunchContext {
     pub vhost_net: bool,
     /// Where huge pages are mounted, with their size in KiB; the default size comes first.
     pub huge_pages: Vec<(u64, PathBuf)>,
+    /// The host's time, in seconds since the epoch.
+    pub now_seconds: i64,
+    /// How far the host's local time is ahead of UTC, in seconds.
+    pub local_offset_seconds: i64,
     /// The guest is not to run until it is told to.
     pub paused: bool,
     /// QEMU waits for a machine's state ([`crate::qmp::commands::migrate_incoming`]).

@@ -41,6 +41,13 @@ impl Builder<'_> {
         }
         list.set("acpi", on_off(features.acpi));
         self.option("-machine", list.finish());
+        if let Some(tseg) = features.smm.as_ref().and_then(|smm| smm.tseg.as_ref()) {
+            const MIB: u64 = 1024 * 1024;
+            self.option(
+                "-global",
+                format!("mch.extended-tseg-mbytes={}", tseg.bytes / MIB),
+            );
+        }
         self.accelerator(&features)
     }
 

@@ -20,13 +20,15 @@ struct Piece<'a> {
     bytes: u64,
     access: Option<MemoryAccess>,
     cell: Option<u32>,
-    discard: bool,
+    discard: Option<bool>,
     /// Where the piece's pages come from, other than what holds for the whole machine.
     path: Option<&'a str>,
     page_kib: Option<u64>,
     /// The host's nodes, other than what holds for the whole machine.
     nodes: Option<IdSet>,
     reserve: bool,
+    /// It is backed by a file that outlives the machine.
+    persistent: bool,
 }
 
 impl Builder<'_> {
@@ -41,19 +43,25 @@ impl Builder<'_> {
             .filter_map(|module| module.target.as_ref()?.size)
             .map(|size| size.0)
             .sum();
-        let base = self.domain.memory.size.0.saturating_sub(modules);
-        let mut list = List::default();
-        list.set("size", format!("{base}k"));
-        if let Some(most) = &self.domain.max_memory {
-            list.set("slots", most.slots.unwrap_or(0))
-                .set("maxmem", format!("{}k", most.size.0));
-        }
-        self.option("-m", list.finish());
         let cells = self
             .domain
             .cpu
             .as_ref()
             .map_or(&[][..], |cpu| cpu.numa_cells());
+        let base = match cells {
+            [] => whole_mib(self.domain.memory.size.0.saturating_sub(modules)),
+            cells => cells
+                .iter()
+                .map(|cell| whole_mib(cell.memory.unwrap_or(0)))
+                .sum(),
+        };
+        let mut list = List::default();
+        list.set("size", format!("{base}k"));
+        if let Some(most) = &self.domain.max_memory {
+            list.set_some("slots", most.slots.filter(|slots| *slots > 0));
+            list.set("maxmem", format!("{}k", most.size.0));
+        }
+        self.option("-m", list.finish());
         if !cells.is_empty() {
             return Ok(None);
         }
@@ -65,18 +73,21 @@ impl Builder<'_> {
             bytes: base * 1024,
             access: None,
             cell: None,
-            discard: self
-                .domain
-                .memory_backing
-                .as_ref()
-                .is_some_and(|backing| backing.discard),
+            discard: self.discards(),
             path: None,
             page_kib: None,
             nodes: None,
             reserve: true,
+            persistent: false,
         })?;
         self.object(&props);
         Ok(Some(id))
+    }
+
+    /// Whether memory is thrown away at the end rather than written back, where it is said.
+    fn discards(&self) -> Option<bool> {
+        let backing = self.domain.memory_backing.as_ref()?;
+        backing.discard.then_some(true)
     }
 
     /// `-overcommit`: whether the memory is locked.
@@ -126,19 +137,15 @@ impl Builder<'_> {
     fn cell(&mut self, id: u32, cell: &NumaCell, hmat: bool) -> Result<()> {
         let piece = Piece {
             id: format!("ram-node{id}"),
-            bytes: cell.memory.unwrap_or(0) * 1024,
+            bytes: whole_mib(cell.memory.unwrap_or(0)) * 1024,
             access: cell.mem_access,
             cell: Some(id),
-            discard: cell.discard.map(YesNo::is_yes).unwrap_or_else(|| {
-                self.domain
-                    .memory_backing
-                    .as_ref()
-                    .is_some_and(|backing| backing.discard)
-            }),
+            discard: cell.discard.map(YesNo::is_yes).or_else(|| self.discards()),
             path: None,
             page_kib: None,
             nodes: None,
             reserve: true,
+            persistent: false,
         };
         let props = self.memory_backend(&piece)?;
         self.object(&props);
@@ -167,13 +174,17 @@ impl Builder<'_> {
             Some(size) => Some(size),
             None => self.huge_page(piece.cell)?,
         };
+        // What is shared with another program has to have a descriptor.
+        let shared = access == Some(MemoryAccess::Shared);
+        let memfd = source == Some(MemorySourceType::Memfd)
+            || (source.is_none() && pages.is_none() && shared);
         let mut props = match (piece.path, pages, source) {
             (Some(path), ..) => {
                 let mode = FileMode::ReadWrite;
                 self.file(path, mode, FileRole::Memory);
                 Props::object("memory-backend-file", &piece.id).with("mem-path", path)
             }
-            (None, pages, Some(MemorySourceType::Memfd)) => {
+            (None, pages, _) if memfd => {
                 let mut props = Props::object("memory-backend-memfd", &piece.id);
                 if let Some(size) = pages {
                     props.set("hugetlb", true);
@@ -196,17 +207,15 @@ impl Builder<'_> {
             (None, None, _) => Props::object("memory-backend-ram", &piece.id),
         };
         let file = props.get("mem-path").is_some();
-        if file && piece.discard {
-            props.set("discard-data", true);
-        }
-        if file || source == Some(MemorySourceType::Memfd) {
+        props.set_some("discard-data", piece.discard.filter(|_| file));
+        if file || memfd {
             props.set_some("share", access.map(|access| access == MemoryAccess::Shared));
         }
         let immediate = backing
             .allocation
             .as_ref()
             .is_some_and(|allocation| allocation.mode == Some(AllocationMode::Immediate));
-        if immediate || (pages.is_some() && piece.reserve) {
+        if immediate || ((pages.is_some() || piece.persistent) && piece.reserve) {
             props.set("prealloc", true);
             let threads = backing
                 .allocation
@@ -313,22 +322,25 @@ impl Builder<'_> {
         let source = module.source.clone().unwrap_or_default();
         let piece = Piece {
             id: id.to_owned(),
-            bytes: target.size.map_or(0, |size| size.0 * 1024),
+            bytes: target
+                .size
+                .map_or(0, |size| size.0.next_multiple_of(MODULE_KIB) * 1024),
             access: module.access,
             cell: target.node,
-            discard: module.discard.is_some_and(YesNo::is_yes),
+            discard: module
+                .discard
+                .map(YesNo::is_yes)
+                .or_else(|| self.discards()),
             path: source.path.as_deref(),
             page_kib: source.page_size.map(|size| size.0),
             nodes: source.nodemask.clone(),
             reserve: module.model != MemoryModel::VirtioMem,
+            persistent: module.model == MemoryModel::Nvdimm,
         };
         let mut props = self.memory_backend(&piece)?;
         props.set_some("align", source.align_size.map(|size| size.0 * 1024));
         if source.pmem {
             props.set("pmem", true);
-        }
-        if target.readonly {
-            props.set("readonly", true);
         }
         Ok(props)
     }
@@ -353,6 +365,11 @@ impl Builder<'_> {
                 "dynamic-memslots",
                 target.dynamic_memslots.map(YesNo::is_yes),
             );
+            let huge = module
+                .source
+                .as_ref()
+                .is_some_and(|source| source.page_size.is_some());
+            props.set_some("prealloc", huge.then_some(true));
         }
         if target.readonly && module.model == MemoryModel::Nvdimm {
             props.set("unarmed", true);
@@ -379,4 +396,12 @@ impl Builder<'_> {
         }
         self.place(props, info)
     }
+}
+
+/// The size of a memory module, in KiB, is a multiple of this.
+const MODULE_KIB: u64 = 2048;
+
+/// An amount in KiB rounded up to whole MiB: QEMU's memory has no smaller unit.
+fn whole_mib(kib: u64) -> u64 {
+    kib.next_multiple_of(1024)
 }

@@ -221,6 +221,7 @@ impl Builder<'_> {
             ("XDG_CACHE_HOME".to_owned(), format!("{home}/.cache")),
             ("XDG_CONFIG_HOME".to_owned(), format!("{home}/.config")),
         ];
+        environment.extend(self.time_zone());
         let added = self
             .domain
             .qemu
@@ -230,6 +231,12 @@ impl Builder<'_> {
         environment
             .extend(added.map(|env| (env.name.clone(), env.value.clone().unwrap_or_default())));
         environment
+    }
+
+    /// A clock that follows a time zone's local time finds the zone in the environment.
+    fn time_zone(&self) -> Option<(String, String)> {
+        let zone = self.domain.clock.timezone.clone()?;
+        Some(("TZ".to_owned(), zone))
     }
 
     fn finish(self) -> Launch {

@@ -151,8 +151,6 @@ impl Builder<'_> {
             Some(InterfaceBackendDriver::Vhost) if !self.context.vhost_net => Err(
                 Unsupported::new("vhost-net was requested for an interface, but is unavailable"),
             ),
-            // Without KVM the kernel's service costs more than it saves.
-            None => Ok(interface.is_virtio() && self.context.vhost_net && self.kvm()),
             _ => Ok(interface.is_virtio() && self.context.vhost_net),
         }
     }

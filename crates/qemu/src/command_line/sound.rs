@@ -14,7 +14,7 @@ impl Builder<'_> {
     /// SPICE.
     pub(super) fn audio_backends(&mut self) -> Result<()> {
         let audios = self.domain.devices.audios.clone();
-        if audios.is_empty() {
+        if audios.is_empty() && self.needs_audio() {
             let spice = self
                 .domain
                 .devices
@@ -30,6 +30,12 @@ impl Builder<'_> {
             self.option("-audiodev", props.to_json());
         }
         Ok(())
+    }
+
+    fn needs_audio(&self) -> bool {
+        let remote = |kind| matches!(kind, GraphicsType::Vnc | GraphicsType::Spice);
+        let devices = &self.domain.devices;
+        !devices.sounds.is_empty() || devices.graphics.iter().any(|g| remote(g.kind))
     }
 
     /// The back end for devices that name none.
