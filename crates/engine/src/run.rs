@@ -109,8 +109,11 @@ fn make_run(
 
     record.holdings.ports = crate::displays::take_ports(engine.ports(), &mut domain)?;
     record.write(directory)?;
+    let now = jiff::Zoned::now();
     let context = LaunchContext {
         accelerator,
+        now_seconds: now.timestamp().as_second(),
+        local_offset_seconds: i64::from(now.offset().seconds()),
         state_dir: directory.to_owned(),
         tpm_socket: None,
         vhost_net: Path::new("/dev/vhost-net").exists(),
