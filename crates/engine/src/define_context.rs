@@ -25,7 +25,7 @@ pub(crate) fn of(
         emulators: BTreeMap::from([(caps.arch.clone(), emulator)]),
         machine_aliases: caps.machine_aliases(),
         default_machine: caps.default_machine().map(|machine| machine.name.clone()),
-        default_cpu: None,
+        default_cpu: Some(DEFAULT_CPU.to_owned()),
         devices: Some(caps.types.clone()),
         uuid: Some(Uuid::new_v4()),
         macs: (0..NEW_MACS_MAX).map(|_| random_mac()).collect(),
@@ -34,6 +34,9 @@ pub(crate) fn of(
         abi_update: true,
     }
 }
+
+/// The processor QEMU gives an x86 machine that names none.
+const DEFAULT_CPU: &str = "qemu64";
 
 fn random_mac() -> Mac {
     let random = Uuid::new_v4();

@@ -3,6 +3,7 @@
 
 use crate::error::{EngineError, ErrorKind, Result};
 use model::domain::complete::FirmwareImage;
+use model::domain::os::Firmware;
 use qemu::command_line::VariableStore;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ fn image(path: &Path) -> Option<FirmwareImage> {
         .map(Vec::as_slice)
         .unwrap_or_default();
     let image = FirmwareImage {
+        interface: Firmware::Efi,
         arches: targets
             .iter()
             .filter_map(|t| text_of(&t["architecture"]))

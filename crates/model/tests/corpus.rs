@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use stead_model::XmlFlags;
 use stead_model::domain::Domain;
-use stead_model::domain::complete::DefineContext;
+use stead_model::domain::complete::{DefineContext, FirmwareImage};
+use stead_model::domain::os::Firmware;
 
 const SHOWN: XmlFlags = XmlFlags {
     inactive: true,
@@ -49,6 +50,56 @@ fn files(suffix: &str) -> BTreeMap<String, String> {
     found
 }
 
+/// The images libvirt's tests pretend to have, best first.
+fn firmwares() -> Vec<FirmwareImage> {
+    const OVMF: &str = "/usr/share/edk2/ovmf/";
+    let image = |code: &str, vars: &str, machines: &[&str], features: &[&str]| FirmwareImage {
+        interface: Firmware::Efi,
+        arches: vec!["x86_64".to_owned()],
+        machines: machines.iter().map(|m| (*m).to_owned()).collect(),
+        code: format!("{OVMF}{code}"),
+        code_format: if code.ends_with("qcow2") {
+            "qcow2"
+        } else {
+            "raw"
+        }
+        .to_owned(),
+        vars_template: (!vars.is_empty()).then(|| format!("{OVMF}{vars}")),
+        vars_format: if vars.ends_with("qcow2") {
+            "qcow2"
+        } else {
+            "raw"
+        }
+        .to_owned(),
+        features: features.iter().map(|f| (*f).to_owned()).collect(),
+    };
+    let secure = ["enrolled-keys", "requires-smm", "secure-boot"];
+    let q35 = ["pc-q35-*"];
+    let both = ["pc-i440fx-*", "pc-q35-*"];
+    vec![
+        image(
+            "OVMF_CODE_4M.secboot.qcow2",
+            "OVMF_VARS_4M.secboot.qcow2",
+            &q35,
+            &secure,
+        ),
+        image(
+            "OVMF_CODE.secboot.fd",
+            "OVMF_VARS.secboot.fd",
+            &q35,
+            &secure,
+        ),
+        image("OVMF_CODE.secboot.fd", "OVMF_VARS.fd", &q35, &secure[1..]),
+        image("OVMF_CODE.fd", "OVMF_VARS.fd", &both, &[]),
+        image("OVMF.amdsev.fd", "", &q35, &[]),
+        FirmwareImage {
+            interface: Firmware::Bios,
+            code: "/usr/share/seabios/bios-256k.bin".to_owned(),
+            ..image("", "", &both, &[])
+        },
+    ]
+}
+
 /// The host libvirt's tests pretend to be: no alias is resolved, so that the
 /// expected files need no update with each QEMU.
 fn context() -> DefineContext {
@@ -67,6 +118,7 @@ fn context() -> DefineContext {
                 .parse()
                 .expect("a uuid"),
         ),
+        firmwares: firmwares(),
         nvram_dir: "/var/lib/libvirt/qemu/nvram".to_owned(),
         ..DefineContext::default()
     }

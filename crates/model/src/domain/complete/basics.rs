@@ -293,7 +293,11 @@ fn complete_placement(domain: &mut Domain) {
     let memory = domain.numatune.as_ref().and_then(|n| n.memory.as_ref());
     let memory_auto = memory.is_some_and(|m| m.placement == Some(Placement::Auto));
     let vcpu = &mut domain.vcpu;
-    let auto = memory_auto && vcpu.cpuset.is_none();
+    let tune = domain.cputune.as_ref();
+    let pinned = tune.is_some_and(|t| {
+        !t.vcpu_pins.is_empty() || t.emulator_pin.is_some() || !t.iothread_pins.is_empty()
+    });
+    let auto = memory_auto && vcpu.cpuset.is_none() && !pinned;
     if auto {
         vcpu.placement = Some(Placement::Auto);
     }

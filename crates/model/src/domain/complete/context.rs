@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use crate::domain::os::Firmware;
 use crate::xml::Mac;
 
 /// What the host offers, and the fresh identifiers a definition may use.
@@ -34,9 +35,11 @@ pub struct DefineContext {
     pub abi_update: bool,
 }
 
-/// A UEFI image the host has, as its descriptor says.
+/// A firmware image the host has, as its descriptor says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FirmwareImage {
+    /// What it offers the guest.
+    pub interface: Firmware,
     /// Architectures it runs on.
     pub arches: Vec<String>,
     /// Machine types it runs on, `*` for any tail.
