@@ -17,6 +17,7 @@ mod adopt;
 mod agent;
 mod autostart;
 mod binaries;
+mod capabilities;
 pub mod config;
 mod console;
 mod define_context;
@@ -53,6 +54,7 @@ mod table;
 mod taps;
 mod view;
 
+pub use capabilities::MachineQuestion;
 pub use config::{Config, Mode};
 pub use console::{ConsoleOutput, ConsoleViewer, ConsoleWriter};
 pub use devices::Screenshot;

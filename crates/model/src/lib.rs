@@ -23,6 +23,7 @@ pub mod capabilities;
 pub mod domain;
 pub mod domain_capabilities;
 pub mod metadata;
+pub mod sysinfo;
 pub mod xml;
 
 pub use xml::{XmlError, XmlErrorKind, XmlFlags};

@@ -5,6 +5,7 @@
 //! flags are looked at before it is believed.
 
 use std::fmt;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 /// The answer.
@@ -57,6 +58,23 @@ pub fn probe() -> KvmSupport {
             .cpu_info()
             .is_ok_and(|cpu| cpu.has_flag("vmx") || cpu.has_flag("svm")),
         has_flags: cfg!(any(target_arch = "x86", target_arch = "x86_64")),
+    })
+}
+
+/// The most processors KVM gives one machine; none without it.
+pub fn max_vcpus() -> Option<i32> {
+    // From linux/kvm.h: the question, its subjects, best first.
+    const KVM_CHECK_EXTENSION: libc::Ioctl = 0xae03;
+    const SUBJECTS: [libc::c_ulong; 2] = [66, 9];
+    let device = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/kvm")
+        .ok()?;
+    SUBJECTS.into_iter().find_map(|subject| {
+        // SAFETY: the descriptor is open, and this request takes a number.
+        let count = unsafe { libc::ioctl(device.as_raw_fd(), KVM_CHECK_EXTENSION, subject) };
+        (count > 0).then_some(count)
     })
 }
 

@@ -1,5 +1,6 @@
 //! The procedures, by group. Each file registers its own.
 
+mod capabilities;
 mod connect;
 mod domain_agent;
 mod domain_console;
@@ -29,6 +30,7 @@ pub(crate) use session::{before_open, by_connection};
 
 /// Fills the table.
 pub(crate) fn register(dispatch: &mut Dispatch) {
+    capabilities::register(dispatch);
     connect::register(dispatch);
     node::register(dispatch);
     domain_list::register(dispatch);

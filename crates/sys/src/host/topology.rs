@@ -109,6 +109,13 @@ impl Host {
         self.numbered(NODES, "node")
     }
 
+    /// Whether devices are kept apart in memory, so that a guest can be given
+    /// one.
+    pub fn has_iommu(&self) -> bool {
+        let groups = std::fs::read_dir(self.path("sys/kernel/iommu_groups"));
+        groups.is_ok_and(|mut groups| groups.next().is_some())
+    }
+
     /// What `nodeinfo` answers.
     pub fn node_info(&self) -> SysResult<NodeInfo> {
         let map = self.cpu_map()?;
