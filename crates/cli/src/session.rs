@@ -53,6 +53,11 @@ impl Session {
         self.connection.as_ref().ok_or_else(Failure::silent)
     }
 
+    /// Whether the connection is gone.
+    pub(crate) fn closed(&self) -> bool {
+        self.connection.as_ref().is_none_or(Connection::is_closed)
+    }
+
     /// Calls the daemon.
     ///
     /// # Errors

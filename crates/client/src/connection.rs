@@ -3,9 +3,9 @@
 //! A thread of its own runs the event loop, so that keepalive messages are answered
 //! whatever the caller does, and several threads may call at once.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as reply;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -48,7 +48,6 @@ pub struct Connection {
     uri: String,
     requests: mpsc::UnboundedSender<Request>,
     closed: Arc<AtomicBool>,
-    events: Mutex<Option<reply::Receiver<Packet>>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -60,24 +59,21 @@ impl Connection {
     pub fn open(uri: &Uri, options: &Options) -> Result<Connection, Error> {
         let dialled = dial::dial(uri, options.readonly)?;
         let (requests, inbox) = mpsc::unbounded_channel();
-        let (event_sink, events) = reply::channel();
         let closed = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&closed);
         let run = move || {
-            event_loop::run(dialled, inbox, event_sink);
+            event_loop::run(dialled, inbox);
             flag.store(true, Ordering::Release);
         };
         let thread = std::thread::Builder::new()
             .name("connection".into())
             .spawn(run);
         let thread = thread.map_err(|e| Error::local(Origin::Connecting, crate::os_message(&e)))?;
-        let events = Mutex::new(Some(events));
         let uri_text = uri.text.clone();
         let connection = Connection {
             uri: uri_text,
             requests,
             closed,
-            events,
             thread: Some(thread),
         };
         connection.handshake(uri, options)?;
@@ -165,9 +161,13 @@ impl Connection {
         self.requests.send(request).map_err(|_| lost())
     }
 
-    /// The events that arrive; only the first caller gets them.
-    pub fn events(&self) -> Option<reply::Receiver<Packet>> {
-        self.events.lock().ok().and_then(|mut events| events.take())
+    /// Has every event from now on handed to `sink`, in the order they arrive; an
+    /// earlier sink gets no more.
+    ///
+    /// # Errors
+    /// If the connection is gone.
+    pub fn on_event(&self, sink: impl Fn(Packet) + Send + 'static) -> Result<(), Error> {
+        self.send(Request::OnEvent(Box::new(sink)))
     }
 
     /// The URI this connection was opened with.

@@ -34,11 +34,16 @@ pub(crate) enum Request {
     StreamData { header: Header, data: Vec<u8> },
     /// Forget a stream.
     StreamDone { serial: u32 },
+    /// Hand events to this.
+    OnEvent(EventSink),
     /// Start pinging.
     Keepalive(Keepalive),
     /// End the loop.
     Close,
 }
+
+/// Takes the events that arrive.
+pub(crate) type EventSink = Box<dyn Fn(Packet) + Send>;
 
 /// How often to ping, and for how long to wait.
 #[derive(Clone, Copy, Debug)]
@@ -50,16 +55,12 @@ pub(crate) struct Keepalive {
 }
 
 /// Runs until the connection ends.
-pub(crate) fn run(
-    dialled: Dialled,
-    inbox: mpsc::UnboundedReceiver<Request>,
-    events: reply::Sender<Packet>,
-) {
+pub(crate) fn run(dialled: Dialled, inbox: mpsc::UnboundedReceiver<Request>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let (answers, error) = match runtime {
-        Ok(runtime) => runtime.block_on(serve(dialled, inbox, events)),
+        Ok(runtime) => runtime.block_on(serve(dialled, inbox)),
         Err(e) => (
             BTreeMap::new(),
             Error::local(Origin::Lost, crate::os_message(&e)),
@@ -79,7 +80,7 @@ struct Loop {
     serial: u32,
     answers: Answers,
     streams: BTreeMap<u32, mpsc::Sender<Packet>>,
-    events: reply::Sender<Packet>,
+    on_event: Option<EventSink>,
     pings: Option<Pings>,
 }
 
@@ -89,11 +90,7 @@ struct Pings {
     unanswered: u32,
 }
 
-async fn serve(
-    mut dialled: Dialled,
-    inbox: mpsc::UnboundedReceiver<Request>,
-    events: reply::Sender<Packet>,
-) -> (Answers, Error) {
+async fn serve(mut dialled: Dialled, inbox: mpsc::UnboundedReceiver<Request>) -> (Answers, Error) {
     let socket = dialled.socket.set_nonblocking(true);
     let socket = socket
         .and_then(|()| dialled.socket.try_clone())
@@ -114,7 +111,7 @@ async fn serve(
         serial: 0,
         answers: Answers::new(),
         streams: BTreeMap::new(),
-        events,
+        on_event: None,
         pings: None,
     };
     let error = state.turn(inbox).await;
@@ -194,6 +191,7 @@ impl Loop {
                 self.outgoing
                     .extend(bytes.map_err(|e| broken(&e.to_string()))?);
             }
+            Request::OnEvent(sink) => self.on_event = Some(sink),
             Request::StreamDone { serial } => _ = self.streams.remove(&serial),
             Request::Keepalive(settings) => {
                 let mut timer = interval_at(Instant::now() + settings.every, settings.every);
@@ -253,7 +251,11 @@ impl Loop {
                     self.keepalive(keepalive::PongMsg::NUMBER);
                 }
             }
-            Kind::Event => _ = self.events.send(packet),
+            Kind::Event => {
+                if let Some(sink) = &self.on_event {
+                    sink(packet);
+                }
+            }
             Kind::Call | Kind::CallWithFds => {
                 return Err(broken("the daemon sent a call"));
             }

@@ -6,17 +6,20 @@ mod cpu_models;
 mod define;
 mod describe;
 mod display;
+mod events;
 mod guest;
 mod host;
 mod info;
 mod itself;
 mod jobs;
+mod keys;
 mod lifecycle;
 mod list;
 mod monitor;
 mod nics;
 mod save;
 mod stats;
+mod tune;
 mod vcpus;
 mod volumes;
 
@@ -35,9 +38,11 @@ pub(crate) const GROUPS: &[Group] = &[
             guest::VERBS,
             info::MANAGEMENT,
             jobs::VERBS,
+            keys::VERBS,
             lifecycle::VERBS,
             monitor::VERBS,
             save::VERBS,
+            tune::VERBS,
             vcpus::VERBS,
         ],
     },
@@ -51,6 +56,11 @@ pub(crate) const GROUPS: &[Group] = &[
             nics::VERBS,
             stats::VERBS,
         ],
+    },
+    Group {
+        title: "Domain Events",
+        keyword: "events",
+        verbs: &[events::VERBS],
     },
     Group {
         title: "Host and Hypervisor",

@@ -1,0 +1,177 @@
+//! `event`: waiting for what happens to domains.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use client::wire::frame::Packet;
+use client::wire::remote;
+use jiff::Timestamp;
+
+use crate::args::Args;
+use crate::domain::{By, lookup};
+use crate::event_text;
+use crate::failure::{Failure, Outcome};
+use crate::output::{say, sayln};
+use crate::session::Session;
+use crate::table::{Completes, Verb, flag, number, text};
+
+/// The verbs of this file.
+pub(crate) const VERBS: &[Verb] = &[Verb::new("event", "wait for events of domains", event)
+    .about("Prints events as they happen; the first one only, unless told to go on.")
+    .options(&[
+        text("domain", "only of this domain: its name, id or uuid")
+            .bare()
+            .completes(Completes::Domain),
+        text("event", "the kind of event to wait for")
+            .bare()
+            .words(event_text::NAMES),
+        flag("all", "every kind of event"),
+        flag("loop", "go on until interrupted or the time is over"),
+        number("timeout", "give up after so many seconds").bare(),
+        flag("list", "print the kinds of events there are"),
+        flag("timestamp", "with the time of each event"),
+    ])];
+
+enum News {
+    Event(Packet),
+    Interrupted,
+}
+
+fn event(s: &mut Session, args: &Args) -> Outcome {
+    args.exclusive("all", "event")?;
+    args.exclusive("list", "all")?;
+    args.exclusive("list", "event")?;
+    if args.has("list") {
+        event_text::NAMES
+            .iter()
+            .for_each(|name| sayln!(s, "{name}"));
+        return Ok(());
+    }
+    let wanted = args.text("event")?;
+    if wanted.is_none() && !args.has("all") {
+        return Err(Failure::said(
+            "one of --list, --all, or --event <type> is required",
+        ));
+    }
+    let kinds: Vec<i32> = (0i32..)
+        .zip(event_text::NAMES)
+        .filter(|(_, name)| wanted.is_none_or(|w| w == **name))
+        .map(|(id, _)| id)
+        .collect();
+    if kinds.is_empty() {
+        let what = format!("unknown event type {}", wanted.unwrap_or_default());
+        return Err(Failure::said(what));
+    }
+    let deadline = timeout(args)?.map(|t| Instant::now() + t);
+    let dom = args
+        .text("domain")?
+        .map(|name| lookup(s, name, By::Any))
+        .transpose()?;
+    let (sink, news) = mpsc::channel();
+    interrupts(sink.clone());
+    s.conn()?
+        .on_event(move |packet| _ = sink.send(News::Event(packet)))?;
+    let registered = register(s, &kinds, dom.as_ref())?;
+    let count = wait(s, args, &news, deadline);
+    sayln!(s, "events received: {count}");
+    for callback_id in registered {
+        s.call(&remote::ConnectDomainEventCallbackDeregisterAnyArgs { callback_id })?;
+    }
+    if count > 0 {
+        Ok(())
+    } else {
+        Err(Failure::silent())
+    }
+}
+
+fn timeout(args: &Args) -> Result<Option<Duration>, Failure> {
+    const MAX_S: u32 = i32::MAX as u32 / 1000;
+    match args.number::<u32>("timeout")? {
+        Some(t) if t == 0 || t > MAX_S => Err(Failure::said(format!(
+            "Numeric value '{t}' for <timeout> option is malformed or out of range"
+        ))),
+        given => Ok(given.map(|t| Duration::from_secs(t.into()))),
+    }
+}
+
+/// Registers for every kind; what a daemon does not know is left out, except the first.
+fn register(
+    s: &mut Session,
+    kinds: &[i32],
+    dom: Option<&remote::RemoteDomain>,
+) -> Result<Vec<i32>, Failure> {
+    let mut registered = Vec::new();
+    for (i, event_id) in kinds.iter().enumerate() {
+        let call = remote::ConnectDomainEventCallbackRegisterAnyArgs {
+            event_id: *event_id,
+            dom: dom.cloned(),
+        };
+        match s.call(&call) {
+            Ok(got) => registered.push(got.callback_id),
+            Err(e) if i == 0 => return Err(e.into()),
+            Err(_) => {}
+        }
+    }
+    Ok(registered)
+}
+
+/// Sends `Interrupted` when the person presses Ctrl-C.
+fn interrupts(sink: mpsc::Sender<News>) {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        if let Ok(runtime) = runtime
+            && runtime.block_on(tokio::signal::ctrl_c()).is_ok()
+        {
+            _ = sink.send(News::Interrupted);
+        }
+    });
+}
+
+/// Prints events until it is time to stop; how many there were.
+fn wait(
+    s: &mut Session,
+    args: &Args,
+    news: &mpsc::Receiver<News>,
+    deadline: Option<Instant>,
+) -> u32 {
+    /// Looks at the connection this often while nothing happens.
+    const CONNECTION_CHECK: Duration = Duration::from_secs(1);
+    let mut count = 0;
+    loop {
+        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        let next = news.recv_timeout(left.map_or(CONNECTION_CHECK, |l| l.min(CONNECTION_CHECK)));
+        match next {
+            Ok(News::Event(packet)) => {
+                let Some(text) = event_text::of(&packet) else {
+                    continue;
+                };
+                if args.has("timestamp") {
+                    let now = Timestamp::now();
+                    say!(s, "{}: ", now.strftime("%Y-%m-%d %H:%M:%S%.3f+0000"));
+                }
+                say!(s, "{text}");
+                s.out.flush();
+                count += 1;
+                if !args.has("loop") {
+                    return count;
+                }
+            }
+            Ok(News::Interrupted) => {
+                sayln!(s, "event loop interrupted");
+                return count;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if left.is_some_and(|l| l <= CONNECTION_CHECK) {
+                    sayln!(s, "event loop timed out");
+                    return count;
+                }
+                if s.out.broken() || s.closed() {
+                    return count;
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return count,
+        }
+    }
+}
