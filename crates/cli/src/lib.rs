@@ -6,6 +6,7 @@
 mod args;
 mod domain;
 mod edit;
+mod element;
 mod event_text;
 mod failure;
 mod globals;

@@ -100,7 +100,7 @@ fn help(s: &mut Session, args: &Args) -> Outcome {
 fn echo(s: &mut Session, args: &Args) -> Outcome {
     let quote = |text: &String| {
         let text = if args.has("xml") {
-            escape_xml(text)
+            crate::element::escape(text)
         } else {
             text.clone()
         };
@@ -131,20 +131,6 @@ fn quote_for_shell(text: &str) -> String {
         return text.to_owned();
     }
     format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-fn escape_xml(text: &str) -> String {
-    text.chars().fold(String::new(), |mut out, c| {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&apos;"),
-            c => out.push(c),
-        }
-        out
-    })
 }
 
 fn completion(s: &mut Session, args: &Args) -> Outcome {

@@ -5,11 +5,14 @@ mod console;
 mod cpu_models;
 mod define;
 mod describe;
+mod devices;
+mod disks;
 mod display;
 mod events;
 mod guest;
 mod host;
 mod info;
+mod interfaces;
 mod itself;
 mod jobs;
 mod keys;
@@ -34,9 +37,12 @@ pub(crate) const GROUPS: &[Group] = &[
             console::VERBS,
             define::VERBS,
             describe::VERBS,
+            devices::VERBS,
+            disks::VERBS,
             display::VERBS,
             guest::VERBS,
             info::MANAGEMENT,
+            interfaces::VERBS,
             jobs::VERBS,
             keys::VERBS,
             lifecycle::VERBS,
