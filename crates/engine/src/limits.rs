@@ -84,3 +84,9 @@ pub const NEW_MACS_MAX: usize = 64;
 
 /// How long a guest may take to bring its file systems to rest or to trim them.
 pub const AGENT_FREEZE_TIMEOUT_MS: u64 = 120_000;
+
+/// How long one attempt to reach a hanging QEMU may take.
+pub const RECONNECT_TIMEOUT_MS: u64 = 3_600_000;
+
+/// How long to wait between two attempts to reach a QEMU that turned one down.
+pub const RECONNECT_PAUSE_MS: u64 = 1_000;

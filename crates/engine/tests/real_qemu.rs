@@ -52,9 +52,15 @@ fn config(root: &Path) -> Config {
 impl Host {
     /// The daemon goes and another comes: what a restart is to machines.
     async fn restart(self) -> Self {
+        self.restart_after(|| ()).await
+    }
+
+    /// The same, and something happens while no daemon watches.
+    async fn restart_after(self, meanwhile: impl FnOnce()) -> Self {
         let Self { root, engine } = self;
         engine.stop();
         drop(engine);
+        meanwhile();
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             match Engine::start(config(root.path())).await {
@@ -174,11 +180,13 @@ async fn machines_outlive_the_engine_and_are_found_again() {
     let died = host.engine.domain_by_name("died").expect("died");
     let process = died.live().expect("live").pid();
     drop(died);
-    std::process::Command::new("kill")
-        .args(["-9", &process.to_string()])
-        .status()
-        .expect("kill");
-    let host = host.restart().await;
+    let kill = || {
+        std::process::Command::new("kill")
+            .args(["-9", &process.to_string()])
+            .status()
+            .expect("kill");
+    };
+    let host = host.restart_after(kill).await;
     let died = host.engine.domain_by_name("died").expect("died");
     until(&died, |status| status == Status::Off(OffReason::Crashed)).await;
     let kept = host.engine.domain_by_name("kept").expect("kept");
@@ -406,4 +414,37 @@ async fn a_machine_ends_with_the_client_that_wanted_it_so() {
     assert!(vm.view().is_active());
     host.engine.session_closed(session).await;
     assert!(!vm.view().is_active());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_qemu_that_hangs_over_a_restart_is_shown_and_comes_back() {
+    let Some(host) = host().await else { return };
+    let vm = define(&host, "vm", "").await;
+    vm.start(StartOptions::default()).await.expect("start");
+    let pid = vm.live().expect("live").pid().to_string();
+    drop(vm);
+    let signal = |name: &str| {
+        std::process::Command::new("kill")
+            .args([name, &pid])
+            .status()
+            .expect("kill");
+    };
+    signal("-STOP");
+    let host = host.restart().await;
+    let vm = host.engine.domain_by_name("vm").expect("it is known");
+    assert!(
+        matches!(vm.view().status, Status::Running(_)),
+        "as it was recorded"
+    );
+    let error = vm.suspend().await.expect_err("it does not answer");
+    assert!(error.message.contains("has not answered"), "{error}");
+    signal("-CONT");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = vm.suspend().await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(vm.view().status, Status::Paused(PausedReason::User));
+    drop(vm);
+    host.end().await;
 }

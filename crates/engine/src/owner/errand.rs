@@ -6,8 +6,10 @@ use super::{Owner, Reply, answer};
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::Happening;
 use crate::job::JobEnd;
-use qemu::machine::Input;
+use crate::monitor::News;
+use qemu::machine::{Input, Status};
 use std::future::Future;
+use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
 /// The errand that holds the machine.
@@ -43,6 +45,11 @@ pub(super) enum ErrandEnd {
         reply: Option<Reply<()>>,
         result: Result<()>,
         crash: bool,
+    },
+    /// A QEMU that hung answers again.
+    Reconnected {
+        news: mpsc::Receiver<News>,
+        status: Status,
     },
     /// A gentle destroy was given up.
     DestroyGivenUp,
@@ -117,6 +124,7 @@ impl Owner {
                 self.busy = None;
                 self.dump_ended(reply, result, crash).await;
             }
+            Ok(ErrandEnd::Reconnected { news, status }) => self.reconnected(news, status).await,
             Ok(ErrandEnd::DestroyGivenUp) => self.destroy_given_up().await,
             Ok(ErrandEnd::Nothing { held }) => {
                 if held {

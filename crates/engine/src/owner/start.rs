@@ -10,12 +10,14 @@ use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::Happening;
 use crate::facts;
 use crate::launch::{self, Launched, StartFrom};
-use crate::limits::{ADOPT_TIMEOUT_MS, QMP_REPLY_TIMEOUT_MS};
+use crate::limits::{
+    ADOPT_TIMEOUT_MS, QMP_REPLY_TIMEOUT_MS, RECONNECT_PAUSE_MS, RECONNECT_TIMEOUT_MS,
+};
 use crate::live::LiveMachine;
 use crate::monitor::{Monitor, News};
 use crate::options::StartOptions;
 use crate::saved::SavedState;
-use qemu::machine::{Input, Operation, Origin, Status};
+use qemu::machine::{Input, Operation, Origin, PowerOff, Status};
 use qemu::qmp::commands;
 use std::sync::Arc;
 use std::time::Duration;
@@ -195,6 +197,9 @@ impl Owner {
         for effect in effects {
             self.carry_out(effect).await;
         }
+        if self.news.is_none() {
+            self.beside(reconnect(live.clone(), self.life.status()));
+        }
         if live
             .agent
             .as_ref()
@@ -206,6 +211,20 @@ impl Owner {
                 reason: 1,
             });
         }
+    }
+
+    /// A QEMU that did not answer when the daemon came back does so now.
+    pub(super) async fn reconnected(&mut self, news: mpsc::Receiver<News>, status: Status) {
+        self.news = Some(news);
+        let missed = match status {
+            Status::Running(_) => Input::Resumed,
+            Status::Paused(_) => Input::Stopped,
+            Status::ShuttingDown => Input::PoweredOff(PowerOff::Guest),
+            Status::Panicked => Input::Panicked,
+            Status::PmSuspended => Input::Slept { to_disk: false },
+            Status::Off(_) => return,
+        };
+        self.happen(missed).await;
     }
 
     pub(super) fn adopt(&mut self, found: Found, reply: Reply<()>) {
@@ -234,27 +253,43 @@ async fn take_over(
     live: &Arc<LiveMachine>,
     recorded: Status,
 ) -> (Option<mpsc::Receiver<News>>, Status) {
-    let path = launch::monitor_path(&live.run_dir);
-    let timeout = Duration::from_millis(ADOPT_TIMEOUT_MS);
-    let connected = tokio::time::timeout(timeout, Monitor::connect(&path, timeout)).await;
-    let (monitor, news) = match connected {
-        Ok(Ok(connected)) => connected,
-        Ok(Err(error)) => {
+    match connect(live, recorded, Duration::from_millis(ADOPT_TIMEOUT_MS)).await {
+        Ok((news, status)) => (Some(news), status),
+        Err(error) => {
             tracing::warn!(pid = live.pid(), %error, "a running QEMU does not answer");
-            return (None, recorded);
+            (None, recorded)
         }
-        Err(_) => {
-            tracing::warn!(pid = live.pid(), "a running QEMU does not answer");
-            return (None, recorded);
-        }
-    };
-    let status = match monitor.ask(&commands::query_status(), timeout).await {
-        Ok(info) => launch::status_of(info.status, recorded),
-        Err(_) => recorded,
-    };
+    }
+}
+
+async fn connect(
+    live: &LiveMachine,
+    recorded: Status,
+    timeout: Duration,
+) -> Result<(mpsc::Receiver<News>, Status)> {
+    let path = launch::monitor_path(&live.run_dir);
+    let (monitor, news) = Monitor::connect(&path, timeout).await?;
+    let info = monitor.ask(&commands::query_status(), timeout).await?;
     live.set_monitor(monitor);
     launch::open_consoles(live);
-    (Some(news), status)
+    Ok((news, launch::status_of(info.status, recorded)))
+}
+
+/// Waits, for as long as it takes, until a QEMU that hangs answers again.
+async fn reconnect(live: Arc<LiveMachine>, recorded: Status) -> ErrandEnd {
+    let pause = Duration::from_millis(RECONNECT_PAUSE_MS);
+    let patience = Duration::from_millis(RECONNECT_TIMEOUT_MS);
+    while !live.process.ends_within(pause).await {
+        let connected = tokio::select! {
+            connected = connect(&live, recorded, patience) => connected,
+            () = live.process.exited() => break,
+        };
+        if let Ok((news, status)) = connected {
+            tracing::info!(pid = live.pid(), "a QEMU that hung answers again");
+            return ErrandEnd::Reconnected { news, status };
+        }
+    }
+    ErrandEnd::Nothing { held: false }
 }
 
 /// Undoes a start: the process is ended, what it held is given back.

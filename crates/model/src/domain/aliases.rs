@@ -12,6 +12,7 @@ use super::disk_name::disk_index;
 use super::info::DeviceInfo;
 use super::interface::InterfaceType;
 use super::memory_device::MemoryModel;
+use super::misc_devices::BalloonModel;
 
 impl Domain {
     /// Names every device that has no name of the user's. Call when the
@@ -85,7 +86,11 @@ fn name_numbered(devices: &mut Devices) {
     );
     number(
         "balloon",
-        devices.memballoon.iter_mut().map(|d| &mut d.info),
+        devices
+            .memballoon
+            .iter_mut()
+            .filter(|balloon| balloon.model != BalloonModel::None)
+            .map(|d| &mut d.info),
     );
     number("rng", devices.rngs.iter_mut().map(|d| &mut d.info));
     number("tpm", devices.tpms.iter_mut().map(|d| &mut d.info));
