@@ -47,8 +47,10 @@ impl Metadata {
             XmlError::invalid("namespace prefix for metadata elements must not be empty")
         })?;
         let document = parse_document(xml)?;
-        let mut text = Foreign::default();
-        text.declare_root = Some((prefix, uri));
+        let mut text = Foreign {
+            declare_root: Some((prefix, uri)),
+            ..Foreign::default()
+        };
         text.element(document.root_element(), 0);
         let element = ForeignElement {
             uri: uri.to_owned(),

@@ -186,7 +186,7 @@ impl PrettySize {
         let mut value = self.bytes;
         let mut unit = "B";
         for next in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
-            if value == 0 || value % 1024 != 0 {
+            if value == 0 || !value.is_multiple_of(1024) {
                 break;
             }
             value /= 1024;

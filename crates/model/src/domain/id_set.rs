@@ -33,6 +33,10 @@ fn number(text: &str) -> Option<u32> {
 }
 
 impl Scalar for IdSet {
+    fn complaint(text: &str) -> Option<String> {
+        Some(format!("invalid argument: Failed to parse bitmap '{text}'"))
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let mut set = BTreeSet::new();
         for item in text.split(',') {

@@ -274,7 +274,7 @@ element! {
 
 impl HugePage {
     /// Shows the size in KiB, as libvirt does.
-    pub(super) fn to_kib(&mut self) {
+    pub(super) fn show_in_kib(&mut self) {
         let unit = self.unit.as_deref().unwrap_or("KiB");
         let bytes = self.size.and_then(|s| super::memory_size::scale(s, unit));
         if let Some(bytes) = bytes {

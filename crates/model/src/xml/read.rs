@@ -228,6 +228,9 @@ impl<'a, 'input> Node<'a, 'input> {
     /// Attribute `name` as a `T`, with libvirt's wording when it is not one.
     pub fn scalar<T: Scalar>(&self, name: &str, value: &str) -> Result<T, XmlError> {
         T::parse(value).ok_or_else(|| {
+            if let Some(complaint) = T::complaint(value) {
+                return self.attribute_error(name, XmlErrorKind::Invalid, complaint);
+            }
             let expected = T::EXPECTED;
             let tail = if expected.is_empty() { String::new() } else { format!(" {expected}") };
             self.attribute_error(

@@ -9,6 +9,12 @@ pub trait Scalar: Sized {
     /// What libvirt says was expected, after an invalid value.
     const EXPECTED: &'static str = "";
 
+    /// What is wrong with `text`, where libvirt has words of its own for it.
+    fn complaint(text: &str) -> Option<String> {
+        let _ = text;
+        None
+    }
+
     /// Reads the value; `None` when the text is not one.
     fn parse(text: &str) -> Option<Self>;
 

@@ -215,7 +215,7 @@ fn complete_memory_backing(domain: &mut Domain) {
         .iter_mut()
         .filter_map(|m| m.huge_pages.as_mut());
     for page in pages.flat_map(|h| &mut h.pages) {
-        page.to_kib();
+        page.show_in_kib();
         if !has_numa && page.nodeset.as_ref().is_some_and(|n| n.0.is_empty()) {
             page.nodeset = None;
         }

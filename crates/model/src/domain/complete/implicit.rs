@@ -1,7 +1,7 @@
 //! Devices that others imply: controllers under them, the console beside a
 //! serial port, a graphics card behind a display.
 
-use super::{DefineContext, device_defaults, order};
+use super::{DefineContext, chardev_defaults, device_defaults, order};
 use crate::domain::Domain;
 use crate::domain::address::{Address, CcidAddress};
 use crate::domain::controller::{Controller, ControllerModel, ControllerType};
@@ -45,7 +45,7 @@ fn pair_console(domain: &mut Domain) {
             target: None,
             info: console.info.clone(),
         });
-        device_defaults::complete_serial(&mut devices.serials, 0);
+        chardev_defaults::complete_serial(&mut devices.serials, 0);
     } else if first.is_none()
         && let Some(serial) = devices.serials.first()
         && shows_console(serial)
@@ -179,12 +179,13 @@ fn add_ccid(domain: &mut Domain) {
                 _ => None,
             });
         let next = slots.max().map_or(0, |s| s + 1);
-        let address = devices.smartcards[i].info.address.get_or_insert_with(|| {
-            Address::Ccid(CcidAddress {
+        let address = devices.smartcards[i]
+            .info
+            .address
+            .get_or_insert(Address::Ccid(CcidAddress {
                 controller: 0,
                 slot: next,
-            })
-        });
+            }));
         if let Address::Ccid(ccid) = address {
             let index = ccid.controller;
             maybe_add(&mut devices.controllers, ControllerType::Ccid, index, None);

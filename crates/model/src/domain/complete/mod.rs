@@ -7,6 +7,7 @@
 
 mod addresses;
 mod basics;
+mod chardev_defaults;
 mod context;
 mod cpu;
 mod default_devices;
@@ -48,8 +49,9 @@ impl Domain {
         graphics::complete(self)?;
         basics::complete_rest(self)?;
         implicit::add(self, context)?;
+        validate::check_early(self)?;
         addresses::assign(self, context)?;
         implicit::mirror_consoles(self);
-        validate::check(self)
+        validate::check(self, context)
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn assign(domain: &mut Domain) -> Result<(), XmlError> {
         buses = add_buses(domain, family, buses)?;
     }
     let mut set = AddressSet::from_domain(domain, buses, false)?;
-    if !family.has_pci() {
+    if matches!(family, MachineFamily::Microvm | MachineFamily::Other) {
         return Ok(());
     }
     slots::reserve_chipset(domain, family, &mut set)?;

@@ -1,0 +1,175 @@
+//! Disks: targets, formats, sources, addresses.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::internal;
+use crate::domain::Domain;
+use crate::domain::address::Address;
+use crate::domain::complete::basics::xml_error;
+use crate::domain::disk::{Disk, DiskBus, DiskDevice};
+use crate::domain::disk_name::parse_disk_name;
+use crate::domain::storage::{Encryption, ImageFormat, NetworkProtocol, StorageType};
+use crate::xml::{XmlError, XmlErrorKind};
+
+pub(super) fn check(domain: &Domain) -> Result<(), XmlError> {
+    for disk in &domain.devices.disks {
+        check_target(disk)?;
+        check_source(disk)?;
+        check_encryption(disk)?;
+        check_address(disk)?;
+        if disk.shareable && !can_be_shared(disk.format()) {
+            return Err(XmlError::unsupported(format!(
+                "shared access for disk '{}' requires use of supported storage format",
+                disk.target_dev()
+            )));
+        }
+    }
+    check_unique_targets(domain)?;
+    check_unique_drives(domain)
+}
+
+/// Only formats without state of their own can have several writers.
+fn can_be_shared(format: ImageFormat) -> bool {
+    matches!(
+        format,
+        ImageFormat::Raw | ImageFormat::Dir | ImageFormat::Iso
+    )
+}
+
+fn check_target(disk: &Disk) -> Result<(), XmlError> {
+    let target = disk.target_dev();
+    if let Some((_, Some(partition))) = parse_disk_name(target)
+        && partition > 0
+    {
+        return Err(XmlError::unsupported(format!(
+            "invalid disk target '{target}', partitions can't appear in disk targets"
+        )));
+    }
+    let on_virtio = disk.bus() == Some(DiskBus::Virtio);
+    let removable = matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy);
+    if on_virtio && removable {
+        return Err(XmlError::unsupported(format!(
+            "disk type '{}' of '{target}' does not support bus 'virtio'",
+            disk.device
+        )));
+    }
+    let is_fdc = disk.bus() == Some(DiskBus::Fdc);
+    if is_fdc != (disk.device == DiskDevice::Floppy) {
+        let bus = disk.bus().map_or("", DiskBus::as_str);
+        return Err(XmlError::unsupported(format!(
+            "unexpected disk device '{}' on bus '{bus}' for target '{target}'",
+            disk.device
+        )));
+    }
+    Ok(())
+}
+
+fn check_source(disk: &Disk) -> Result<(), XmlError> {
+    let target = disk.target_dev();
+    let fixed = matches!(disk.device, DiskDevice::Disk | DiskDevice::Lun);
+    if fixed && disk.is_empty() {
+        return Err(XmlError::new(
+            XmlErrorKind::Missing,
+            format!("missing source information for device {target}"),
+        ));
+    }
+    if disk.is_empty() && matches!(disk.bus(), Some(DiskBus::Usb | DiskBus::Virtio)) {
+        let bus = disk.bus().map_or("", DiskBus::as_str);
+        return Err(XmlError::unsupported(format!(
+            "'{bus}' disk must not be empty"
+        )));
+    }
+    if disk.format() == ImageFormat::Dir {
+        return Err(XmlError::unsupported(
+            "'directory' storage format is not directly supported by QEMU, use 'dir' disk type \
+             instead",
+        ));
+    }
+    let Some(source) = &disk.source else {
+        return Ok(());
+    };
+    if disk.auth.is_some() && source.auth.is_some() {
+        return Err(XmlError::unsupported(
+            "an <auth> definition already found for disk source",
+        ));
+    }
+    if disk.encryption.is_some() && source.encryption.is_some() {
+        return Err(XmlError::unsupported(
+            "an <encryption> definition already found for disk source",
+        ));
+    }
+    if disk.kind != StorageType::Network {
+        return Ok(());
+    }
+    match source.protocol {
+        Some(protocol @ NetworkProtocol::Sheepdog) => Err(XmlError::unsupported(format!(
+            "'{protocol}' protocol is no longer supported by any hypervisor driver"
+        ))),
+        Some(_) => Ok(()),
+        None => Err(xml_error("missing network source protocol type")),
+    }
+}
+
+fn check_encryption(disk: &Disk) -> Result<(), XmlError> {
+    let in_source = disk.source.as_ref().and_then(|s| s.encryption.as_ref());
+    let encryption: Option<&Encryption> = disk.encryption.as_ref().or(in_source);
+    if encryption.is_some_and(|e| e.cipher.is_some() || e.ivgen.is_some()) {
+        return Err(XmlError::unsupported(
+            "supplying <cipher> for domain disk definition is unnecessary",
+        ));
+    }
+    Ok(())
+}
+
+fn check_address(disk: &Disk) -> Result<(), XmlError> {
+    let Some(address) = &disk.info.address else {
+        return Ok(());
+    };
+    let fits = match disk.bus() {
+        Some(DiskBus::Ide | DiskBus::Scsi | DiskBus::Sata | DiskBus::Fdc) => {
+            matches!(address, Address::Drive(_))
+        }
+        Some(DiskBus::Usb) => matches!(address, Address::Usb(_)),
+        _ => true,
+    };
+    if fits {
+        return Ok(());
+    }
+    let bus = disk.bus().map_or("", DiskBus::as_str);
+    Err(internal(format!("unexpected address type for {bus} disk")))
+}
+
+fn check_unique_targets(domain: &Domain) -> Result<(), XmlError> {
+    let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
+    for disk in &domain.devices.disks {
+        let source = disk.source_path().unwrap_or("");
+        if let Some(other) = seen.insert(disk.target_dev(), source) {
+            return Err(xml_error(format!(
+                "target '{}' duplicated for disk sources '{other}' and '{source}'",
+                disk.target_dev()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_unique_drives(domain: &Domain) -> Result<(), XmlError> {
+    let mut seen = BTreeSet::new();
+    for disk in &domain.devices.disks {
+        let Some(Address::Drive(at)) = &disk.info.address else {
+            continue;
+        };
+        if !seen.insert((disk.bus(), at.controller, at.bus, at.target, at.unit)) {
+            return Err(xml_error(format!(
+                "Found duplicate drive address for disk with target name '{}' controller='{}' \
+                 bus='{}' target='{}' unit='{}'",
+                disk.target_dev(),
+                at.controller,
+                at.bus,
+                at.target,
+                at.unit
+            )));
+        }
+    }
+    Ok(())
+}
