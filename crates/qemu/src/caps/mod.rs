@@ -19,7 +19,7 @@ pub use probe::{PROBE_ROUNDS_MAX, Probe, ProbeError};
 use crate::qmp::reply::Version;
 
 /// The layout of [`QemuCaps`] in its JSON form; a cache with another number is asked anew.
-pub const CAPS_FORMAT: u32 = 1;
+pub const CAPS_FORMAT: u32 = 2;
 
 /// The oldest QEMU that Stead drives.
 pub const QEMU_VERSION_MIN: Version = Version {

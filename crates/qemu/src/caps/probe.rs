@@ -220,11 +220,7 @@ impl Probe {
             .filter(|m: &MachineType| m.name != "none")
             .collect();
         let types: Vec<TypeInfo> = required(answers)?;
-        self.caps.types = types
-            .into_iter()
-            .map(|info| info.name)
-            .filter(|name| is_of_interest(name))
-            .collect();
+        self.caps.types = device_types(types);
         let names: Vec<Named> = required(answers)?;
         self.caps.commands = names.into_iter().map(|named| named.name).collect();
         let options: Vec<RawOption> = required(answers)?;
@@ -309,6 +305,23 @@ fn expand(model: &str) -> Command {
     Command::new("query-cpu-model-expansion")
         .arg("type", "static")
         .arg("model", json!({"name": model}))
+}
+
+/// Short names that QEMU takes for devices, and does not list.
+const SHORT_NAMES: [(&str, &str); 2] = [("ahci", "ich9-ahci"), ("lsi", "lsi53c895a")];
+
+fn device_types(types: Vec<TypeInfo>) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = types
+        .into_iter()
+        .map(|info| info.name)
+        .filter(|name| is_of_interest(name))
+        .collect();
+    for (short, full) in SHORT_NAMES {
+        if names.contains(full) {
+            names.insert(short.to_owned());
+        }
+    }
+    names
 }
 
 /// Machine types and processor models are listed elsewhere, with more detail.

@@ -95,6 +95,10 @@ impl Qemu {
         loop {
             if let Some(line) = self.decoder.next_line() {
                 let line = line.expect("QEMU's lines are short enough");
+                // QEMU tells on the same stream where pseudo terminals are.
+                if line.starts_with(b"char device redirected") {
+                    continue;
+                }
                 return Some(Message::parse(&line).expect("QEMU speaks QMP"));
             }
             let mut buffer = [0; 65536];
