@@ -113,26 +113,6 @@ pub(crate) fn long_version() -> String {
     )
 }
 
-/// The completion script of a shell.
-///
-/// # Errors
-/// A shell there is no script for.
-pub(crate) fn completion(shell: &str) -> Result<String, String> {
-    use clap_complete::{Generator, Shell};
-    let shell = match shell {
-        "bash" => Shell::Bash,
-        "zsh" => Shell::Zsh,
-        "fish" => Shell::Fish,
-        other => return Err(format!("no completion for '{other}': bash, zsh or fish")),
-    };
-    let mut script = Vec::new();
-    let mut program = program();
-    program.set_bin_name("stead");
-    program.build();
-    shell.generate(&program, &mut script);
-    Ok(String::from_utf8_lossy(&script).into_owned())
-}
-
 /// Writes `stead.1` and `stead-VERB.1` for every verb into `dir`.
 ///
 /// # Errors
@@ -149,14 +129,5 @@ mod tests {
     #[test]
     fn clap_accepts_the_table() {
         program().debug_assert();
-    }
-
-    #[test]
-    fn every_shell_has_a_script() {
-        for shell in ["bash", "zsh", "fish"] {
-            let script = completion(shell).expect(shell);
-            assert!(verbs::all().all(|v| script.contains(v.name)), "{shell}");
-        }
-        assert!(completion("tcsh").is_err());
     }
 }

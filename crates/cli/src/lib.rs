@@ -4,6 +4,7 @@
 //! completion scripts, the man pages and `docs/verbs.md` are made from it.
 
 mod args;
+mod candidates;
 mod domain;
 mod edit;
 mod element;
@@ -17,8 +18,10 @@ mod params;
 mod parse;
 mod progress;
 mod query;
+mod scripts;
 mod serialise;
 mod session;
+mod shell;
 mod states;
 mod table;
 mod textable;
@@ -27,7 +30,6 @@ mod words;
 mod xpath;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use globals::Asked;
@@ -66,7 +68,6 @@ fn run_in(argv: &[String], mut out: Output) -> bool {
         }
     };
     let commands = match words.as_slice() {
-        [] if std::io::stdin().is_terminal() => parse::line("shell"),
         [] => parse::line("shell"),
         [one] => parse::line(one),
         several => parse::argv(several),

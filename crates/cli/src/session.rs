@@ -32,6 +32,12 @@ impl Session {
         }
     }
 
+    /// Everything of this session; an empty one stays behind.
+    pub(crate) fn take(&mut self) -> Session {
+        let nowhere = Output::to(Box::new(std::io::sink()), Box::new(std::io::sink()));
+        std::mem::replace(self, Session::new(Globals::default(), nowhere))
+    }
+
     /// The connection, opened on first use.
     ///
     /// # Errors

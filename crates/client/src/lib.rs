@@ -1,6 +1,7 @@
 //! Speaks libvirt's protocol to Stead or to a libvirtd.
 
 mod connection;
+mod copy;
 mod dial;
 mod error;
 mod event_loop;
@@ -8,6 +9,7 @@ mod stream;
 mod uri;
 
 pub use connection::{Connection, Options};
+pub use copy::copy_to_socket;
 pub use error::{Error, Origin, os_message};
 pub use stream::{Incoming, Outgoing, Stream};
 pub use uri::{Proxy, Scope, Ssh, Transport, Uri, UriError};

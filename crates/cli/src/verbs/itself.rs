@@ -1,11 +1,12 @@
 //! The program itself: help, the shell's directory, echo, the connection.
 
 use crate::args::Args;
+use crate::candidates::{Candidates, candidates};
 use crate::failure::{Failure, Outcome};
 use crate::output::sayln;
 use crate::session::Session;
 use crate::table::{Completes, Verb, flag, maybe, rest, text};
-use crate::{grammar, help};
+use crate::{grammar, help, scripts};
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
@@ -39,10 +40,32 @@ pub(crate) const VERBS: &[Verb] = &[
             flag("readonly", "a connection that can change nothing"),
         ])
         .offline(),
+    Verb::new(
+        "complete",
+        "print what could come next on a command line",
+        complete,
+    )
+    .about("What the completion scripts call.")
+    .options(&[rest(
+        "words",
+        "the words typed so far, the last one unfinished",
+    )])
+    .offline(),
     Verb::new("completion", "print a completion script", completion)
         .about("Prints the script that completes verbs, options and names in a shell.")
         .options(&[crate::table::arg("shell", "bash, zsh or fish").words(&["bash", "zsh", "fish"])])
         .offline(),
+    Verb::new("shell", "type verbs at a prompt", shell)
+        .about("Reads verbs from a prompt, with history and completion, until quit.")
+        .offline(),
+    Verb::new(
+        "socket",
+        "copy standard input and output to a socket",
+        socket,
+    )
+    .about("What a connection through ssh runs on the far side if netcat is missing.")
+    .options(&[crate::table::arg("path", "the socket").completes(Completes::File)])
+    .offline(),
     Verb::new("man", "write the man pages", man)
         .about("Writes stead.1 and one page for each verb.")
         .options(
@@ -134,7 +157,7 @@ fn quote_for_shell(text: &str) -> String {
 }
 
 fn completion(s: &mut Session, args: &Args) -> Outcome {
-    let script = grammar::completion(args.need("shell")?).map_err(Failure::said)?;
+    let script = scripts::completion(args.need("shell")?).map_err(Failure::said)?;
     s.out.text(script);
     Ok(())
 }
@@ -143,4 +166,42 @@ fn man(_: &mut Session, args: &Args) -> Outcome {
     let dir = args.need("dir")?;
     grammar::write_man_pages(std::path::Path::new(dir))
         .map_err(|e| Failure::said(format!("{dir}: {}", client::os_message(&e))))
+}
+
+fn complete(s: &mut Session, args: &Args) -> Outcome {
+    let words = args.many("words");
+    // The options before the verb choose the daemon whose names are offered.
+    let rest = match crate::globals::parse(words) {
+        Ok(crate::globals::Asked::Run(globals, rest)) => {
+            s.globals = crate::globals::Globals {
+                quiet: true,
+                ..globals
+            };
+            rest
+        }
+        _ => words.to_vec(),
+    };
+    s.out.quiet = true;
+    let names = || match s.conn() {
+        Ok(_) => crate::verbs::domain_names(s),
+        Err(_) => Vec::new(),
+    };
+    match candidates(&rest, names) {
+        Candidates::Files => sayln!(s, "{}", scripts::FILES_MARK),
+        Candidates::Words(all) => all.iter().for_each(|word| sayln!(s, "{word}")),
+    }
+    Ok(())
+}
+
+fn shell(s: &mut Session, _: &Args) -> Outcome {
+    let taken = s.take();
+    *s = crate::shell::run(taken);
+    s.quit = true;
+    Ok(())
+}
+
+fn socket(_: &mut Session, args: &Args) -> Outcome {
+    let path = args.need("path")?;
+    client::copy_to_socket(std::path::Path::new(path))
+        .map_err(|e| Failure::said(format!("{path}: {}", client::os_message(&e))))
 }

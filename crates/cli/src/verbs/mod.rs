@@ -90,6 +90,11 @@ pub(crate) fn find_group(name: &str) -> Option<&'static Group> {
     GROUPS.iter().find(|g| g.keyword == name || g.title == name)
 }
 
+/// The names of all domains, for completion.
+pub(crate) fn domain_names(s: &mut crate::session::Session) -> Vec<String> {
+    list::names(s)
+}
+
 /// Every verb.
 pub(crate) fn all() -> impl Iterator<Item = &'static Verb> {
     GROUPS.iter().flat_map(Group::verbs)

@@ -1,0 +1,59 @@
+//! The completion scripts: each asks `stead complete` what could come next.
+
+/// The script of a shell.
+///
+/// # Errors
+/// A shell there is no script for.
+pub(crate) fn completion(shell: &str) -> Result<&'static str, String> {
+    match shell {
+        "bash" => Ok(BASH),
+        "zsh" => Ok(ZSH),
+        "fish" => Ok(FISH),
+        other => Err(format!("no completion for '{other}': bash, zsh or fish")),
+    }
+}
+
+/// What `stead complete` prints where a path may stand.
+pub(crate) const FILES_MARK: &str = "\u{1}files";
+
+const BASH: &str = r#"# Completion for stead. Load it with: source <(stead completion bash)
+_stead() {
+    local current=${COMP_WORDS[COMP_CWORD]} found
+    found=$("${COMP_WORDS[0]}" complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    if [[ $found == $'\001files' ]]; then
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    else
+        COMPREPLY=()
+        [[ -n $found ]] && mapfile -t COMPREPLY <<<"$found"
+    fi
+}
+complete -F _stead stead
+"#;
+
+const ZSH: &str = r#"#compdef stead
+# Completion for stead. Load it with: source <(stead completion zsh)
+_stead() {
+    local found
+    found=$("${words[1]}" complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)
+    if [[ $found == $'\001files' ]]; then
+        _files
+    elif [[ -n $found ]]; then
+        compadd -- "${(@f)found}"
+    fi
+}
+compdef _stead stead
+"#;
+
+const FISH: &str = r#"# Completion for stead. Load it with: stead completion fish | source
+function __stead_complete
+    set -l words (commandline -opc)
+    set -l found ($words[1] complete -- $words[2..-1] (commandline -ct) 2>/dev/null)
+    if test "$found" = \x01files
+        __fish_complete_path (commandline -ct)
+    else
+        printf '%s\n' $found
+    end
+end
+complete -c stead -f -a '(__stead_complete)'
+"#;
