@@ -52,7 +52,7 @@ pub enum StreamEvent {
     Hole(u64),
     /// No more data will come; finish the stream.
     EndOfData,
-    /// The server confirms that the stream is finished.
+    /// The server confirms that the stream is finished or given up.
     Finished,
     /// The stream failed and is closed.
     Failed(Box<RpcError>),
@@ -229,7 +229,7 @@ impl Client {
         self.stream_packet(serial, Status::Ok, &[]);
     }
 
-    /// Gives a stream up; the server answers with [`StreamEvent::Failed`].
+    /// Gives a stream up; the server answers with [`StreamEvent::Finished`].
     pub fn stream_abort(&mut self, serial: u32) {
         self.stream_packet(serial, Status::Error, &[]);
     }
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aborted_stream_fails() {
+    fn an_aborted_stream_is_confirmed() {
         let (mut client, mut server) = (Client::new(), Connection::new(Settings::default()));
         let serial = client.call(&DomainOpenConsoleArgs::default()).unwrap();
         client.expect_stream(serial);
@@ -401,7 +401,7 @@ mod tests {
         to_server(&mut client, &mut server);
         assert!(matches!(
             to_client(&mut server, &mut client),
-            Some(Received::Stream(_, StreamEvent::Failed(_)))
+            Some(Received::Stream(_, StreamEvent::Finished))
         ));
     }
 }

@@ -115,7 +115,7 @@ pub enum StreamPacket {
     Hole(u64),
     /// The client has no more data and wants it confirmed: [`Connection::stream_finished`].
     Finish,
-    /// The client gives up; the stream is closed and the client told already.
+    /// The client gives up; the stream is closed and that confirmed already.
     Abort,
 }
 
@@ -276,8 +276,7 @@ impl Connection {
             (_, Status::Continue, false) => StreamPacket::Data(packet.body.clone()),
             (_, Status::Ok, _) => StreamPacket::Finish,
             (_, Status::Error, _) => {
-                let error = rpc_error("stream aborted at client request".into());
-                self.stream_failed(header.serial, &error);
+                self.stream_finished(header.serial);
                 StreamPacket::Abort
             }
         };
@@ -404,7 +403,7 @@ impl Connection {
         }
     }
 
-    /// Confirms a [`StreamPacket::Finish`] and closes the stream.
+    /// Confirms that the client's end of the stream is closed, and closes it.
     pub fn stream_finished(&mut self, serial: u32) {
         if let Some(call) = self.streams.remove(&serial)
             && let Ok(bytes) = frame::data_packet(call.stream(Status::Ok), &[])
