@@ -7,20 +7,23 @@ use crate::handle::DomainHandle;
 use model::domain::graphics::GraphicsType;
 use qemu::qmp::commands::{self, ScreenFormat};
 use std::fs::File;
+use std::io::Seek;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A picture of a screen.
 #[derive(Debug)]
 pub struct Screenshot {
     /// `image/png` or `image/x-portable-pixmap`.
     pub mime: &'static str,
-    /// The picture, to be read from its beginning; it has no name any more.
+    /// The picture, to be read from its beginning; it lies in memory.
     pub file: File,
 }
 
 /// Numbers pictures and sockets apart that are under way at once.
-static NEXT: AtomicU64 = AtomicU64::new(0);
+static NEXT: AtomicU32 = AtomicU32::new(0);
+/// Sets of descriptors for pictures are numbered from here on, apart from all others.
+const FIRST_PICTURE_SET: u32 = 1_000_000;
 
 impl DomainHandle {
     /// A view of the serial console `device` (an alias), or of the first one.
@@ -55,33 +58,43 @@ impl DomainHandle {
             EngineError::failed("the machine has no video card to take a picture of")
         })?;
         let alias = video.info.alias.as_deref();
-        let path = live
-            .run_dir
-            .join(format!("screen{}", NEXT.fetch_add(1, Ordering::Relaxed)));
-        let name = path.to_string_lossy();
         let (device, head) = if screen == 0 {
             (None, None)
         } else {
             (alias, Some(screen))
         };
         let monitor = live.monitor()?;
+        // QEMU may write nowhere below our directories: it gets a file in memory.
+        let file = sys::unix::memory_file("screen")
+            .map_err(|e| EngineError::system("cannot take a picture", e))?;
+        let set = FIRST_PICTURE_SET + NEXT.fetch_add(1, Ordering::Relaxed);
+        let theirs = file
+            .try_clone()
+            .map_err(|e| EngineError::system("cannot take a picture", e))?;
+        monitor
+            .ask_with_descriptor(&commands::add_fd(set, Some("picture")), theirs.into())
+            .await?;
+        let name = format!("/dev/fdset/{set}");
         let take = |format| commands::screendump(&name, device, head, format);
         // A QEMU built without libpng takes it in the old format.
-        let mime = match monitor.execute(&take(ScreenFormat::Png)).await {
-            Ok(_) => "image/png",
+        let taken = match monitor.execute(&take(ScreenFormat::Png)).await {
+            Ok(_) => Ok("image/png"),
             Err(EngineError {
                 kind: ErrorKind::OperationFailed,
                 ..
-            }) => {
-                monitor.execute(&take(ScreenFormat::Ppm)).await?;
-                "image/x-portable-pixmap"
-            }
-            Err(error) => return Err(error),
+            }) => monitor
+                .execute(&take(ScreenFormat::Ppm))
+                .await
+                .map(|_| "image/x-portable-pixmap"),
+            Err(error) => Err(error),
         };
-        let file = File::open(&path).map_err(|e| EngineError::system("cannot read the picture", e));
-        // It lives on through its descriptor.
-        let _ = std::fs::remove_file(&path);
-        Ok(Screenshot { mime, file: file? })
+        // QEMU's copy of the descriptor; it is gone with the machine if it cannot be told now.
+        let _ = monitor.execute(&commands::remove_fd(set)).await;
+        let mime = taken?;
+        let mut file = file;
+        file.rewind()
+            .map_err(|e| EngineError::system("cannot read the picture", e))?;
+        Ok(Screenshot { mime, file })
     }
 
     /// Presses keys together (Linux key codes) for a while.
