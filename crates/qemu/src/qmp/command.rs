@@ -24,11 +24,22 @@ pub struct ReplyError {
 }
 
 /// A command with its arguments; `R` is what its reply is read as.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct Command<R = Value> {
     name: Cow<'static, str>,
     arguments: Map<String, Value>,
     reply: PhantomData<fn() -> R>,
+}
+
+/// A command can be copied whatever its reply is read as.
+impl<R> Clone for Command<R> {
+    fn clone(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            arguments: self.arguments.clone(),
+            reply: PhantomData,
+        }
+    }
 }
 
 impl<R> Command<R> {

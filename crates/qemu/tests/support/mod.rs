@@ -129,6 +129,8 @@ impl Drop for Qemu {
     }
 }
 
+// Each test takes in this module and not all need this function.
+#[allow(dead_code)]
 /// Asks a QEMU what it can do under TCG.
 pub(crate) fn probe(binary: &str) -> QemuCaps {
     let arguments = Probe::arguments(Accelerator::Tcg, 3);
