@@ -78,11 +78,6 @@ impl Args {
         *self.slot(name).1 != Value::Absent
     }
 
-    /// Whether the verb has the option and it was given.
-    pub(crate) fn has_if_known(&self, name: &str) -> bool {
-        self.verb.options.iter().any(|o| o.name == name) && self.has(name)
-    }
-
     /// The string given.
     ///
     /// # Errors

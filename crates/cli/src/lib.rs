@@ -3,6 +3,7 @@
 //! The verb table ([`verbs`]) is the one source: the parser, the help, the
 //! completion scripts, the man pages and `docs/verbs.md` are made from it.
 
+mod absent;
 mod args;
 mod candidates;
 mod domain;

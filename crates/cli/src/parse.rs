@@ -51,7 +51,10 @@ fn commands(tokens: &[Token]) -> Result<Vec<Command>, String> {
 }
 
 fn command(name: &str, words: &[&str]) -> Result<Command, String> {
-    let verb = verbs::find(name).ok_or_else(|| format!("unknown command: '{name}'"))?;
+    let verb = verbs::find(name).ok_or_else(|| match crate::absent::is_absent(name) {
+        true => format!("command '{name}' of virsh is not done yet"),
+        false => format!("unknown command: '{name}'"),
+    })?;
     let mut parser = Parser {
         args: Args::new(verb),
         help: false,

@@ -1,6 +1,7 @@
 //! Real QEMU and real clients against a running daemon.
 
 mod clients;
+mod commands;
 mod control;
 mod daemon;
 mod faults;

@@ -319,7 +319,7 @@ fn nodecpustats(s: &mut Session, args: &Args) -> Outcome {
         sayln!(s, "{:<15} {:>5}%", "idle:", 100u64.saturating_sub(usage));
         return Ok(());
     }
-    std::thread::sleep(CPU_SHARES_OVER);
+    std::thread::park_timeout(CPU_SHARES_OVER);
     let after = cpu_times(s, cpu)?;
     let spent = |name: &str| {
         let (from, to) = (value(&before, name)?, value(&after, name)?);

@@ -44,10 +44,11 @@ pub(crate) const VERBS: &[Verb] = &[
 
 fn abort(s: &mut Session, args: &Args) -> Outcome {
     let dom = target(s, args)?.dom;
-    Ok(match flags(args, &[("postcopy", 1)]) {
+    match flags(args, &[("postcopy", 1)]) {
         0 => s.call(&remote::DomainAbortJobArgs { dom })?,
         flags => s.call(&remote::DomainAbortJobFlagsArgs { dom, flags })?,
-    })
+    }
+    Ok(())
 }
 
 fn dirtyrate(s: &mut Session, args: &Args) -> Outcome {

@@ -167,10 +167,11 @@ fn setvcpus(s: &mut Session, args: &Args) -> Outcome {
     if nvcpus == 0 {
         return Err(Failure::said("Can't set 0 processors for a VM"));
     }
-    Ok(match flags == 0 && !args.has("current") {
+    match flags == 0 && !args.has("current") {
         true => s.call(&remote::DomainSetVcpusArgs { dom, nvcpus })?,
         false => s.call(&remote::DomainSetVcpusFlagsArgs { dom, nvcpus, flags })?,
-    })
+    }
+    Ok(())
 }
 
 fn setvcpu(s: &mut Session, args: &Args) -> Outcome {
@@ -374,7 +375,7 @@ fn vcpupin(s: &mut Session, args: &Args) -> Outcome {
         return show_pins(s, &dom, vcpu, host, flags);
     };
     let cpumap = parse_cpus(list, host)?;
-    Ok(match flags == 0 && !args.has("current") {
+    match flags == 0 && !args.has("current") {
         true => s.call(&remote::DomainPinVcpuArgs { dom, vcpu, cpumap })?,
         false => s.call(&remote::DomainPinVcpuFlagsArgs {
             dom,
@@ -382,7 +383,8 @@ fn vcpupin(s: &mut Session, args: &Args) -> Outcome {
             cpumap,
             flags,
         })?,
-    })
+    }
+    Ok(())
 }
 
 fn show_pins(
