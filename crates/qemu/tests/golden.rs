@@ -202,7 +202,7 @@ fn without_descriptors(arguments: &[String], folder: &Path) -> Vec<String> {
             continue;
         }
         let next = arguments.get(position + 1).map_or("", String::as_str);
-        if next.contains("chrtpm") || next.contains("tpm-tpm0") {
+        if argument == "-add-fd" || next.contains("chrtpm") || next.contains("tpm-tpm0") {
             skip = true;
         } else if argument.starts_with("socket,id=char")
             && argument.contains(",fd=")
@@ -225,7 +225,9 @@ fn without_descriptors(arguments: &[String], folder: &Path) -> Vec<String> {
             let socket = folder.join("vnc.sock");
             changed.push(format!("unix:{},{}", socket.display(), rest.join(",")));
         } else {
-            changed.push(argument.clone());
+            // What would come as a descriptor is a file.
+            let file = folder.join("output-").display().to_string();
+            changed.push(argument.replace("/dev/fdset/", &file));
         }
     }
     changed

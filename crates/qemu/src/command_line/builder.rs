@@ -28,6 +28,8 @@ pub(super) struct Builder<'a> {
     pub(super) files: Vec<FileAccess>,
     pub(super) variables: Option<VariableStore>,
     pub(super) setup: Vec<Command>,
+    /// How many files are handed over as sets of descriptors.
+    pub(super) outputs: u32,
 }
 
 impl<'a> Builder<'a> {
@@ -41,6 +43,7 @@ impl<'a> Builder<'a> {
             files: Vec::new(),
             variables: None,
             setup: Vec::new(),
+            outputs: 0,
         }
     }
 

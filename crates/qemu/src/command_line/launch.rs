@@ -57,6 +57,14 @@ pub enum DescriptorPurpose {
         /// Where it listens.
         path: PathBuf,
     },
+    /// A file that a character device writes to, open for writing only. It is made if it is not
+    /// there, and emptied unless it is to be appended to.
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// What is there stays.
+        append: bool,
+    },
     /// One queue of a tap device.
     Tap {
         /// The card's alias.
