@@ -101,6 +101,7 @@ fn make_run(
     let identity = engine.qemu_identity();
     make_directory(directory, identity.as_ref())?;
     let mut notes = Vec::new();
+    let wants_kvm = domain.kind == DomainType::Kvm;
     let accelerator = choose_accelerator(engine, &mut domain, caps, &mut notes);
     domain.id = Some(id);
     domain.assign_aliases();
@@ -113,6 +114,7 @@ fn make_run(
     let now = jiff::Zoned::now();
     let context = LaunchContext {
         accelerator,
+        without_kvm: wants_kvm && accelerator == Accelerator::Tcg,
         now_seconds: now.timestamp().as_second(),
         local_offset_seconds: i64::from(now.offset().seconds()),
         state_dir: directory.to_owned(),

@@ -13,9 +13,9 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
-use model::domain::Domain;
 use model::domain::complete::DefineContext;
 use model::domain::graphics::{GraphicsType, Port};
+use model::domain::{Domain, DomainType};
 use serde_json::Value;
 use stead_qemu::caps::{Accelerator, QemuCaps};
 use stead_qemu::command_line::{Launch, LaunchContext, command_line};
@@ -69,6 +69,7 @@ fn launch(xml: &str, caps: &QemuCaps, state_dir: &str) -> Launch {
     }
     let context = LaunchContext {
         accelerator: Accelerator::Tcg,
+        without_kvm: domain.kind == DomainType::Kvm,
         state_dir: state_dir.into(),
         tpm_socket: Some(PathBuf::from(state_dir).join("tpm.sock")),
         vhost_net: false,

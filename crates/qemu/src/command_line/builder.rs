@@ -136,6 +136,11 @@ impl<'a> Builder<'a> {
         self.context.accelerator == Accelerator::Kvm
     }
 
+    /// Whether what only KVM has is to be left out, see [`LaunchContext::without_kvm`].
+    pub(super) fn lacks_kvm(&self) -> bool {
+        self.context.without_kvm && !self.kvm()
+    }
+
     /// Whether the machine's first bus is PCI Express.
     pub(super) fn is_q35(&self) -> bool {
         let machine = self.domain.os.machine();

@@ -49,7 +49,7 @@ impl Builder<'_> {
                 .map(OnOff::is_on),
         );
         cpu_cache(&mut list, &cpu);
-        if cpu.check == Some(CpuCheck::Full) {
+        if cpu.check == Some(CpuCheck::Full) && !self.lacks_kvm() {
             list.set("enforce", "on");
         }
         self.option("-cpu", list.finish());
@@ -59,6 +59,8 @@ impl Builder<'_> {
     fn cpu_model(&self, cpu: &Cpu) -> Result<List> {
         let migratable = cpu.migratable.map(OnOff::is_on);
         match cpu.mode.unwrap_or_default() {
+            // What comes nearest to the host's processor without it.
+            CpuMode::HostPassthrough if self.lacks_kvm() => Ok(List::new("max")),
             CpuMode::HostPassthrough if !self.kvm() => Err(Unsupported::new(
                 "CPU mode 'host-passthrough' is only supported with kvm",
             )),
@@ -128,7 +130,7 @@ impl Builder<'_> {
     }
 
     fn cpu_addresses(&self, list: &mut List, cpu: &Cpu) {
-        let Some(width) = &cpu.max_phys_addr else {
+        let Some(width) = cpu.max_phys_addr.as_ref().filter(|_| !self.lacks_kvm()) else {
             return;
         };
         match width.mode {

@@ -27,6 +27,9 @@ impl Unsupported {
 pub struct LaunchContext {
     /// What runs the guest's code.
     pub accelerator: Accelerator,
+    /// The definition wants KVM and the host cannot: the machine is to start all the same, without
+    /// what only KVM has (the host's own processor becomes the best that can be emulated).
+    pub without_kvm: bool,
     /// A directory of this machine's own, for sockets and the like.
     pub state_dir: PathBuf,
     /// The socket of the TPM emulator, if the engine runs one for this machine.
