@@ -2,7 +2,7 @@
 
 use model::domain::clock::{TickPolicy, TimerMode, TimerName};
 use model::domain::cpu::{Cpu, CpuCacheMode, CpuCheck, CpuMode, FeaturePolicy, MaxPhysAddrMode};
-use model::domain::features::{Features, Hyperv, HypervMode, KvmFeatures, Switch};
+use model::domain::features::{Enlightenment, Features, Hyperv, HypervMode, KvmFeatures, Switch};
 use model::domain::misc_devices::PanicModel;
 use model::xml::{OnOff, YesNo};
 
@@ -232,7 +232,7 @@ fn hyperv_features(list: &mut List, hyperv: &Hyperv) {
         ("hv-xmm-input", &hyperv.xmm_input),
     ];
     for (name, switch) in simple {
-        if switch.as_ref().is_some_and(Switch::is_on) {
+        if switch.as_ref().is_some_and(Enlightenment::is_on) {
             list.set(name, "on");
         }
     }
