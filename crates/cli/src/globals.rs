@@ -19,8 +19,6 @@ pub(crate) struct Globals {
     pub keepalive_interval: Option<u32>,
     /// `-K`: keepalive messages that may go unanswered.
     pub keepalive_count: Option<u32>,
-    /// `-l`: a file that errors are appended to.
-    pub log: Option<String>,
     /// `--format`.
     pub format: Format,
 }
@@ -35,7 +33,6 @@ impl Default for Globals {
             escape: ESCAPE_DEFAULT,
             keepalive_interval: None,
             keepalive_count: None,
-            log: None,
             format: Format::default(),
         }
     }
@@ -235,7 +232,9 @@ fn apply(
         "help" => return Ok(Some(Asked::Help)),
         "keepalive-interval" => globals.keepalive_interval = Some(positive(&value, shown)?),
         "keepalive-count" => globals.keepalive_count = Some(positive(&value, shown)?),
-        "log" => globals.log = Some(value),
+        "log" => {
+            return Err("option --log is not done yet: redirect standard error instead".into());
+        }
         "quiet" => globals.quiet = true,
         "readonly" => globals.readonly = true,
         "timing" => globals.timing = true,

@@ -8,7 +8,7 @@ use model::domain::graphics::GraphicsType;
 use qemu::qmp::commands::{self, ScreenFormat};
 use std::fs::File;
 use std::io::Seek;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A picture of a screen.
@@ -68,8 +68,10 @@ impl DomainHandle {
         let file = sys::unix::memory_file("screen")
             .map_err(|e| EngineError::system("cannot take a picture", e))?;
         let set = FIRST_PICTURE_SET + NEXT.fetch_add(1, Ordering::Relaxed);
-        let theirs = file
-            .try_clone()
+        // A descriptor for writing only: QEMU takes one only if it is opened as it means to use it.
+        let theirs = File::options()
+            .write(true)
+            .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
             .map_err(|e| EngineError::system("cannot take a picture", e))?;
         monitor
             .ask_with_descriptor(&commands::add_fd(set, Some("picture")), theirs.into())

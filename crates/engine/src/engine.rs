@@ -9,6 +9,7 @@ use crate::handle::DomainHandle;
 use crate::limits::DEFINITION_MAX_BYTES;
 use crate::options::{SessionId, StartOptions};
 use crate::owner::{self, Request};
+use crate::pools::Pools;
 use crate::ports::Ports;
 use crate::record::{Head, Records};
 use crate::saved::SavedState;
@@ -38,6 +39,7 @@ struct Inner {
     events: EventHub,
     binaries: Binaries,
     ports: Ports,
+    pools: Pools,
     boot: String,
     identity: Option<sys::spawn::Identity>,
     cgroups: Option<sys::cgroup::Manager>,
@@ -66,6 +68,7 @@ impl Engine {
                 events: EventHub::new(),
                 binaries: Binaries::new(&config),
                 ports: Ports::default(),
+                pools: Pools::default(),
                 boot: sys::host::Host::new().boot_id().unwrap_or_default(),
                 identity: crate::setup::qemu_identity(&config),
                 cgroups: crate::setup::cgroups(),
@@ -79,6 +82,7 @@ impl Engine {
             }),
         };
         engine.load()?;
+        engine.load_pools()?;
         crate::adopt::take_over(&engine).await;
         Ok(engine)
     }
@@ -128,6 +132,10 @@ impl Engine {
 
     pub(crate) fn events_hub(&self) -> &EventHub {
         &self.inner.events
+    }
+
+    pub(crate) fn pools_table(&self) -> &Pools {
+        &self.inner.pools
     }
 
     pub(crate) fn ports(&self) -> &Ports {

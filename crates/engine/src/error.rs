@@ -40,6 +40,12 @@ pub enum ErrorKind {
     NoSuchDevice,
     /// No network with that name.
     NoNetwork,
+    /// No storage pool with that name, uuid or path.
+    NoPool,
+    /// No volume with that name or path.
+    NoVolume,
+    /// The pool has a volume of that name.
+    VolumeExists,
     /// Metadata asked for is not set.
     NoMetadata,
     /// A call of the operating system failed.

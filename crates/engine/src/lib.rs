@@ -42,6 +42,7 @@ mod monitor;
 pub mod options;
 mod owner;
 pub mod places;
+pub mod pools;
 mod ports;
 mod process;
 mod record;
@@ -53,6 +54,7 @@ mod status;
 mod table;
 mod taps;
 mod view;
+pub mod volumes;
 
 pub use capabilities::MachineQuestion;
 pub use config::{Config, Mode};

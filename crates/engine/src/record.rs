@@ -2,6 +2,7 @@
 //!
 //! `host/HOST/domain-head/UUID`: a small JSON that lists need.
 //! `host/HOST/domain-xml/UUID`: the complete definition.
+//! `host/HOST/pool/UUID`: a storage pool, as JSON.
 //! `host/HOST/domain-name/NAME`: the uuid that owns the name. The three are always written in one transaction.
 
 use crate::error::{EngineError, ErrorKind, Result};
@@ -122,6 +123,29 @@ impl Records {
             .delete(self.domain(uuid, "head"))
             .delete(self.domain(uuid, "xml"));
         self.commit(txn).await
+    }
+
+    fn pool(&self, uuid: Uuid) -> String {
+        format!("host/{}/pool/{uuid}", self.host)
+    }
+
+    /// Every pool's record.
+    pub(crate) fn for_each_pool(&self, mut each: impl FnMut(&[u8])) -> Result<()> {
+        let prefix = format!("host/{}/pool/", self.host);
+        self.store
+            .for_each_blocking(&prefix, |item| each(&item.value))
+            .map(drop)
+            .map_err(store_failed)
+    }
+
+    /// Writes a pool's record.
+    pub(crate) async fn put_pool(&self, uuid: Uuid, record: Vec<u8>) -> Result<()> {
+        self.commit(Txn::new().put(self.pool(uuid), record)).await
+    }
+
+    /// Removes a pool's record.
+    pub(crate) async fn delete_pool(&self, uuid: Uuid) -> Result<()> {
+        self.commit(Txn::new().delete(self.pool(uuid))).await
     }
 
     async fn commit(&self, txn: Txn) -> Result<()> {

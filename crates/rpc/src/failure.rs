@@ -59,6 +59,9 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
     let code = match kind {
         NoDomain => ErrorCode::NoDomain,
         NoNetwork => ErrorCode::NoNetwork,
+        NoPool => ErrorCode::NoStoragePool,
+        NoVolume => ErrorCode::NoStorageVol,
+        VolumeExists => ErrorCode::StorageVolExist,
         // libvirt says "operation failed: domain 'x' already exists with uuid …".
         DomainExists => ErrorCode::OperationFailed,
         OperationInvalid => ErrorCode::OperationInvalid,
@@ -81,6 +84,7 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
     };
     let domain = match kind {
         XmlError => ErrorDomain::Domain,
+        NoPool | NoVolume | VolumeExists => ErrorDomain::Storage,
         _ => ErrorDomain::Qemu,
     };
     (code, domain)

@@ -8,9 +8,9 @@ pub const ORDINARY_CLIENTS_MAX: usize = 4_096;
 /// own, which nobody else can use up.
 pub const ADMIN_CLIENTS_MAX: usize = 4_096;
 /// Clients over a limit that are being told so at the same time; more are just closed.
-pub const REFUSALS_MAX: usize = 64;
+pub const REFUSALS_MAX: usize = 1_024;
 /// How long a client over a limit is waited for to make the call that is answered with the reason.
-pub const REFUSAL_TIMEOUT_MS: u64 = 5_000;
+pub const REFUSAL_TIMEOUT_MS: u64 = 1_000;
 
 /// Calls of one client that are worked on at the same time; more wait for their turn.
 pub const CLIENT_CALLS_MAX: usize = 32;

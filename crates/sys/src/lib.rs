@@ -20,6 +20,7 @@ pub mod pty;
 pub mod spawn;
 pub mod tap;
 pub mod unix;
+pub mod usage;
 pub mod user;
 
 pub use error::{SysError, SysResult};

@@ -41,20 +41,6 @@ keyword! {
 }
 
 element! {
-    /// An enlightenment that is on or off.
-    pub struct Enlightenment {
-        req state: OnOff = "state",
-    }
-}
-
-impl Enlightenment {
-    /// Whether it is switched on.
-    pub fn is_on(&self) -> bool {
-        self.state.is_on()
-    }
-}
-
-element! {
     /// Hyper-V's spinlocks.
     pub struct Spinlocks {
         attr state: Option<OnOff> = "state",
@@ -87,38 +73,27 @@ element! {
     }
 }
 
-/// Makes an element have an end tag of its own though there is nothing in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct OpenBody;
-
-impl Element for OpenBody {
-    fn write_children(&self, w: &mut XmlWriter) {
-        w.open_body();
-    }
-}
-
 element! {
     /// Hyper-V enlightenments.
     pub struct Hyperv {
         attr mode: Option<HypervMode> = "mode",
-        flat body: OpenBody,
-        child relaxed: Option<Enlightenment> = "relaxed",
-        child vapic: Option<Enlightenment> = "vapic",
+        child relaxed: Option<Switch> = "relaxed",
+        child vapic: Option<Switch> = "vapic",
         child spinlocks: Option<Spinlocks> = "spinlocks",
-        child vpindex: Option<Enlightenment> = "vpindex",
-        child runtime: Option<Enlightenment> = "runtime",
-        child synic: Option<Enlightenment> = "synic",
+        child vpindex: Option<Switch> = "vpindex",
+        child runtime: Option<Switch> = "runtime",
+        child synic: Option<Switch> = "synic",
         child stimer: Option<Stimer> = "stimer",
-        child reset: Option<Enlightenment> = "reset",
+        child reset: Option<Switch> = "reset",
         child vendor_id: Option<HypervVendor> = "vendor_id",
-        child frequencies: Option<Enlightenment> = "frequencies",
-        child reenlightenment: Option<Enlightenment> = "reenlightenment",
+        child frequencies: Option<Switch> = "frequencies",
+        child reenlightenment: Option<Switch> = "reenlightenment",
         child tlbflush: Option<TlbFlush> = "tlbflush",
-        child ipi: Option<Enlightenment> = "ipi",
-        child evmcs: Option<Enlightenment> = "evmcs",
-        child avic: Option<Enlightenment> = "avic",
-        child emsr_bitmap: Option<Enlightenment> = "emsr_bitmap",
-        child xmm_input: Option<Enlightenment> = "xmm_input",
+        child ipi: Option<Switch> = "ipi",
+        child evmcs: Option<Switch> = "evmcs",
+        child avic: Option<Switch> = "avic",
+        child emsr_bitmap: Option<Switch> = "emsr_bitmap",
+        child xmm_input: Option<Switch> = "xmm_input",
     }
 }
 

@@ -357,7 +357,6 @@ element! {
         list routes: Vec<Route> = "route",
         list port_forwards: Vec<PortForward> = "portForward",
         child bandwidth: Option<Bandwidth> = "bandwidth",
-        child isolation: Option<PortIsolation> = "port",
         child script: Option<Script> = "script",
         child downscript: Option<Script> = "downscript",
         child backend_domain: Option<super::disk::BackendDomain> = "backenddomain",
@@ -372,6 +371,7 @@ element! {
         child teaming: Option<Teaming> = "teaming",
         child mtu: Option<Mtu> = "mtu",
         child coalesce: Option<Coalesce> = "coalesce",
+        child isolation: Option<PortIsolation> = "port",
         flat info: DeviceInfo,
     }
 }

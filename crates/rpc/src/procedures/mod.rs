@@ -16,6 +16,8 @@ pub(crate) mod job;
 mod monitor_events;
 mod node;
 pub(crate) mod session;
+mod storage_pools;
+mod storage_volumes;
 
 use engine::{DomainHandle, EngineError, ErrorKind};
 use wire::connection::Procedure;
@@ -45,6 +47,8 @@ pub(crate) fn register(dispatch: &mut Dispatch) {
     domain_agent::register(dispatch);
     job::register(dispatch);
     monitor_events::register(dispatch);
+    storage_pools::register(dispatch);
+    storage_volumes::register(dispatch);
 }
 
 /// The domain a client means: by uuid, as libvirt does, so that a rename does not confuse it.
