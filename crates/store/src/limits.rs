@@ -48,6 +48,11 @@ pub const SQLITE_WAL_CHECKPOINT_PAGES: i64 = 1_000;
 /// Size to which the write-ahead log is cut back once it was written back.
 pub const SQLITE_WAL_KEEP_BYTES: i64 = 8 * 1024 * 1024;
 
+/// A value up to this size lies beside its key. A larger one lies apart, so
+/// that the keys and the small values stay close together: looking a key up
+/// or listing heads then reads no definitions.
+pub const SQLITE_INLINE_VALUE_MAX_BYTES: usize = 640;
+
 /// A database up to this size is read through and checked when it is opened:
 /// some 20 ms per 25 MB. A larger one is checked when asked to be.
 pub const SQLITE_CHECK_ON_OPEN_MAX_BYTES: u64 = 128 * 1024 * 1024;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::key::{KeyValue, LeaseId, Revision, prefix_end};
+use crate::limits::SQLITE_INLINE_VALUE_MAX_BYTES;
 use crate::txn::{Compare, Condition, FailedCompare, Op, Txn, TxnOutcome};
 use crate::watch::Change;
 
@@ -153,7 +154,8 @@ fn failed_compares(
     let mut failed = Vec::new();
     for (index, Compare { key, condition }) in compares.iter().enumerate() {
         let mut statement = connection.prepare_cached(
-            "SELECT mod_revision, create_revision, ?2 IS NOT NULL AND value = ?2 \
+            "SELECT mod_revision, create_revision, ?2 IS NOT NULL AND ?2 = coalesce( \
+             entry.value, (SELECT large.value FROM large WHERE large.id = entry.large)) \
              FROM entry WHERE key = ?1",
         )?;
         let wanted = match condition {
@@ -192,15 +194,23 @@ fn put(
     lease: Option<LeaseId>,
     revision: Revision,
 ) -> rusqlite::Result<Change> {
+    let lease_id = lease.map(|lease| lease.0 as i64);
+    let (inline, large) = if value.len() > SQLITE_INLINE_VALUE_MAX_BYTES {
+        (None, Some(put_large(connection, key, value)?))
+    } else {
+        (Some(value), None)
+    };
+    // A large value that a small one replaces goes with it: see the triggers.
     let create_revision: i64 = connection
         .prepare_cached(
-            "INSERT INTO entry (key, value, create_revision, mod_revision, lease) \
-             VALUES (?1, ?2, ?3, ?3, ?4) ON CONFLICT (key) DO UPDATE SET \
-             value = excluded.value, mod_revision = excluded.mod_revision, \
-             lease = excluded.lease RETURNING create_revision",
+            "INSERT INTO entry (key, value, large, create_revision, mod_revision, lease) \
+             VALUES (?1, ?2, ?3, ?4, ?4, ?5) ON CONFLICT (key) DO UPDATE SET \
+             value = excluded.value, large = excluded.large, \
+             mod_revision = excluded.mod_revision, lease = excluded.lease \
+             RETURNING create_revision",
         )?
         .query_row(
-            params![key, value, revision as i64, lease.map(|l| l.0 as i64)],
+            params![key, inline, large, revision as i64, lease_id],
             |row| row.get(0),
         )?;
     Ok(Change::Put(KeyValue {
@@ -210,6 +220,26 @@ fn put(
         mod_revision: revision,
         lease,
     }))
+}
+
+/// Writes a large value over the one the entry has, or anew; its id.
+fn put_large(connection: &Connection, key: &str, value: &[u8]) -> rusqlite::Result<i64> {
+    let present: Option<Option<i64>> = connection
+        .prepare_cached("SELECT large FROM entry WHERE key = ?1")?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    match present.flatten() {
+        Some(id) => {
+            let mut update =
+                connection.prepare_cached("UPDATE large SET value = ?1 WHERE id = ?2")?;
+            update.execute(params![value, id])?;
+            Ok(id)
+        }
+        None => {
+            let mut insert = connection.prepare_cached("INSERT INTO large (value) VALUES (?1)")?;
+            insert.insert([value])
+        }
+    }
 }
 
 fn delete_prefix(

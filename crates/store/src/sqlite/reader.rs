@@ -11,11 +11,15 @@ use crate::key::{KeyValue, LeaseId, prefix_end};
 use crate::limits::{LIST_PAGE_MAX_BYTES, LIST_PAGE_MAX_ITEMS};
 use crate::store::{ListOptions, ListPage};
 
-const GET: &str =
-    "SELECT key, value, create_revision, mod_revision, lease FROM entry WHERE key = ?1";
-const LIST: &str = "SELECT key, value, create_revision, mod_revision, lease FROM entry \
-     WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
-const LIST_KEYS: &str = "SELECT key, x'', create_revision, mod_revision, lease FROM entry \
+/// Key, revisions and lease first: what lies in the entry's row itself. Then
+/// the value, which for a large one takes a look elsewhere.
+const GET: &str = "SELECT entry.key, create_revision, mod_revision, lease, \
+     coalesce(entry.value, (SELECT large.value FROM large WHERE large.id = entry.large)) \
+     FROM entry WHERE entry.key = ?1";
+const LIST: &str = "SELECT entry.key, create_revision, mod_revision, lease, \
+     coalesce(entry.value, (SELECT large.value FROM large WHERE large.id = entry.large)) \
+     FROM entry WHERE entry.key >= ?1 AND entry.key < ?2 ORDER BY entry.key LIMIT ?3";
+const LIST_KEYS: &str = "SELECT key, create_revision, mod_revision, lease, x'' FROM entry \
      WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT ?3";
 
 /// Above every key: keys have no control characters and are valid UTF-8, of
@@ -96,14 +100,14 @@ impl Reader {
     }
 }
 
-/// An entry from the columns key, value, create revision, mod revision, lease.
-pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<KeyValue> {
-    let lease: Option<i64> = row.get(4)?;
+/// An entry from the columns key, create revision, mod revision, lease, value.
+fn entry(row: &Row<'_>) -> rusqlite::Result<KeyValue> {
+    let lease: Option<i64> = row.get(3)?;
     Ok(KeyValue {
         key: Arc::from(row.get_ref(0)?.as_str()?),
-        value: Arc::from(row.get_ref(1)?.as_blob()?),
-        create_revision: row.get::<_, i64>(2)? as u64,
-        mod_revision: row.get::<_, i64>(3)? as u64,
+        value: Arc::from(row.get_ref(4)?.as_blob()?),
+        create_revision: row.get::<_, i64>(1)? as u64,
+        mod_revision: row.get::<_, i64>(2)? as u64,
         lease: lease.map(|id| LeaseId(id as u64)),
     })
 }

@@ -14,17 +14,26 @@ const APPLICATION_ID: i64 = 0x5374_6431;
 /// The layout below. Raised, with a migration, whenever it changes.
 const SCHEMA_VERSION: i64 = 1;
 
+/// An entry's value is in it, or in `large` when it is a large one. Rows
+/// without a rowid are compared as a whole, so they have to be short.
 const CREATE: &str = "
     CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID, STRICT;
     INSERT INTO counter VALUES ('revision', 0), ('next_lease', 1);
     CREATE TABLE lease (id INTEGER PRIMARY KEY, ttl_ms INTEGER NOT NULL) STRICT;
     CREATE TABLE entry (
         key TEXT PRIMARY KEY,
-        value BLOB NOT NULL,
+        value BLOB,
+        large INTEGER,
         create_revision INTEGER NOT NULL,
         mod_revision INTEGER NOT NULL,
         lease INTEGER
     ) WITHOUT ROWID, STRICT;
+    CREATE TABLE large (id INTEGER PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    CREATE TRIGGER entry_deleted AFTER DELETE ON entry WHEN old.large IS NOT NULL
+        BEGIN DELETE FROM large WHERE id = old.large; END;
+    CREATE TRIGGER entry_replaced AFTER UPDATE OF large ON entry
+        WHEN old.large IS NOT NULL AND new.large IS NOT old.large
+        BEGIN DELETE FROM large WHERE id = old.large; END;
     CREATE INDEX entry_lease ON entry (lease) WHERE lease IS NOT NULL;
 ";
 

@@ -140,6 +140,30 @@ async fn a_prefix_is_deleted_whole() {
     );
 }
 
+#[tokio::test]
+async fn large_and_small_values_replace_each_other_and_nothing_is_left() {
+    let (_directory, path, store) = fresh();
+    let large = store::limits::SQLITE_INLINE_VALUE_MAX_BYTES + 1;
+    for size in [10, large, 0, large - 1, large, 3 * large] {
+        store.put("d/a", vec![7; size]).await.unwrap();
+        store.put("d/b", vec![8; size]).await.unwrap();
+        let entry = store.get("d/a").await.unwrap().unwrap();
+        assert_eq!((&*entry.value, entry.create_revision), (&*vec![7; size], 1));
+        assert_eq!(store.list_all("d/").await.unwrap().0[1].value.len(), size);
+        let same = Condition::Value(vec![7; size]);
+        let outcome = store.txn(Txn::new().when("d/a", same)).await.unwrap();
+        assert!(outcome.into_result().is_ok());
+    }
+    store.delete("d/a").await.unwrap();
+    store.txn(Txn::new().delete_prefix("d/")).await.unwrap();
+    drop(store);
+    let database = rusqlite::Connection::open(&path).unwrap();
+    let left: i64 = database
+        .query_row("SELECT count(*) FROM large", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
 #[test]
 fn works_without_a_runtime() {
     let (_directory, _, store) = fresh();
