@@ -19,6 +19,8 @@ pub(crate) struct Globals {
     pub keepalive_interval: Option<u32>,
     /// `-K`: keepalive messages that may go unanswered.
     pub keepalive_count: Option<u32>,
+    /// `-l`: a file that errors are appended to.
+    pub log: Option<String>,
     /// `--format`.
     pub format: Format,
 }
@@ -33,6 +35,7 @@ impl Default for Globals {
             escape: ESCAPE_DEFAULT,
             keepalive_interval: None,
             keepalive_count: None,
+            log: None,
             format: Format::default(),
         }
     }
@@ -232,9 +235,7 @@ fn apply(
         "help" => return Ok(Some(Asked::Help)),
         "keepalive-interval" => globals.keepalive_interval = Some(positive(&value, shown)?),
         "keepalive-count" => globals.keepalive_count = Some(positive(&value, shown)?),
-        "log" => {
-            return Err("option --log is not done yet: redirect standard error instead".into());
-        }
+        "log" => globals.log = Some(value),
         "quiet" => globals.quiet = true,
         "readonly" => globals.readonly = true,
         "timing" => globals.timing = true,

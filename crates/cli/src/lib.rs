@@ -14,6 +14,7 @@ mod failure;
 mod globals;
 mod grammar;
 mod help;
+mod interrupt;
 mod output;
 mod params;
 mod parse;
@@ -24,6 +25,8 @@ mod serialise;
 mod session;
 mod shell;
 mod states;
+#[cfg(test)]
+mod strangers;
 mod table;
 mod textable;
 mod verbs;
@@ -68,6 +71,15 @@ fn run_in(argv: &[String], mut out: Output) -> bool {
             return false;
         }
     };
+    if let Some(path) = &globals.log
+        && let Err(e) = out.log_to(path)
+    {
+        out.error(&format!(
+            "failed to open the log file '{path}': {}",
+            client::os_message(&e)
+        ));
+        return false;
+    }
     let commands = match words.as_slice() {
         [] => parse::line("shell"),
         [one] => parse::line(one),

@@ -45,6 +45,7 @@ pub(crate) struct Output {
     /// Whether states are coloured.
     pub colour: bool,
     broken: bool,
+    log: Option<std::fs::File>,
 }
 
 impl Output {
@@ -70,6 +71,7 @@ impl Output {
             format,
             colour: false,
             broken: false,
+            log: None,
         }
     }
 
@@ -94,6 +96,25 @@ impl Output {
     pub(crate) fn error(&mut self, line: &str) {
         self.flush();
         self.broken |= writeln!(self.err, "error: {line}").is_err();
+        if let Some(log) = &mut self.log {
+            let now = jiff::Zoned::now();
+            let (when, who) = (now.strftime("%Y.%m.%d %H:%M:%S"), std::process::id());
+            // A full disk must not stop the command.
+            _ = writeln!(log, "[{when} stead {who}] ERROR {line}");
+        }
+    }
+
+    /// Also appends errors to a file.
+    ///
+    /// # Errors
+    /// If the file cannot be opened.
+    pub(crate) fn log_to(&mut self, path: &str) -> std::io::Result<()> {
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)?;
+        self.log = Some(file);
+        Ok(())
     }
 
     /// Prints a line on standard error as it is.

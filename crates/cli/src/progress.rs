@@ -9,6 +9,7 @@ use client::wire::remote::{self, RemoteDomain};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
+use crate::interrupt::send_on_interrupt;
 use crate::session::Session;
 
 /// Between two looks at the job.
@@ -68,7 +69,12 @@ impl Meter {
     }
 }
 
-/// Makes a call that takes long, showing the domain's job meanwhile.
+enum News<T> {
+    Done(Result<T, client::Error>),
+    Interrupted,
+}
+
+/// Makes a call that takes long, showing the domain's job meanwhile; Ctrl-C aborts the job.
 ///
 /// # Errors
 /// The call's.
@@ -80,27 +86,33 @@ pub(crate) fn watch<A: Call + Sync>(
     verbose: bool,
 ) -> Result<A::Ret, Failure>
 where
-    A::Ret: Send,
+    A::Ret: Send + 'static,
 {
     s.out.flush();
     let conn = s.conn()?;
     let meter = Meter::new(label, verbose);
     let look = remote::DomainGetJobInfoArgs { dom: dom.clone() };
     let result = std::thread::scope(|scope| {
-        let (done, is_done) = mpsc::channel();
-        scope.spawn(move || done.send(conn.call(call)));
+        let (sink, news) = mpsc::channel();
+        send_on_interrupt(sink.clone(), News::Interrupted);
+        scope.spawn(move || sink.send(News::Done(conn.call(call))));
         loop {
-            match is_done.recv_timeout(LOOK_EVERY) {
-                Ok(result) => return result,
+            match news.recv_timeout(LOOK_EVERY) {
+                Ok(News::Done(result)) => return result,
+                Ok(News::Interrupted) => {
+                    // The call itself then ends with the daemon's word for it.
+                    _ = conn.call(&remote::DomainAbortJobArgs { dom: dom.clone() });
+                }
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
                     return Err(client::Error::closed());
                 }
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-            }
-            if let Ok(job) = conn.call(&look)
-                && job.data_total > 0
-            {
-                meter.show(job.data_remaining, job.data_total);
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    if let Ok(job) = conn.call(&look)
+                        && job.data_total > 0
+                    {
+                        meter.show(job.data_remaining, job.data_total);
+                    }
+                }
             }
         }
     });

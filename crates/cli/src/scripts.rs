@@ -42,7 +42,7 @@ _stead() {
         compadd -- "${(@f)found}"
     fi
 }
-compdef _stead stead
+if [[ $funcstack[1] == _stead ]]; then _stead "$@"; else compdef _stead stead; fi
 "#;
 
 const FISH: &str = r#"# Completion for stead. Load it with: stead completion fish | source
@@ -57,3 +57,19 @@ function __stead_complete
 end
 complete -c stead -f -a '(__stead_complete)'
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_script_asks_the_program() {
+        for shell in ["bash", "zsh", "fish"] {
+            assert!(
+                completion(shell).expect(shell).contains(" complete -- "),
+                "{shell}"
+            );
+        }
+        assert!(completion("tcsh").is_err());
+    }
+}

@@ -28,6 +28,7 @@ pub(crate) fn of(
         default_cpu: Some(DEFAULT_CPU.to_owned()),
         devices: Some(caps.types.clone()),
         uuid: Some(Uuid::new_v4()),
+        gen_id: Some(Uuid::new_v4()),
         macs: (0..NEW_MACS_MAX).map(|_| random_mac()).collect(),
         firmwares: firmware.to_vec(),
         nvram_dir: places.nvram.to_string_lossy().into_owned(),

@@ -21,6 +21,7 @@ use qemu::machine::Status;
 use qemu::qmp::Command;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -100,6 +101,7 @@ fn make_run(
     let identity = engine.qemu_identity();
     make_directory(directory, identity.as_ref())?;
     let mut notes = Vec::new();
+    let wants_kvm = domain.kind == DomainType::Kvm;
     let accelerator = choose_accelerator(engine, &mut domain, caps, &mut notes);
     domain.id = Some(id);
     domain.assign_aliases();
@@ -112,6 +114,7 @@ fn make_run(
     let now = jiff::Zoned::now();
     let context = LaunchContext {
         accelerator,
+        without_kvm: wants_kvm && accelerator == Accelerator::Tcg,
         now_seconds: now.timestamp().as_second(),
         local_offset_seconds: i64::from(now.offset().seconds()),
         state_dir: directory.to_owned(),
@@ -227,6 +230,7 @@ fn open_descriptors(
         let opened = match &descriptor.purpose {
             DescriptorPurpose::Monitor => listen(&monitor_path(directory))?,
             DescriptorPurpose::Listener { path, .. } => listen(path)?,
+            DescriptorPurpose::Output { path, append } => open_output(path, *append)?,
             DescriptorPurpose::Tap { alias, queue } => {
                 taps.remove(&(alias.clone(), *queue)).ok_or_else(|| {
                     EngineError::new(
@@ -250,6 +254,19 @@ fn listen(path: &Path) -> Result<OwnedFd> {
         _ => {}
     }
     UnixListener::bind(path).map(OwnedFd::from).map_err(fail)
+}
+
+/// Opens a file that a machine writes to, as the daemon: QEMU's user could not make it.
+fn open_output(path: &Path, append: bool) -> Result<OwnedFd> {
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.create(true).mode(0o600);
+    let options = if append {
+        options.append(true)
+    } else {
+        options.write(true).truncate(true)
+    };
+    let opened = options.open(path).map(OwnedFd::from);
+    opened.map_err(|e| EngineError::system(&format!("cannot open {}", path.display()), e))
 }
 
 fn open_device(path: &str) -> Result<OwnedFd> {

@@ -197,6 +197,7 @@ fn ours(xml: &str, theirs: &[String]) -> Result<Vec<String>, String> {
         } else {
             Accelerator::Tcg
         },
+        without_kvm: false,
         state_dir: format!("/var/lib/libvirt/qemu/domain--1-{}", domain.name).into(),
         tpm_socket: Some("/dev/test".into()),
         vhost_net: theirs

@@ -13,9 +13,9 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
-use model::domain::Domain;
 use model::domain::complete::DefineContext;
 use model::domain::graphics::{GraphicsType, Port};
+use model::domain::{Domain, DomainType};
 use serde_json::Value;
 use stead_qemu::caps::{Accelerator, QemuCaps};
 use stead_qemu::command_line::{Launch, LaunchContext, command_line};
@@ -69,6 +69,7 @@ fn launch(xml: &str, caps: &QemuCaps, state_dir: &str) -> Launch {
     }
     let context = LaunchContext {
         accelerator: Accelerator::Tcg,
+        without_kvm: domain.kind == DomainType::Kvm,
         state_dir: state_dir.into(),
         tpm_socket: Some(PathBuf::from(state_dir).join("tpm.sock")),
         vhost_net: false,
@@ -202,7 +203,7 @@ fn without_descriptors(arguments: &[String], folder: &Path) -> Vec<String> {
             continue;
         }
         let next = arguments.get(position + 1).map_or("", String::as_str);
-        if next.contains("chrtpm") || next.contains("tpm-tpm0") {
+        if argument == "-add-fd" || next.contains("chrtpm") || next.contains("tpm-tpm0") {
             skip = true;
         } else if argument.starts_with("socket,id=char")
             && argument.contains(",fd=")
@@ -225,7 +226,9 @@ fn without_descriptors(arguments: &[String], folder: &Path) -> Vec<String> {
             let socket = folder.join("vnc.sock");
             changed.push(format!("unix:{},{}", socket.display(), rest.join(",")));
         } else {
-            changed.push(argument.clone());
+            // What would come as a descriptor is a file.
+            let file = folder.join("output-").display().to_string();
+            changed.push(argument.replace("/dev/fdset/", &file));
         }
     }
     changed

@@ -11,6 +11,7 @@ use crate::args::Args;
 use crate::domain::{By, lookup};
 use crate::event_text;
 use crate::failure::{Failure, Outcome};
+use crate::interrupt::send_on_interrupt;
 use crate::output::{say, sayln};
 use crate::session::Session;
 use crate::table::{Completes, Verb, flag, number, text};
@@ -68,7 +69,7 @@ fn event(s: &mut Session, args: &Args) -> Outcome {
         .map(|name| lookup(s, name, By::Any))
         .transpose()?;
     let (sink, news) = mpsc::channel();
-    interrupts(sink.clone());
+    send_on_interrupt(sink.clone(), News::Interrupted);
     s.conn()?
         .on_event(move |packet| _ = sink.send(News::Event(packet)))?;
     let registered = register(s, &kinds, dom.as_ref())?;
@@ -113,20 +114,6 @@ fn register(
         }
     }
     Ok(registered)
-}
-
-/// Sends `Interrupted` when the person presses Ctrl-C.
-fn interrupts(sink: mpsc::Sender<News>) {
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        if let Ok(runtime) = runtime
-            && runtime.block_on(tokio::signal::ctrl_c()).is_ok()
-        {
-            _ = sink.send(News::Interrupted);
-        }
-    });
 }
 
 /// Prints events until it is time to stop; how many there were.

@@ -41,6 +41,20 @@ keyword! {
 }
 
 element! {
+    /// An enlightenment that is on or off.
+    pub struct Enlightenment {
+        req state: OnOff = "state",
+    }
+}
+
+impl Enlightenment {
+    /// Whether it is switched on.
+    pub fn is_on(&self) -> bool {
+        self.state.is_on()
+    }
+}
+
+element! {
     /// Hyper-V's spinlocks.
     pub struct Spinlocks {
         attr state: Option<OnOff> = "state",
@@ -73,27 +87,38 @@ element! {
     }
 }
 
+/// Makes an element have an end tag of its own though there is nothing in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenBody;
+
+impl Element for OpenBody {
+    fn write_children(&self, w: &mut XmlWriter) {
+        w.open_body();
+    }
+}
+
 element! {
     /// Hyper-V enlightenments.
     pub struct Hyperv {
         attr mode: Option<HypervMode> = "mode",
-        child relaxed: Option<Switch> = "relaxed",
-        child vapic: Option<Switch> = "vapic",
+        flat body: OpenBody,
+        child relaxed: Option<Enlightenment> = "relaxed",
+        child vapic: Option<Enlightenment> = "vapic",
         child spinlocks: Option<Spinlocks> = "spinlocks",
-        child vpindex: Option<Switch> = "vpindex",
-        child runtime: Option<Switch> = "runtime",
-        child synic: Option<Switch> = "synic",
+        child vpindex: Option<Enlightenment> = "vpindex",
+        child runtime: Option<Enlightenment> = "runtime",
+        child synic: Option<Enlightenment> = "synic",
         child stimer: Option<Stimer> = "stimer",
-        child reset: Option<Switch> = "reset",
+        child reset: Option<Enlightenment> = "reset",
         child vendor_id: Option<HypervVendor> = "vendor_id",
-        child frequencies: Option<Switch> = "frequencies",
-        child reenlightenment: Option<Switch> = "reenlightenment",
+        child frequencies: Option<Enlightenment> = "frequencies",
+        child reenlightenment: Option<Enlightenment> = "reenlightenment",
         child tlbflush: Option<TlbFlush> = "tlbflush",
-        child ipi: Option<Switch> = "ipi",
-        child evmcs: Option<Switch> = "evmcs",
-        child avic: Option<Switch> = "avic",
-        child emsr_bitmap: Option<Switch> = "emsr_bitmap",
-        child xmm_input: Option<Switch> = "xmm_input",
+        child ipi: Option<Enlightenment> = "ipi",
+        child evmcs: Option<Enlightenment> = "evmcs",
+        child avic: Option<Enlightenment> = "avic",
+        child emsr_bitmap: Option<Enlightenment> = "emsr_bitmap",
+        child xmm_input: Option<Enlightenment> = "xmm_input",
     }
 }
 

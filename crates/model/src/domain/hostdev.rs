@@ -4,7 +4,7 @@ use super::chardev::Chardev;
 use super::info::DeviceInfo;
 use super::interface::Teaming;
 use super::storage::{Initiator, StorageAuth, StorageHost};
-use crate::xml::{Hex, OnOff, YesNo, element, keyword};
+use crate::xml::{Hex, OnOff, UpperHex, YesNo, element, keyword};
 
 keyword! {
     /// Whether a device is handed over or configured for a container.
@@ -133,9 +133,9 @@ element! {
 element! {
     /// Which USB devices may be redirected.
     pub struct RedirRule {
-        attr class: Option<Hex<2>> = "class",
-        attr vendor: Option<Hex<4>> = "vendor",
-        attr product: Option<Hex<4>> = "product",
+        attr class: Option<UpperHex<2>> = "class",
+        attr vendor: Option<UpperHex<4>> = "vendor",
+        attr product: Option<UpperHex<4>> = "product",
         attr version: Option<String> = "version",
         req allow: YesNo = "allow",
     }

@@ -357,6 +357,7 @@ element! {
         list routes: Vec<Route> = "route",
         list port_forwards: Vec<PortForward> = "portForward",
         child bandwidth: Option<Bandwidth> = "bandwidth",
+        child isolation: Option<PortIsolation> = "port",
         child script: Option<Script> = "script",
         child downscript: Option<Script> = "downscript",
         child backend_domain: Option<super::disk::BackendDomain> = "backenddomain",
@@ -371,7 +372,6 @@ element! {
         child teaming: Option<Teaming> = "teaming",
         child mtu: Option<Mtu> = "mtu",
         child coalesce: Option<Coalesce> = "coalesce",
-        child isolation: Option<PortIsolation> = "port",
         flat info: DeviceInfo,
     }
 }

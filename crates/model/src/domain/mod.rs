@@ -130,6 +130,14 @@ impl Domain {
         Element::parse(expect_root(&document, "domain")?)
     }
 
+    /// Whether the machine has an I/O thread with this number.
+    pub fn has_iothread(&self, id: u32) -> bool {
+        match &self.iothread_ids {
+            Some(ids) if !ids.iothreads.is_empty() => ids.iothreads.iter().any(|t| t.id == id),
+            _ => (1..=self.iothreads.unwrap_or(0)).contains(&id),
+        }
+    }
+
     /// The definition as libvirt shows it.
     pub fn to_xml(&self, flags: XmlFlags) -> String {
         let mut w = XmlWriter::new(flags);

@@ -14,5 +14,5 @@ pub use read::{
     Node, QEMU_NAMESPACE, XML_ATTRIBUTES_MAX, XML_DEPTH_MAX, XML_NODES_MAX, XML_SIZE_MAX_BYTES,
     expect_root, parse_document,
 };
-pub use scalar::{Decimal, Hex, Mac, OnOff, Scalar, YesNo};
+pub use scalar::{Decimal, Hex, Mac, OnOff, Scalar, UpperHex, YesNo};
 pub use write::{XmlFlags, XmlWriter};

@@ -103,6 +103,22 @@ impl<const WIDTH: usize> Scalar for Hex<WIDTH> {
     }
 }
 
+/// The same, written with capital letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct UpperHex<const WIDTH: usize>(pub u64);
+
+impl<const WIDTH: usize> Scalar for UpperHex<WIDTH> {
+    const EXPECTED: &'static str = "Expected non-negative integer value";
+
+    fn parse(text: &str) -> Option<Self> {
+        parse_any_base(text).map(UpperHex)
+    }
+
+    fn put(&self, out: &mut XmlWriter) {
+        let _ = write!(out, "0x{:0WIDTH$X}", self.0);
+    }
+}
+
 /// A number read in any base and written in decimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Decimal(pub u64);
@@ -138,6 +154,10 @@ impl std::fmt::Display for Mac {
 }
 
 impl Scalar for Mac {
+    fn complaint(text: &str) -> Option<String> {
+        Some(format!("XML error: unable to parse mac address '{text}'"))
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 6];
         let mut parts = text.split(':');

@@ -135,6 +135,11 @@ impl XmlWriter {
         self.out.push('\n');
     }
 
+    /// Ends the start tag, so that the element gets an end tag even if empty.
+    pub fn open_body(&mut self) {
+        self.close_tag();
+    }
+
     /// The current nesting depth.
     pub fn depth(&self) -> usize {
         self.depth

@@ -28,6 +28,8 @@ pub(super) struct Builder<'a> {
     pub(super) files: Vec<FileAccess>,
     pub(super) variables: Option<VariableStore>,
     pub(super) setup: Vec<Command>,
+    /// How many files are handed over as sets of descriptors.
+    pub(super) outputs: u32,
 }
 
 impl<'a> Builder<'a> {
@@ -41,6 +43,7 @@ impl<'a> Builder<'a> {
             files: Vec::new(),
             variables: None,
             setup: Vec::new(),
+            outputs: 0,
         }
     }
 
@@ -131,6 +134,11 @@ impl<'a> Builder<'a> {
     /// Whether KVM runs the guest.
     pub(super) fn kvm(&self) -> bool {
         self.context.accelerator == Accelerator::Kvm
+    }
+
+    /// Whether what only KVM has is to be left out, see [`LaunchContext::without_kvm`].
+    pub(super) fn lacks_kvm(&self) -> bool {
+        self.context.without_kvm && !self.kvm()
     }
 
     /// Whether the machine's first bus is PCI Express.

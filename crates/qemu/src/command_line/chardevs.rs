@@ -20,7 +20,7 @@ impl Builder<'_> {
             ChardevType::Null => backend("null", &id),
             ChardevType::Vc => backend("vc", &id),
             ChardevType::Stdio => backend("stdio", &id),
-            ChardevType::File => self.file_backend(&source, &id)?,
+            ChardevType::File => self.file_backend(&source, &id, alias)?,
             ChardevType::Pipe => {
                 let path = needs_path(&source)?;
                 for end in ["", ".in", ".out"] {
@@ -63,9 +63,10 @@ impl Builder<'_> {
             }
         };
         if let Some(log) = &chardev.log {
-            list.set("logfile", &log.file)
-                .switch("logappend", log.append.map(OnOff::is_on));
-            self.file(&log.file, FileMode::Create, FileRole::Chardev);
+            let append = log.append.map(OnOff::is_on);
+            let path = self.output(&log.file, append, &format!("{alias}-log"));
+            // What is in a set of descriptors can only be appended to.
+            list.set("logfile", path).set("logappend", "on");
         }
         self.option("-chardev", list.finish());
         Ok(id)
@@ -77,12 +78,28 @@ impl Builder<'_> {
         backend("pty", id)
     }
 
-    fn file_backend(&mut self, source: &ChardevSource, id: &str) -> Result<List> {
-        let path = needs_path(source)?;
-        self.file(path, FileMode::Create, FileRole::Chardev);
-        let mut list = path_backend("file", id, path);
-        list.switch("append", source.append.map(OnOff::is_on));
+    fn file_backend(&mut self, source: &ChardevSource, id: &str, alias: &str) -> Result<List> {
+        let append = source.append.map(OnOff::is_on);
+        let path = self.output(needs_path(source)?, append, &format!("{alias}-source"));
+        let mut list = path_backend("file", id, &path);
+        list.set("append", "on");
         Ok(list)
+    }
+
+    /// Hands QEMU a file to write to, which it could not open by itself, and returns the name it
+    /// has there.
+    fn output(&mut self, path: &str, append: Option<bool>, what: &str) -> String {
+        let append = append.unwrap_or(false);
+        let set = self.outputs;
+        self.outputs += 1;
+        let number = self.descriptor(DescriptorPurpose::Output {
+            path: path.into(),
+            append,
+        });
+        let mut list = List::default();
+        list.set("set", set).set("fd", number).set("opaque", what);
+        self.option("-add-fd", list.finish());
+        format!("/dev/fdset/{set}")
     }
 
     fn unix(&mut self, source: &ChardevSource, id: &str, alias: &str) -> Result<List> {

@@ -2,7 +2,7 @@
 
 use model::domain::clock::{TickPolicy, TimerMode, TimerName};
 use model::domain::cpu::{Cpu, CpuCacheMode, CpuCheck, CpuMode, FeaturePolicy, MaxPhysAddrMode};
-use model::domain::features::{Features, Hyperv, HypervMode, KvmFeatures, Switch};
+use model::domain::features::{Enlightenment, Features, Hyperv, HypervMode, KvmFeatures, Switch};
 use model::domain::misc_devices::PanicModel;
 use model::xml::{OnOff, YesNo};
 
@@ -49,7 +49,7 @@ impl Builder<'_> {
                 .map(OnOff::is_on),
         );
         cpu_cache(&mut list, &cpu);
-        if cpu.check == Some(CpuCheck::Full) {
+        if cpu.check == Some(CpuCheck::Full) && !self.lacks_kvm() {
             list.set("enforce", "on");
         }
         self.option("-cpu", list.finish());
@@ -59,6 +59,8 @@ impl Builder<'_> {
     fn cpu_model(&self, cpu: &Cpu) -> Result<List> {
         let migratable = cpu.migratable.map(OnOff::is_on);
         match cpu.mode.unwrap_or_default() {
+            // What comes nearest to the host's processor without it.
+            CpuMode::HostPassthrough if self.lacks_kvm() => Ok(List::new("max")),
             CpuMode::HostPassthrough if !self.kvm() => Err(Unsupported::new(
                 "CPU mode 'host-passthrough' is only supported with kvm",
             )),
@@ -128,7 +130,7 @@ impl Builder<'_> {
     }
 
     fn cpu_addresses(&self, list: &mut List, cpu: &Cpu) {
-        let Some(width) = &cpu.max_phys_addr else {
+        let Some(width) = cpu.max_phys_addr.as_ref().filter(|_| !self.lacks_kvm()) else {
             return;
         };
         match width.mode {
@@ -230,7 +232,7 @@ fn hyperv_features(list: &mut List, hyperv: &Hyperv) {
         ("hv-xmm-input", &hyperv.xmm_input),
     ];
     for (name, switch) in simple {
-        if switch.as_ref().is_some_and(Switch::is_on) {
+        if switch.as_ref().is_some_and(Enlightenment::is_on) {
             list.set(name, "on");
         }
     }

@@ -27,6 +27,9 @@ impl Unsupported {
 pub struct LaunchContext {
     /// What runs the guest's code.
     pub accelerator: Accelerator,
+    /// The definition wants KVM and the host cannot: the machine is to start all the same, without
+    /// what only KVM has (the host's own processor becomes the best that can be emulated).
+    pub without_kvm: bool,
     /// A directory of this machine's own, for sockets and the like.
     pub state_dir: PathBuf,
     /// The socket of the TPM emulator, if the engine runs one for this machine.
@@ -56,6 +59,14 @@ pub enum DescriptorPurpose {
         alias: String,
         /// Where it listens.
         path: PathBuf,
+    },
+    /// A file that a character device writes to, open for writing only. It is made if it is not
+    /// there, and emptied unless it is to be appended to.
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// What is there stays.
+        append: bool,
     },
     /// One queue of a tap device.
     Tap {

@@ -59,7 +59,7 @@ impl Builder<'_> {
         );
         list.switch("smm", features.smm.as_ref().and_then(|s| switch(s.state)));
         list.switch("i8042", features.ps2.as_ref().and_then(|s| switch(s.state)));
-        if let Some(ioapic) = &features.ioapic {
+        if let Some(ioapic) = features.ioapic.as_ref().filter(|_| !self.lacks_kvm()) {
             use model::domain::features::IoapicDriver;
             list.set(
                 "kernel_irqchip",
@@ -95,6 +95,7 @@ impl Builder<'_> {
             .as_ref()
             .and_then(|kvm| kvm.dirty_ring.as_ref())
             && ring.state.is_some_and(OnOff::is_on)
+            && !self.lacks_kvm()
         {
             if !self.kvm() {
                 return Err(Unsupported::new("dirty ring needs KVM"));

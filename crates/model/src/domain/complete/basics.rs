@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use super::DefineContext;
 use crate::domain::Domain;
-use crate::domain::clock::{LifecycleAction, TickPolicy, TimerName};
-use crate::domain::features::HypervMode;
+use crate::domain::clock::{ClockBasis, ClockOffset, LifecycleAction, TickPolicy, TimerName};
+use crate::domain::features::{HypervMode, Ioapic, IoapicDriver};
 use crate::domain::memory_size::Kib;
 use crate::domain::os::{BootDevice, OsBoot};
-use crate::domain::resources::{MEMORY_UNLIMITED_KIB, NumaMode, Placement};
-use crate::xml::{OnOff, XmlError, XmlErrorKind};
+use crate::domain::resources::{IothreadId, MEMORY_UNLIMITED_KIB, NumaMode, Placement};
+use crate::xml::{OnOff, XmlError, XmlErrorKind, YesNo};
 
 pub(super) fn xml_error(message: impl Into<String>) -> XmlError {
     XmlError::new(
@@ -28,6 +28,9 @@ pub(super) fn identify(domain: &mut Domain, context: &DefineContext) -> Result<(
                 "internal error: no UUID for the domain",
             )
         })?);
+    }
+    if let Some(gen_id) = &mut domain.gen_id {
+        gen_id.uuid = gen_id.uuid.or(context.gen_id);
     }
     let kind = domain.os.kind.get_or_insert_default();
     match kind.kind.as_deref().map(str::trim) {
@@ -141,6 +144,13 @@ pub(super) fn complete_memory(
 
 /// Everything that follows from the devices being known.
 pub(super) fn complete_rest(domain: &mut Domain) -> Result<(), XmlError> {
+    if domain.clock.offset == ClockOffset::Variable {
+        domain
+            .clock
+            .adjustment
+            .get_or_insert_with(|| "0".to_owned());
+        domain.clock.basis.get_or_insert(ClockBasis::Utc);
+    }
     complete_vcpus(domain)?;
     complete_placement(domain);
     complete_features(domain);
@@ -165,7 +175,15 @@ pub(super) fn complete_rest(domain: &mut Domain) -> Result<(), XmlError> {
 }
 
 fn complete_vcpus(domain: &mut Domain) -> Result<(), XmlError> {
+    let enabled = domain.vcpus.as_ref().map(|v| {
+        let on = v
+            .vcpus
+            .iter()
+            .filter(|c| c.enabled.is_none_or(YesNo::is_yes));
+        on.count() as u32
+    });
     let vcpu = &mut domain.vcpu;
+    vcpu.current = enabled.or(vcpu.current);
     let count = *vcpu.count_given.get_or_insert(1);
     if count == 0 {
         return Err(xml_error("invalid domain maximum vCPUs 0"));
@@ -184,6 +202,9 @@ fn complete_vcpus(domain: &mut Domain) -> Result<(), XmlError> {
     Ok(())
 }
 
+/// The most I/O threads of a machine.
+const IOTHREADS_MAX: u32 = 4096;
+
 /// `<iothreads>` and `<iothreadids>` describe the same threads.
 fn complete_iothreads(domain: &mut Domain) {
     let listed = domain
@@ -192,6 +213,17 @@ fn complete_iothreads(domain: &mut Domain) {
         .map_or(0, |ids| ids.iothreads.len()) as u32;
     if listed > 0 && domain.iothreads.unwrap_or(0) < listed {
         domain.iothreads = Some(listed);
+    }
+    if let Some(ids) = &mut domain.iothread_ids {
+        let total = domain.iothreads.unwrap_or(0);
+        let used: BTreeSet<u32> = ids.iothreads.iter().map(|t| t.id).collect();
+        let free = (1..=IOTHREADS_MAX).filter(|id| !used.contains(id));
+        let missing = total.saturating_sub(listed) as usize;
+        ids.iothreads
+            .extend(free.take(missing).map(|id| IothreadId {
+                id,
+                ..IothreadId::default()
+            }));
     }
     if domain.iothreads == Some(0) {
         domain.iothreads = None;
@@ -340,6 +372,17 @@ fn complete_features(domain: &mut Domain) {
     }
     if let Some(hyperv) = &mut features.hyperv {
         hyperv.mode.get_or_insert(HypervMode::Custom);
+    }
+    let iommu = domain
+        .devices
+        .iommu
+        .as_ref()
+        .and_then(|i| i.driver.as_ref());
+    if iommu.is_some_and(|d| d.intremap == Some(OnOff::On)) {
+        // Interrupt remapping needs the I/O APIC in QEMU.
+        features.ioapic.get_or_insert(Ioapic {
+            driver: IoapicDriver::Qemu,
+        });
     }
 }
 

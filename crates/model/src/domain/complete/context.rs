@@ -24,6 +24,8 @@ pub struct DefineContext {
     pub devices: Option<BTreeSet<String>>,
     /// The UUID for a definition without one.
     pub uuid: Option<Uuid>,
+    /// The generation identifier for a definition that asks for a fresh one.
+    pub gen_id: Option<Uuid>,
     /// MAC addresses for interfaces without one, used from the front.
     pub macs: Vec<Mac>,
     /// Firmware images of the host, best first.

@@ -1,13 +1,16 @@
 //! The guest's processor and its NUMA cells.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::DefineContext;
 use super::basics::xml_error;
 use crate::domain::Domain;
 use crate::domain::DomainType;
-use crate::domain::cpu::{Cpu, CpuCheck, CpuFallback, CpuMatch, CpuMode, CpuModel};
+use crate::domain::cpu::{
+    Cpu, CpuCheck, CpuFallback, CpuMatch, CpuMode, CpuModel, Distances, NumaCell, Sibling,
+};
 use crate::domain::id_set::ID_SET_MAX;
+use crate::domain::memory_device::MemoryModel;
 use crate::xml::{OnOff, XmlError};
 
 /// Chooses a processor where none is named and fills in how it is compared.
@@ -16,14 +19,95 @@ pub(super) fn complete(domain: &mut Domain, context: &DefineContext) -> Result<(
         normalize(cpu)?;
     }
     choose_default(domain, context);
+    add_cell_for_growth(domain, context);
     let kind = domain.kind;
     let count = domain.vcpu.count();
     if let Some(cpu) = &mut domain.cpu {
         complete_cpu(cpu, kind);
         complete_cells(cpu)?;
+        complete_distances(cpu);
         place_all_vcpus(cpu, count);
     }
     Ok(())
+}
+
+/// The distance of a cell to itself.
+const LOCAL_DISTANCE: u32 = 10;
+/// The distance of cells of which nothing is said.
+const REMOTE_DISTANCE: u32 = 20;
+
+/// Where any cell says how far others are, every cell does: as far as they
+/// are from it, else the usual distance.
+fn complete_distances(cpu: &mut Cpu) {
+    let Some(numa) = &mut cpu.numa else { return };
+    if numa.cells.iter().all(|c| c.distances.is_none()) {
+        return;
+    }
+    let given: BTreeMap<(u32, u32), u32> = numa
+        .cells
+        .iter()
+        .flat_map(|c| c.distances.iter().map(move |d| (c.id.unwrap_or(0), d)))
+        .flat_map(|(id, d)| d.siblings.iter().map(move |s| ((id, s.id), s.value)))
+        .collect();
+    let count = numa.cells.len() as u32;
+    for cell in &mut numa.cells {
+        let from = cell.id.unwrap_or(0);
+        let usual = |to| {
+            if from == to {
+                LOCAL_DISTANCE
+            } else {
+                REMOTE_DISTANCE
+            }
+        };
+        let siblings = (0..count).map(|to| {
+            let value = given.get(&(from, to)).or_else(|| given.get(&(to, from)));
+            Sibling {
+                id: to,
+                value: value.copied().unwrap_or_else(|| usual(to)),
+            }
+        });
+        cell.distances = Some(Distances {
+            siblings: siblings.collect(),
+        });
+    }
+}
+
+/// A machine that can grow needs a cell to grow in.
+fn add_cell_for_growth(domain: &mut Domain, context: &DefineContext) {
+    let grows = domain
+        .max_memory
+        .as_ref()
+        .is_some_and(|m| m.slots.is_some_and(|s| s > 0));
+    let has_cells = domain
+        .cpu
+        .as_ref()
+        .is_some_and(|c| !c.numa_cells().is_empty());
+    if !context.abi_update || !grows || has_cells {
+        return;
+    }
+    let mut memory = domain.memory.size.0;
+    for module in &mut domain.devices.memories {
+        memory = memory.saturating_sub(module.size().0);
+        let in_cell = matches!(
+            module.model,
+            MemoryModel::Dimm | MemoryModel::Nvdimm | MemoryModel::VirtioMem
+        );
+        if in_cell && let Some(target) = &mut module.target {
+            target.node.get_or_insert(0);
+        }
+    }
+    let cell = NumaCell {
+        id: Some(0),
+        memory: Some(memory),
+        ..NumaCell::default()
+    };
+    domain
+        .cpu
+        .get_or_insert_default()
+        .numa
+        .get_or_insert_default()
+        .cells
+        .push(cell);
 }
 
 /// Processors that are in no cell belong to the first one.

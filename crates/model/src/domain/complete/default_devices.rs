@@ -47,11 +47,11 @@ fn has_ps2(domain: &Domain, family: MachineFamily) -> bool {
 
 fn add_input(domain: &mut Domain, kind: InputType) {
     let inputs = &mut domain.devices.inputs;
-    let same = |i: &Input| {
-        // A mouse or keyboard without a bus will get this one.
-        i.kind == kind && matches!(i.bus, Some(InputBus::Ps2) | None)
-    };
-    if !inputs.iter().any(same) {
+    // One whose bus is still open does not count, as in libvirt.
+    if !inputs
+        .iter()
+        .any(|i| i.kind == kind && i.bus == Some(InputBus::Ps2))
+    {
         inputs.push(Input {
             kind,
             bus: Some(InputBus::Ps2),
@@ -148,8 +148,6 @@ fn add_audio(domain: &mut Domain) {
     let has = |kind| devices.graphics.iter().any(|g| g.kind == kind);
     let kind = if has(GraphicsType::Spice) {
         AudioType::Spice
-    } else if has(GraphicsType::Sdl) {
-        AudioType::Sdl
     } else if devices.graphics.is_empty() || has(GraphicsType::Vnc) {
         AudioType::None
     } else {

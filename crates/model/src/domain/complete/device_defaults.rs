@@ -6,10 +6,11 @@ use crate::domain::Domain;
 use crate::domain::controller::{Controller, ControllerModel, ControllerType};
 use crate::domain::disk::{Disk, DiskBus, DiskCache, DiskDevice, SnapshotMode, VirtioModel};
 use crate::domain::filesystem::{AccessMode, Filesystem};
+use crate::domain::hostdev::Hostdev;
 use crate::domain::info::Master;
 use crate::domain::input::{InputBus, InputType};
 use crate::domain::interface::{
-    Interface, InterfaceBackendDriver, InterfaceModel, InterfaceType, MacElement,
+    Interface, InterfaceBackendDriver, InterfaceModel, InterfaceTarget, InterfaceType, MacElement,
 };
 use crate::domain::memory_device::{MemoryAccess, MemoryModel};
 use crate::domain::memory_size::Mib;
@@ -21,7 +22,7 @@ use crate::domain::storage::{
 };
 use crate::domain::tpm::{TpmBackendType, TpmModel, TpmVersion};
 use crate::domain::video::{Video, VideoType};
-use crate::xml::{OnOff, XmlError, YesNo};
+use crate::xml::{Hex, OnOff, Scalar, XmlError, XmlErrorKind, YesNo};
 
 /// Fills in the defaults of every device.
 pub(super) fn complete(domain: &mut Domain, context: &DefineContext) -> Result<(), XmlError> {
@@ -81,6 +82,9 @@ pub(super) fn complete(domain: &mut Domain, context: &DefineContext) -> Result<(
             hostdev.display.get_or_insert(OnOff::Off);
         }
         hostdev.managed.get_or_insert(YesNo::No);
+        if hostdev.kind == HostdevType::Pci {
+            complete_host_address(hostdev)?;
+        }
     }
     for vsock in devices.vsock.iter_mut() {
         vsock.model.get_or_insert(VirtioModel::Virtio);
@@ -89,6 +93,30 @@ pub(super) fn complete(domain: &mut Domain, context: &DefineContext) -> Result<(
         cid.auto
             .get_or_insert(if fixed { YesNo::No } else { YesNo::Yes });
     }
+    Ok(())
+}
+
+/// Writes the host's PCI address in full.
+fn complete_host_address(hostdev: &mut Hostdev) -> Result<(), XmlError> {
+    let Some(source) = &mut hostdev.source else {
+        return Ok(());
+    };
+    let address = source.address.get_or_insert_default();
+    address.domain.get_or_insert_default();
+    address.slot.get_or_insert_default();
+    address.function.get_or_insert_default();
+    let bus = address.bus.take().unwrap_or_default();
+    let number = if bus.is_empty() {
+        Some(Hex(0))
+    } else {
+        Hex::<2>::parse(&bus)
+    };
+    let Some(Hex(number)) = number else {
+        return Err(xml_error(format!(
+            "Invalid value for attribute 'bus' in element 'address': '{bus}'."
+        )));
+    };
+    address.bus = Some(format!("0x{number:02x}"));
     Ok(())
 }
 
@@ -114,10 +142,13 @@ fn complete_filesystem(filesystem: &mut Filesystem) -> Result<(), XmlError> {
 }
 
 fn complete_disk(disk: &mut Disk) -> Result<(), XmlError> {
-    let target = disk
-        .target
-        .as_mut()
-        .ok_or_else(|| xml_error("missing element <target> in <disk>: a disk needs a target"))?;
+    let path = disk.source_path().unwrap_or("").to_owned();
+    let target = disk.target.as_mut().ok_or_else(|| {
+        XmlError::new(
+            XmlErrorKind::Missing,
+            format!("missing target information for device {path}"),
+        )
+    })?;
     if let Some(rest) = target.dev.strip_prefix("ioemu:") {
         target.dev = rest.to_owned();
     }
@@ -251,8 +282,24 @@ fn complete_interface(
         }
     }
     drop_unused(interface);
+    if let Some(target) = &mut interface.target {
+        // Names that are made up at start are not part of the definition.
+        let made_up = |dev: &String| GENERATED_PREFIXES.iter().any(|p| dev.starts_with(p));
+        target.dev = target.dev.take().filter(|dev| !made_up(dev));
+        if *target == InterfaceTarget::default() {
+            interface.target = None;
+        }
+    }
+    if interface.kind == InterfaceType::Direct
+        && let Some(source) = &mut interface.source
+    {
+        source.mode.get_or_insert_with(|| "vepa".to_owned());
+    }
     Ok(())
 }
+
+/// How the names of host devices begin that are made up at start.
+const GENERATED_PREFIXES: [&str; 3] = ["vnet", "macvtap", "macvlan"];
 
 /// Drops what libvirt does not read for this kind of card.
 fn drop_unused(interface: &mut Interface) {

@@ -108,11 +108,13 @@ fn choose<'a>(os: &Os, context: &'a DefineContext) -> Result<Option<&'a Firmware
         .iter()
         .find(|i| i.interface == firmware && suits(i, os));
     // A definition that was accepted once is not lost when its image is.
-    if image.is_none() && firmware == Firmware::Efi && context.abi_update {
+    if image.is_none() && context.abi_update {
         return Err(XmlError::new(
             XmlErrorKind::Unsupported,
-            "operation failed: Unable to find 'efi' firmware that is compatible with the current \
-             configuration",
+            format!(
+                "operation failed: Unable to find '{firmware}' firmware that is compatible with \
+                 the current configuration"
+            ),
         ));
     }
     Ok(image)
@@ -166,7 +168,7 @@ fn has_foreign_nvram(os: &Os) -> bool {
 
 fn complete_loader(os: &mut Os) {
     if let Some(loader) = &mut os.loader
-        && loader.kind == Some(LoaderType::Pflash)
+        && matches!(loader.kind, Some(LoaderType::Pflash | LoaderType::Rom))
     {
         loader.format.get_or_insert(ImageFormat::Raw);
     }

@@ -29,7 +29,10 @@ fn complete_one(graphics: &mut Graphics) -> Result<(), XmlError> {
 /// No port, or the old `-1`, means one chosen at start.
 fn complete_port(graphics: &mut Graphics) {
     let given = graphics.port.filter(|p| p.0 > 0);
-    let auto = graphics.port.is_none_or(|p| p.0 <= 0) || graphics.is_autoport();
+    let auto = match graphics.autoport {
+        Some(given) => given.is_yes(),
+        None => graphics.port.is_none_or(|p| p.0 <= 0),
+    };
     graphics.autoport = Some(if auto { YesNo::Yes } else { YesNo::No });
     let chosen_later = if graphics.kind == GraphicsType::Rdp {
         Port(0)
@@ -95,7 +98,7 @@ fn complete_listens(graphics: &mut Graphics) -> Result<(), XmlError> {
     if let (Some(given), Some(found)) = (&graphics.listen, &found)
         && given != found
     {
-        return Err(xml_error(format!(
+        return Err(XmlError::unsupported(format!(
             "graphics 'listen' attribute '{given}' must match 'address' attribute of first listen \
              element (found '{found}')"
         )));

@@ -67,9 +67,9 @@ fn is_serial(console: &Console) -> bool {
 /// Whether a guest would put its console on this port.
 fn shows_console(serial: &Serial) -> bool {
     let kind = serial.target.as_ref().and_then(|t| t.kind);
-    !matches!(
+    matches!(
         kind,
-        Some(SerialTargetType::IsaDebug | SerialTargetType::None)
+        Some(SerialTargetType::Isa | SerialTargetType::SpaprVio | SerialTargetType::System)
     )
 }
 
@@ -102,7 +102,6 @@ fn add_controllers(domain: &mut Domain) {
     add_for_disks(domain, ControllerType::Sata, DiskBus::Sata);
     add_virtio_serial(domain);
     add_ccid(domain);
-    add_for_hostdevs(domain);
 }
 
 /// Adds a controller unless there is one of that kind and number.
@@ -193,15 +192,16 @@ fn add_ccid(domain: &mut Domain) {
     }
 }
 
-fn add_for_hostdevs(domain: &mut Domain) {
+/// SCSI devices of the host need a controller. It is the first one added.
+pub(super) fn add_for_hostdevs(domain: &mut Domain) {
     let devices = &mut domain.devices;
     let used = devices
         .hostdevs
         .iter()
         .filter(|h| h.kind == HostdevType::Scsi);
-    let used = used.filter_map(|h| match &h.info.address {
-        Some(Address::Drive(drive)) => Some(drive.controller),
-        _ => None,
+    let used = used.map(|h| match &h.info.address {
+        Some(Address::Drive(drive)) => drive.controller,
+        _ => 0,
     });
     let Some(highest) = used.max() else { return };
     // New ones are like the first there is.

@@ -39,6 +39,7 @@ impl Domain {
         order::sort_disks(&mut self.devices.disks);
         order::sort_controllers(&mut self.devices.controllers);
         order::sort_videos(&mut self.devices.videos);
+        implicit::add_for_hostdevs(self);
         basics::identify(self, context)?;
         order::assign_controller_indexes(&mut self.devices.controllers);
         basics::complete_memory(self, context)?;

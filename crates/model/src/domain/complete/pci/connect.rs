@@ -78,6 +78,9 @@ pub(super) fn check(
             return Err(Misfit::NotIntegrated);
         }
         offer = offer.auto();
+        if offer.has(Connect::ENDPOINTS) {
+            offer = offer.or(Connect::ENDPOINTS);
+        }
     }
     if from_config {
         if offer.has(Connect::ENDPOINTS) {

@@ -6,7 +6,7 @@ use super::internal;
 use crate::domain::Domain;
 use crate::domain::address::Address;
 use crate::domain::complete::basics::xml_error;
-use crate::domain::disk::{Disk, DiskBus, DiskDevice};
+use crate::domain::disk::{Disk, DiskBus, DiskDevice, Sgio};
 use crate::domain::disk_name::parse_disk_name;
 use crate::domain::storage::{Encryption, ImageFormat, NetworkProtocol, StorageType};
 use crate::xml::{XmlError, XmlErrorKind};
@@ -17,6 +17,7 @@ pub(super) fn check(domain: &Domain) -> Result<(), XmlError> {
         check_source(disk)?;
         check_encryption(disk)?;
         check_address(disk)?;
+        check_iothreads(domain, disk)?;
         if disk.shareable && !can_be_shared(disk.format()) {
             return Err(XmlError::unsupported(format!(
                 "shared access for disk '{}' requires use of supported storage format",
@@ -49,9 +50,25 @@ fn check_target(disk: &Disk) -> Result<(), XmlError> {
     let removable = matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy);
     if on_virtio && removable {
         return Err(XmlError::unsupported(format!(
-            "disk type '{}' of '{target}' does not support bus 'virtio'",
-            disk.device
+            "disk type of '{target}' does not support ejectable media"
         )));
+    }
+    if disk.wwn.is_some() && !matches!(disk.bus(), Some(DiskBus::Ide | DiskBus::Scsi)) {
+        return Err(XmlError::unsupported("Only ide and scsi disk support wwn"));
+    }
+    if disk.sgio == Some(Sgio::Unfiltered) {
+        return Err(XmlError::unsupported(
+            "unfiltered sgio is no longer supported",
+        ));
+    }
+    let reservations = disk
+        .source
+        .as_ref()
+        .is_some_and(|s| s.reservations.is_some());
+    if reservations && disk.device != DiskDevice::Lun {
+        return Err(XmlError::unsupported(
+            "<reservations/> allowed only for lun devices",
+        ));
     }
     let is_fdc = disk.bus() == Some(DiskBus::Fdc);
     if is_fdc != (disk.device == DiskDevice::Floppy) {
@@ -105,6 +122,9 @@ fn check_source(disk: &Disk) -> Result<(), XmlError> {
         Some(protocol @ NetworkProtocol::Sheepdog) => Err(XmlError::unsupported(format!(
             "'{protocol}' protocol is no longer supported by any hypervisor driver"
         ))),
+        Some(protocol @ NetworkProtocol::Tftp) => Err(XmlError::unsupported(format!(
+            "'{protocol}' protocol is not supported with this QEMU binary"
+        ))),
         Some(_) => Ok(()),
         None => Err(xml_error("missing network source protocol type")),
     }
@@ -137,6 +157,16 @@ fn check_address(disk: &Disk) -> Result<(), XmlError> {
     }
     let bus = disk.bus().map_or("", DiskBus::as_str);
     Err(internal(format!("unexpected address type for {bus} disk")))
+}
+
+fn check_iothreads(domain: &Domain, disk: &Disk) -> Result<(), XmlError> {
+    let iothread = disk.driver.as_ref().and_then(|d| d.iothread);
+    match iothread.filter(|id| !domain.has_iothread(*id)) {
+        Some(id) => Err(XmlError::unsupported(format!(
+            "Disk iothread '{id}' not defined in iothreadid"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn check_unique_targets(domain: &Domain) -> Result<(), XmlError> {

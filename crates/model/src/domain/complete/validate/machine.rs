@@ -8,7 +8,7 @@ use crate::domain::input::InputBus;
 use crate::domain::os::{Firmware, LoaderType, SysinfoTable};
 use crate::domain::resources::CpuTune;
 use crate::domain::{Domain, DomainType};
-use crate::xml::XmlError;
+use crate::xml::{XmlError, YesNo};
 
 pub(super) fn check(domain: &Domain) -> Result<(), XmlError> {
     if domain.kind == DomainType::Hvf {
@@ -22,6 +22,8 @@ pub(super) fn check(domain: &Domain) -> Result<(), XmlError> {
     }
     check_firmware(domain)?;
     check_ps2(domain)?;
+    check_enlightenments(domain)?;
+    check_system_uuid(domain)?;
     check_bios_strings(domain)?;
     if let Some(cpu) = &domain.cpu {
         check_cpu(cpu)?;
@@ -44,6 +46,18 @@ fn check_firmware(domain: &Domain) -> Result<(), XmlError> {
     if efi && domain.is_x86() && !has_acpi(domain) {
         return Err(XmlError::unsupported(
             "UEFI requires ACPI on this architecture",
+        ));
+    }
+    let secure = os.loader.as_ref().and_then(|l| l.secure) == Some(YesNo::Yes);
+    if secure && domain.is_x86() && !is_q35(domain) {
+        return Err(XmlError::unsupported(
+            "Secure boot is supported with q35 machine types only",
+        ));
+    }
+    let on_serial = os.bios.as_ref().and_then(|b| b.use_serial) == Some(YesNo::Yes);
+    if on_serial && domain.devices.serials.is_empty() {
+        return Err(xml_error(
+            "need at least one serial port to use BIOS serial output",
         ));
     }
     if os.kernel.is_none() && (os.initrd.is_some() || os.cmdline.is_some()) {
@@ -79,6 +93,42 @@ fn check_ps2(domain: &Domain) -> Result<(), XmlError> {
         return Err(XmlError::unsupported(
             "ps2 bus inputs require the ps2 feature not to be disabled",
         ));
+    }
+    Ok(())
+}
+
+/// The fewest retries Hyper-V takes.
+const SPINLOCK_RETRIES_MIN: u32 = 4095;
+
+fn check_enlightenments(domain: &Domain) -> Result<(), XmlError> {
+    let hyperv = domain.features.as_ref().and_then(|f| f.hyperv.as_ref());
+    let retries = hyperv
+        .and_then(|h| h.spinlocks.as_ref())
+        .and_then(|s| s.retries);
+    if retries.is_some_and(|r| r < SPINLOCK_RETRIES_MIN) {
+        return Err(xml_error(
+            "HyperV spinlock retry count must be at least 4095",
+        ));
+    }
+    Ok(())
+}
+
+fn check_system_uuid(domain: &Domain) -> Result<(), XmlError> {
+    let systems = domain.sysinfos.iter().filter_map(|s| s.system.as_ref());
+    for entry in systems.flat_map(|t| &t.entries) {
+        if entry.name.as_deref() != Some("uuid") {
+            continue;
+        }
+        let given = entry
+            .value
+            .as_deref()
+            .and_then(|v| uuid::Uuid::try_parse(v.trim()).ok());
+        if given.is_none() {
+            return Err(plain("malformed <sysinfo> uuid element"));
+        }
+        if given != domain.uuid {
+            return Err(plain("UUID mismatch between <uuid> and <sysinfo>"));
+        }
     }
     Ok(())
 }
@@ -180,17 +230,8 @@ fn check_schedulers(domain: &Domain, tune: &CpuTune) -> Result<(), XmlError> {
             return Err(plain("'vcpusched' attributes 'vcpus' must not overlap"));
         }
     }
-    let count = domain.iothreads.unwrap_or(0);
-    let listed = domain.iothread_ids.as_ref();
-    let exists = |id: u32| {
-        let named = listed.is_some_and(|l| l.iothreads.iter().any(|t| t.id == id));
-        named || (1..=count).contains(&id)
-    };
-    let missing = tune
-        .iothread_scheds
-        .iter()
-        .flat_map(|s| &s.iothreads.0)
-        .find(|id| !exists(**id));
+    let mut ids = tune.iothread_scheds.iter().flat_map(|s| &s.iothreads.0);
+    let missing = ids.find(|id| !domain.has_iothread(**id));
     if let Some(id) = missing {
         return Err(XmlError::unsupported(format!(
             "Cannot find 'iothread' : {id}"

@@ -4,7 +4,7 @@ use super::super::basics::xml_error;
 use super::plain;
 use crate::domain::Domain;
 use crate::domain::cpu::NumaCell;
-use crate::domain::memory_device::MemoryDevice;
+use crate::domain::memory_device::{MemoryAccess, MemoryDevice, MemoryModel};
 use crate::domain::resources::Placement;
 use crate::xml::XmlError;
 
@@ -45,6 +45,18 @@ fn check_huge_pages(domain: &Domain, cells: &[NumaCell]) -> Result<(), XmlError>
         return Err(two_masters(page.size.unwrap_or(0), first));
     }
     Ok(())
+}
+
+/// Whether another process can map the guest's memory.
+pub(super) fn is_shared(domain: &Domain) -> bool {
+    let access = domain
+        .memory_backing
+        .as_ref()
+        .and_then(|m| m.access.as_ref());
+    let cells = domain.cpu.as_ref().map_or(&[][..], |c| c.numa_cells());
+    let shared = |cell: &NumaCell| cell.mem_access == Some(MemoryAccess::Shared);
+    access.is_some_and(|a| a.mode == MemoryAccess::Shared)
+        || (!cells.is_empty() && cells.iter().all(shared))
 }
 
 fn two_masters(first: u64, second: u64) -> XmlError {
@@ -100,6 +112,11 @@ fn check_tuning(domain: &Domain, cells: &[NumaCell]) -> Result<(), XmlError> {
 
 fn check_modules(domain: &Domain, cells: &[NumaCell]) -> Result<(), XmlError> {
     let memories = &domain.devices.memories;
+    if domain.max_memory.is_none() && memories.iter().any(|m| m.model != MemoryModel::SgxEpc) {
+        return Err(XmlError::unsupported(
+            "cannot use/hotplug a memory device when domain 'maxMemory' is not defined",
+        ));
+    }
     for memory in memories {
         let target = memory.target.as_ref();
         if memory.size().0 == 0 {

@@ -7,12 +7,16 @@ use super::{internal, plain};
 use crate::domain::Domain;
 use crate::domain::address::Address;
 use crate::domain::chardev::{Chardev, TcpProtocol};
+use crate::domain::complete::machine::MachineFamily;
 use crate::domain::controller::{ControllerModel, ControllerType};
+use crate::domain::filesystem::FilesystemDriverType;
 use crate::domain::graphics::GraphicsType;
 use crate::domain::input::{InputBus, InputType};
 use crate::domain::interface::{Interface, InterfaceType};
-use crate::domain::misc_devices::IommuModel;
+use crate::domain::misc_devices::{IommuModel, Shmem, ShmemModelType, WatchdogModel};
 use crate::domain::rng::RngBackend;
+use crate::domain::sound::SoundModel;
+use crate::domain::storage::StorageType;
 use crate::domain::video::VideoType;
 use crate::xml::{Scalar, XmlError, XmlErrorKind};
 
@@ -20,7 +24,6 @@ use crate::xml::{Scalar, XmlError, XmlErrorKind};
 const USB_PORT_DEPTH_MAX: usize = 4;
 
 pub(super) fn check(domain: &Domain, context: &DefineContext) -> Result<(), XmlError> {
-    check_usb(domain)?;
     check_graphics(domain)?;
     check_inputs(domain)?;
     for interface in &domain.devices.interfaces {
@@ -34,7 +37,12 @@ pub(super) fn check(domain: &Domain, context: &DefineContext) -> Result<(), XmlE
             return Err(xml_error("missing TPM device backend"));
         }
     }
-    check_videos(domain)?;
+    check_videos(domain, context)?;
+    check_watchdogs(domain)?;
+    check_panics(domain)?;
+    check_shared_memory(domain)?;
+    check_iothreads(domain)?;
+    check_retired(domain)?;
     for controller in &domain.devices.controllers {
         if let Some(model @ ControllerModel::NecXhci) = controller.model
             && !context.has_device("nec-usb-xhci")
@@ -86,7 +94,8 @@ pub(super) fn check_controllers(domain: &Domain) -> Result<(), XmlError> {
             ));
         }
     }
-    check_usb_controllers(domain)
+    check_usb_controllers(domain)?;
+    check_usb(domain)
 }
 
 fn check_usb_controllers(domain: &Domain) -> Result<(), XmlError> {
@@ -149,13 +158,6 @@ fn check_usb(domain: &Domain) -> Result<(), XmlError> {
 fn check_graphics(domain: &Domain) -> Result<(), XmlError> {
     let graphics = &domain.devices.graphics;
     let has = |kind| graphics.iter().any(|g| g.kind == kind);
-    for kind in [GraphicsType::Sdl, GraphicsType::Vnc, GraphicsType::Spice] {
-        if graphics.iter().filter(|g| g.kind == kind).count() > 1 {
-            return Err(XmlError::unsupported(
-                "only 1 graphics device of each type (sdl, vnc, spice, headless) is supported",
-            ));
-        }
-    }
     if has(GraphicsType::EglHeadless) && has(GraphicsType::Sdl) {
         return Err(XmlError::unsupported(
             "graphics type 'egl-headless' is only supported with one of: 'vnc', 'spice' graphics \
@@ -187,6 +189,23 @@ fn check_interface(interface: &Interface) -> Result<(), XmlError> {
         ));
     }
     let source = interface.source.as_ref();
+    if source.is_none()
+        && matches!(
+            interface.kind,
+            InterfaceType::Network | InterfaceType::Bridge | InterfaceType::Direct
+        )
+    {
+        return Err(xml_error(format!(
+            "interface type='{}' requires a 'source' element",
+            interface.kind
+        )));
+    }
+    if interface.kind == InterfaceType::User && interface.mtu.is_some() {
+        return Err(XmlError::unsupported(format!(
+            "setting MTU on interface type {} is not supported yet",
+            interface.kind
+        )));
+    }
     let missing = |what: &str| {
         Err(xml_error(format!(
             "Missing required attribute '{what}' in element 'source'"
@@ -271,6 +290,122 @@ fn check_load_parameters(domain: &Domain) -> Result<(), XmlError> {
     Ok(())
 }
 
+fn check_watchdogs(domain: &Domain) -> Result<(), XmlError> {
+    for watchdog in &domain.devices.watchdogs {
+        let q35 = is_q35(domain);
+        let model = watchdog.model;
+        let refusal = match model {
+            WatchdogModel::Itco if !q35 => "is only part of q35 machine",
+            WatchdogModel::Ib700 if q35 => "cannot be used with this machine type",
+            WatchdogModel::Diag288 => "is allowed for s390 and s390x only",
+            _ => continue,
+        };
+        return Err(XmlError::unsupported(format!(
+            "{model} model of watchdog {refusal}"
+        )));
+    }
+    Ok(())
+}
+
+fn check_panics(domain: &Domain) -> Result<(), XmlError> {
+    let panics = &domain.devices.panics;
+    for (i, panic) in panics.iter().enumerate() {
+        let model = panic.model.unwrap_or_default();
+        if panics[..i]
+            .iter()
+            .any(|p| p.model.unwrap_or_default() == model)
+        {
+            return Err(xml_error(format!(
+                "Multiple panic devices with model '{model}'"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Programs beside QEMU that serve a device read and write the guest's memory.
+fn check_shared_memory(domain: &Domain) -> Result<(), XmlError> {
+    if super::memory::is_shared(domain) {
+        return Ok(());
+    }
+    let devices = &domain.devices;
+    let who = if devices
+        .disks
+        .iter()
+        .any(|d| d.kind == StorageType::VhostUser)
+    {
+        "vhostuser"
+    } else if devices
+        .interfaces
+        .iter()
+        .any(|d| d.kind == InterfaceType::VhostUser)
+    {
+        "interface"
+    } else if devices
+        .filesystems
+        .iter()
+        .any(|f| f.driver.as_ref().and_then(|d| d.kind) == Some(FilesystemDriverType::Virtiofs))
+    {
+        "virtiofs"
+    } else {
+        return Ok(());
+    };
+    Err(XmlError::unsupported(format!(
+        "'{who}' requires shared memory"
+    )))
+}
+
+fn check_iothreads(domain: &Domain) -> Result<(), XmlError> {
+    let drivers = domain
+        .devices
+        .controllers
+        .iter()
+        .filter_map(|c| c.driver.as_ref());
+    let mut used = drivers.filter_map(|d| d.iothread);
+    match used.find(|id| !domain.has_iothread(*id)) {
+        Some(id) => Err(XmlError::unsupported(format!(
+            "controller iothread '{id}' not defined in iothreadid"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Devices QEMU no longer has, or never had on these machines.
+fn check_retired(domain: &Domain) -> Result<(), XmlError> {
+    let devices = &domain.devices;
+    let old = |s: &Shmem| {
+        s.model
+            .as_ref()
+            .is_some_and(|m| m.kind == ShmemModelType::Ivshmem)
+    };
+    if devices.shmems.iter().any(old) {
+        return Err(XmlError::unsupported(
+            "ivshmem device is no longer supported",
+        ));
+    }
+    if devices.sounds.iter().any(|s| s.model == SoundModel::Ich7) {
+        return Err(XmlError::unsupported(
+            "sound card model 'ich7' is not supported",
+        ));
+    }
+    let ide = devices
+        .controllers
+        .iter()
+        .any(|c| c.kind == ControllerType::Ide);
+    if ide && domain.is_x86() && domain.machine_family() != MachineFamily::I440fx {
+        return Err(XmlError::unsupported(
+            "IDE controllers are unsupported for this QEMU binary or machine type",
+        ));
+    }
+    let without_target = devices.channels.iter().any(|c| c.target.is_none());
+    if without_target {
+        return Err(xml_error(
+            "target type must be specified for channel device",
+        ));
+    }
+    Ok(())
+}
+
 fn check_iommu(domain: &Domain) -> Result<(), XmlError> {
     let Some(iommu) = &domain.devices.iommu else {
         return Ok(());
@@ -283,6 +418,11 @@ fn check_iommu(domain: &Domain) -> Result<(), XmlError> {
     }
     if model != IommuModel::Virtio {
         return Ok(());
+    }
+    if !is_q35(domain) {
+        return Err(XmlError::unsupported(format!(
+            "IOMMU device: '{model}' is only supported with Q35 and ARM Virt machines"
+        )));
     }
     if !acpi(domain) {
         return Err(XmlError::unsupported(format!(
@@ -297,8 +437,30 @@ fn check_iommu(domain: &Domain) -> Result<(), XmlError> {
     Ok(())
 }
 
-fn check_videos(domain: &Domain) -> Result<(), XmlError> {
-    for video in &domain.devices.videos {
+fn check_videos(domain: &Domain, context: &DefineContext) -> Result<(), XmlError> {
+    for (i, video) in domain.devices.videos.iter().enumerate() {
+        let kind = video.kind();
+        if i > 0 && !matches!(kind, VideoType::Qxl | VideoType::Virtio) {
+            return Err(XmlError::unsupported(format!(
+                "video type '{kind}' is only valid as primary video device"
+            )));
+        }
+        let device = match kind {
+            VideoType::Vga => "VGA",
+            VideoType::Cirrus => "cirrus-vga",
+            VideoType::Vmvga => "vmware-svga",
+            VideoType::Qxl => "qxl-vga",
+            VideoType::Virtio => "virtio-gpu-pci",
+            VideoType::Bochs => "bochs-display",
+            VideoType::Ramfb => "ramfb",
+            VideoType::None | VideoType::Default => continue,
+            _ => "",
+        };
+        if device.is_empty() || !context.has_device(device) {
+            return Err(XmlError::unsupported(format!(
+                "domain configuration does not support video model '{kind}'"
+            )));
+        }
         if video.kind() == VideoType::Ramfb && video.info.address.is_some() {
             return Err(XmlError::unsupported(
                 "address not supported for video type ramfb",
