@@ -312,6 +312,10 @@ fn undefine(s: &mut Session, args: &Args) -> Outcome {
     if running {
         bits &= !(UNDEFINE_MANAGED_SAVE | UNDEFINE_SNAPSHOTS);
     }
+    if !running && !args.has("managed-save") && crate::verbs::has_managed_save(s, &t.dom) {
+        let what = "Refusing to undefine while domain managed save image exists";
+        return Err(Failure::said(what).hint("--managed-save removes it too"));
+    }
     let volumes = match storage {
         true => crate::verbs::volumes::selected(s, args, &t.dom, running)?,
         false => Vec::new(),

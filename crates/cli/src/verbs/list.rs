@@ -137,7 +137,8 @@ fn table(s: &mut Session, args: &Args, selection: u32) -> Outcome {
     Ok(())
 }
 
-fn has_save(s: &mut Session, dom: &RemoteDomain) -> bool {
+/// Whether the domain has a managed save; no if the daemon cannot say.
+pub(super) fn has_save(s: &mut Session, dom: &RemoteDomain) -> bool {
     let args = remote::DomainHasManagedSaveImageArgs {
         dom: dom.clone(),
         flags: 0,

@@ -90,6 +90,8 @@ pub(crate) fn find_group(name: &str) -> Option<&'static Group> {
     GROUPS.iter().find(|g| g.keyword == name || g.title == name)
 }
 
+use list::has_save as has_managed_save;
+
 /// The names of all domains, for completion.
 pub(crate) fn domain_names(s: &mut crate::session::Session) -> Vec<String> {
     list::names(s)
