@@ -153,9 +153,6 @@ fn refuse_extras(disk: &Disk, source: &StorageSource) -> Result<()> {
     if disk.transient.is_some() {
         return refuse("transient");
     }
-    if disk.throttle_filters.is_some() {
-        return refuse("a throttle filter");
-    }
     if source.fdgroup.is_some() {
         return refuse("an image that is passed as a descriptor");
     }

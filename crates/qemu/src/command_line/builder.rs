@@ -1,5 +1,6 @@
 //! Collects the command line while the parts of a definition are gone through.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use model::domain::Domain;
@@ -30,6 +31,8 @@ pub(super) struct Builder<'a> {
     pub(super) setup: Vec<Command>,
     /// How many files are handed over as sets of descriptors.
     pub(super) outputs: u32,
+    /// The groups of limits that are made.
+    pub(super) throttle_ids: BTreeSet<String>,
 }
 
 impl<'a> Builder<'a> {
@@ -44,6 +47,7 @@ impl<'a> Builder<'a> {
             variables: None,
             setup: Vec::new(),
             outputs: 0,
+            throttle_ids: BTreeSet::new(),
         }
     }
 

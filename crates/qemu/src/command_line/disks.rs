@@ -20,14 +20,9 @@ impl Builder<'_> {
     pub(super) fn disks(&mut self) -> Result<()> {
         for position in 0..self.domain.devices.disks.len() {
             let disk = self.domain.devices.disks[position].clone();
-            if let Some(tune) = &disk.iotune
-                && **tune != model::domain::disk::IoTune::default()
-            {
-                self.throttle(&disk)?;
-            }
             let mut node = self.disk_nodes(position)?;
-            if let (Some(top), Some(_)) = (&node, &disk.iotune) {
-                node = Some(self.throttle_filter(&disk, top)?);
+            if let Some(top) = node {
+                node = Some(self.throttled(&disk, top)?);
             }
             let device = self.disk(&disk, position, node)?;
             self.device(device)?;
@@ -232,69 +227,6 @@ impl Builder<'_> {
         };
         self.option("-global", format!("isa-fdc.{property}={index}"));
     }
-
-    fn throttle(&mut self, disk: &Disk) -> Result<()> {
-        let Some(tune) = &disk.iotune else {
-            return Ok(());
-        };
-        let limits: Vec<(&str, Option<u64>)> = vec![
-            ("bps-total", tune.total_bytes_sec),
-            ("bps-read", tune.read_bytes_sec),
-            ("bps-write", tune.write_bytes_sec),
-            ("iops-total", tune.total_iops_sec),
-            ("iops-read", tune.read_iops_sec),
-            ("iops-write", tune.write_iops_sec),
-            ("bps-total-max", tune.total_bytes_sec_max),
-            ("bps-read-max", tune.read_bytes_sec_max),
-            ("bps-write-max", tune.write_bytes_sec_max),
-            ("iops-total-max", tune.total_iops_sec_max),
-            ("iops-read-max", tune.read_iops_sec_max),
-            ("iops-write-max", tune.write_iops_sec_max),
-            ("iops-size", tune.size_iops_sec),
-            ("bps-total-max-length", tune.total_bytes_sec_max_length),
-            ("bps-read-max-length", tune.read_bytes_sec_max_length),
-            ("bps-write-max-length", tune.write_bytes_sec_max_length),
-            ("iops-total-max-length", tune.total_iops_sec_max_length),
-            ("iops-read-max-length", tune.read_iops_sec_max_length),
-            ("iops-write-max-length", tune.write_iops_sec_max_length),
-        ];
-        let mut object = Props::default();
-        for (name, value) in limits {
-            object.set_some(name, value.filter(|value| *value > 0));
-        }
-        let group = throttle_group(disk)?;
-        let made = self.arguments.iter().any(|argument| {
-            argument.contains("\"throttle-group\"") && argument.contains(&format!("\"{group}\""))
-        });
-        if !made {
-            let props = Props::object("throttle-group", &group).with("limits", object);
-            self.object(&props);
-        }
-        Ok(())
-    }
-
-    /// Limits have to be a node of their own: what QEMU sets on a device holds only for drives of
-    /// the old kind.
-    fn throttle_filter(&mut self, disk: &Disk, below: &str) -> Result<String> {
-        let name = format!("libvirt-{}-throttle", disk.target_dev());
-        let node = Props::device("throttle")
-            .with("node-name", name.as_str())
-            .with("throttle-group", throttle_group(disk)?)
-            .with("file", below);
-        self.blockdev(&node);
-        Ok(name)
-    }
-}
-
-fn throttle_group(disk: &Disk) -> Result<String> {
-    let named = disk
-        .iotune
-        .as_ref()
-        .and_then(|tune| tune.group_name.clone());
-    Ok(match named {
-        Some(name) => format!("throttle-{name}"),
-        None => format!("throttle-{}", alias(&disk.info)?),
-    })
 }
 
 fn wrong_bus(disk: &Disk) -> Unsupported {

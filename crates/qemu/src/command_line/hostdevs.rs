@@ -25,6 +25,7 @@ impl Builder<'_> {
             let mut props = match hostdev.kind {
                 HostdevType::Pci => self.pci_hostdev(hostdev)?,
                 HostdevType::Usb => self.usb_hostdev(hostdev)?,
+                HostdevType::Mdev => self.mediated_hostdev(hostdev)?,
                 other => {
                     return Err(Unsupported::new(format!(
                         "hostdev type '{other}' is not supported"
@@ -64,6 +65,37 @@ impl Builder<'_> {
         }
         props.set_some("display", hostdev.display.map(OnOff::as_str));
         Ok(props)
+    }
+
+    /// A part of a host device that its driver offers.
+    fn mediated_hostdev(&mut self, hostdev: &Hostdev) -> Result<Props> {
+        let address = hostdev
+            .source
+            .as_ref()
+            .and_then(|source| source.address.as_ref());
+        let Some(uuid) = address.and_then(|address| address.uuid) else {
+            return Err(Unsupported::new("a mediated device needs a UUID"));
+        };
+        if hostdev
+            .model
+            .as_deref()
+            .is_some_and(|model| model != "vfio-pci")
+        {
+            return Err(Unsupported::new(
+                "only mediated devices of model 'vfio-pci' are supported",
+            ));
+        }
+        self.file("/dev/vfio", FileMode::ReadWrite, FileRole::Device);
+        let ramfb = hostdev.ramfb.filter(|ramfb| ramfb.is_on());
+        let driver = if ramfb.is_some() {
+            "vfio-pci-nohotplug"
+        } else {
+            "vfio-pci"
+        };
+        Ok(Props::device(driver)
+            .with("sysfsdev", format!("/sys/bus/mdev/devices/{uuid}"))
+            .maybe("display", hostdev.display.map(OnOff::as_str))
+            .maybe("ramfb", ramfb.map(OnOff::is_on)))
     }
 
     fn usb_hostdev(&mut self, hostdev: &Hostdev) -> Result<Props> {

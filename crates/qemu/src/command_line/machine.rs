@@ -4,6 +4,7 @@ use model::domain::features::Features;
 use model::xml::OnOff;
 
 use super::builder::{Builder, Result};
+use super::cells::describes_speed;
 use super::launch::{FileMode, FileRole, Unsupported};
 use super::props::{List, on_off};
 
@@ -82,7 +83,7 @@ impl Builder<'_> {
             list.set("nvdimm", "on");
         }
         let numa = self.domain.cpu.as_ref().and_then(|cpu| cpu.numa.as_ref());
-        if numa.is_some_and(|numa| numa.interconnects.is_some()) {
+        if numa.is_some_and(describes_speed) {
             list.set("hmat", "on");
         }
         list.set_some("memory-backend", memory);

@@ -107,34 +107,8 @@ impl Builder<'_> {
         );
     }
 
-    /// `-numa` and the back ends of the cells.
-    pub(super) fn cells(&mut self) -> Result<()> {
-        let Some(numa) = self.domain.cpu.as_ref().and_then(|cpu| cpu.numa.clone()) else {
-            return Ok(());
-        };
-        for (position, cell) in numa.cells.iter().enumerate() {
-            let id = cell.id.unwrap_or(u32::try_from(position).unwrap_or(0));
-            self.cell(id, cell, numa.interconnects.is_some())?;
-        }
-        for (id, cell) in numa.cells.iter().enumerate() {
-            for sibling in cell
-                .distances
-                .iter()
-                .flat_map(|distances| &distances.siblings)
-            {
-                let mut list = List::new("dist");
-                list.set("src", cell.id.unwrap_or(u32::try_from(id).unwrap_or(0)));
-                list.set("dst", sibling.id).set("val", sibling.value);
-                self.option("-numa", list.finish());
-            }
-        }
-        if numa.interconnects.is_some() {
-            return Err(Unsupported::new("NUMA interconnects are not supported"));
-        }
-        Ok(())
-    }
-
-    fn cell(&mut self, id: u32, cell: &NumaCell, hmat: bool) -> Result<()> {
+    /// The back end of a NUMA cell's memory; returns its id.
+    pub(super) fn cell_memory(&mut self, id: u32, cell: &NumaCell) -> Result<String> {
         let piece = Piece {
             id: format!("ram-node{id}"),
             bytes: whole_mib(cell.memory.unwrap_or(0)) * 1024,
@@ -149,18 +123,7 @@ impl Builder<'_> {
         };
         let props = self.memory_backend(&piece)?;
         self.object(&props);
-        let mut list = List::new("node");
-        list.set("nodeid", id);
-        let cpus = cell.cpus.as_ref().map(IdSet::to_string).unwrap_or_default();
-        for range in cpus.split(',').filter(|range| !range.is_empty()) {
-            list.set("cpus", range);
-        }
-        if hmat {
-            list.set("initiator", id);
-        }
-        list.set("memdev", &piece.id);
-        self.option("-numa", list.finish());
-        Ok(())
+        Ok(piece.id)
     }
 
     /// The back end of a piece of memory.

@@ -9,6 +9,7 @@
 mod block;
 mod boot;
 mod builder;
+mod cells;
 mod chardevs;
 mod clock;
 mod controllers;
@@ -25,6 +26,7 @@ mod ports;
 mod props;
 mod small;
 mod sound;
+mod throttle;
 
 pub use block::{DiskNodes, disk_nodes};
 pub use launch::{
@@ -94,6 +96,7 @@ impl Builder<'_> {
         self.overcommit();
         self.processors()?;
         self.iothreads();
+        self.throttle_groups();
         self.cells()?;
         if let Some(uuid) = self.domain.uuid {
             self.option("-uuid", uuid.hyphenated().to_string());

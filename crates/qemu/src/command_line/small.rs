@@ -4,7 +4,7 @@
 use model::domain::address::Address;
 use model::domain::input::{Input, InputBus, InputType};
 use model::domain::misc_devices::{
-    BalloonModel, CryptoBackendModel, IommuModel, PanicModel, ShmemModelType, ShmemRole,
+    BalloonModel, CryptoBackendModel, IommuModel, PanicModel, Shmem, ShmemModelType, ShmemRole,
     WatchdogAction, WatchdogModel,
 };
 use model::domain::rng::{Rng, RngBackend};
@@ -18,6 +18,9 @@ use super::props::{List, Props};
 
 /// Where the panic notifier sits if nothing else is said.
 const PVPANIC_PORT: u64 = 0x505;
+
+/// The size of shared memory where none is given, in MiB.
+const SHMEM_MIB: u64 = 4;
 
 impl Builder<'_> {
     /// Hubs come before what is plugged into them.
@@ -308,40 +311,63 @@ impl Builder<'_> {
     /// Memory shared between machines.
     pub(super) fn shared_memory(&mut self) -> Result<()> {
         for shmem in &self.domain.devices.shmems {
-            let alias = alias(&shmem.info)?;
             let kind = shmem
                 .model
                 .as_ref()
                 .map(|model| model.kind)
                 .unwrap_or_default();
-            if kind != ShmemModelType::Plain {
-                return Err(Unsupported::new(format!(
-                    "shmem model '{kind}' is not supported"
-                )));
-            }
-            let id = format!("shmmem-{alias}");
-            let path = format!("/dev/shm/{}", shmem.name);
-            let mut object = Props::object("memory-backend-file", &id);
-            object.set("mem-path", path.as_str());
-            object.set("share", true);
-            let size = shmem.size.map_or(4, |size| size.0);
-            object.set("size", size * 1024 * 1024);
-            self.file(path, FileMode::Create, FileRole::Memory);
-            self.object(&object);
-            let mut props = Props::device("ivshmem-plain")
-                .with("id", alias)
-                .with("memdev", id);
-            props.set_some(
-                "master",
-                shmem.role.map(|role| match role {
-                    ShmemRole::Master => "on",
-                    ShmemRole::Peer => "off",
-                }),
-            );
+            let mut props = match kind {
+                ShmemModelType::Plain => self.plain_memory(shmem)?,
+                ShmemModelType::Doorbell => self.doorbell_memory(shmem)?,
+                ShmemModelType::Ivshmem => {
+                    return Err(Unsupported::new(
+                        "shmem model 'ivshmem' is not supported by this QEMU",
+                    ));
+                }
+            };
             self.place(&mut props, &shmem.info)?;
             self.device(props)?;
         }
         Ok(())
+    }
+
+    fn plain_memory(&mut self, shmem: &Shmem) -> Result<Props> {
+        let alias = alias(&shmem.info)?;
+        let id = format!("shmmem-{alias}");
+        let path = format!("/dev/shm/{}", shmem.name);
+        let size = shmem.size.map_or(SHMEM_MIB, |size| size.0);
+        let object = Props::object("memory-backend-file", &id)
+            .with("mem-path", path.as_str())
+            .with("share", true)
+            .with("size", size * 1024 * 1024);
+        self.file(path, FileMode::Create, FileRole::Memory);
+        self.object(&object);
+        let role = shmem.role.map(|role| match role {
+            ShmemRole::Master => "on",
+            ShmemRole::Peer => "off",
+        });
+        Ok(Props::device("ivshmem-plain")
+            .with("id", alias)
+            .with("memdev", id)
+            .maybe("master", role))
+    }
+
+    fn doorbell_memory(&mut self, shmem: &Shmem) -> Result<Props> {
+        let alias = alias(&shmem.info)?;
+        let id = format!("char{alias}");
+        let path = shmem.server.as_ref().and_then(|server| server.path.clone());
+        let path = path.unwrap_or_else(|| format!("/var/lib/libvirt/shmem-{}-sock", shmem.name));
+        let mut list = List::new("socket");
+        self.option("-chardev", list.set("id", &id).set("path", &path).finish());
+        self.file(path, FileMode::ReadWrite, FileRole::Socket);
+        let mut props = Props::device("ivshmem-doorbell")
+            .with("id", alias)
+            .with("chardev", id);
+        if let Some(msi) = &shmem.msi {
+            props.set_some("vectors", msi.vectors.map(|vectors| vectors.0));
+            props.set_some("ioeventfd", msi.ioeventfd.map(OnOff::is_on));
+        }
+        Ok(props)
     }
 
     /// Crypto devices.
