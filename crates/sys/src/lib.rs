@@ -13,6 +13,7 @@ pub mod host;
 pub mod kvm;
 pub mod landlock;
 pub mod lockfile;
+pub mod memory;
 pub mod net;
 pub mod notify;
 pub mod process;

@@ -59,6 +59,7 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let _listening = sockets::listen(&server, &options)?;
     let (active, inactive) = engine.domain_counts();
     tracing::info!(active, inactive, "serving");
+    sys::memory::release_unused();
     notify("READY=1");
     let autostart = tokio::spawn({
         let engine = engine.clone();
