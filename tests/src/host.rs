@@ -234,19 +234,14 @@ impl Host {
         let _ = self.virsh(&["define", &path]).succeeds();
     }
 
-    /// The QEMU processes of this daemon: those whose arguments name a file below its root.
+    /// The QEMU processes of this daemon: those that have their home below its root.
+    ///
+    /// # Panics
+    /// If /proc cannot be read.
     #[must_use]
     pub fn qemus(&self) -> Vec<u32> {
-        let root = self.root();
-        let root = root.as_os_str().as_encoded_bytes();
-        processes_with(|arguments| {
-            let program = arguments
-                .split(|byte| *byte == 0)
-                .next()
-                .unwrap_or_default();
-            let is_qemu = program.windows(5).any(|part| part == b"qemu-");
-            is_qemu && arguments.windows(root.len()).any(|part| part == root)
-        })
+        let home = format!("HOME={}/", self.root().display());
+        processes_with("environ", |variable| variable.starts_with(home.as_bytes()))
     }
 
     /// The QEMU of one machine.
@@ -255,13 +250,8 @@ impl Host {
     /// If it does not run exactly once.
     #[must_use]
     pub fn qemu_of(&self, machine: &str) -> u32 {
-        let wanted = format!("guest={machine}");
-        let of_machine = processes_with(|arguments| {
-            arguments.split(|byte| *byte == 0).any(|word| {
-                word.strip_prefix(wanted.as_bytes())
-                    .is_some_and(|rest| rest.is_empty() || rest[0] == b',')
-            })
-        });
+        let wanted = format!("guest={machine},");
+        let of_machine = processes_with("cmdline", |word| word.starts_with(wanted.as_bytes()));
         let ours: Vec<u32> = self
             .qemus()
             .into_iter()
@@ -355,12 +345,14 @@ pub fn is_alive(pid: u32) -> bool {
     !matches!(state, None | Some('Z' | 'X'))
 }
 
-fn processes_with(matches: impl Fn(&[u8]) -> bool) -> Vec<u32> {
+/// The processes one of whose words matches: arguments ("cmdline") or variables ("environ").
+fn processes_with(file: &str, matches: impl Fn(&[u8]) -> bool) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc is mounted").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter(|pid| {
-        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|words| matches(&words))
-            && is_alive(*pid)
+        fs::read(format!("/proc/{pid}/{file}"))
+            .is_ok_and(|words| words.split(|byte| *byte == 0).any(&matches))
     })
+    .filter(|pid| is_alive(*pid))
     .collect()
 }

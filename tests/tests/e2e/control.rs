@@ -209,9 +209,22 @@ fn the_host_is_described_as_it_is() {
         line.trim().trim_start_matches(':').trim().to_owned()
     };
     assert_eq!(field(&info, "CPU(s):"), cpus.to_string());
-    let memory = fs::read_to_string("/proc/meminfo").expect("/proc is mounted");
-    let total = field(&memory, "MemTotal:").replace(" kB", " KiB");
-    assert_eq!(field(&info, "Memory size:"), total);
+    let nodes = fs::read_dir("/sys/devices/system/node")
+        .expect("/sys is mounted")
+        .flatten();
+    let memory: u64 = nodes
+        .filter_map(|node| fs::read_to_string(node.path().join("meminfo")).ok())
+        .map(|text| {
+            let total = text.split("MemTotal:").nth(1).expect("every node has it");
+            total
+                .split_whitespace()
+                .next()
+                .expect("a number")
+                .parse::<u64>()
+                .expect("a number")
+        })
+        .sum();
+    assert_eq!(field(&info, "Memory size:"), format!("{memory} KiB"));
 
     assert!(
         host.virsh(&["version"])
@@ -227,10 +240,15 @@ fn the_host_is_described_as_it_is() {
         .virsh(&["domcapabilities", "--virttype", "qemu"])
         .succeeds();
     assert!(domain.contains("<domain>qemu</domain>"), "{domain}");
+    let sysinfo = host.virsh(&["sysinfo"]);
+    if fs::exists("/sys/firmware/dmi/tables/DMI").is_ok_and(|found| found) {
+        assert!(sysinfo.succeeds().contains("<sysinfo type='smbios'>"));
+    } else {
+        assert!(sysinfo.fails().contains("SMBIOS"));
+    }
     for words in [
         &["nodecpustats"][..],
         &["nodememstats"],
-        &["sysinfo"],
         &["hostname"],
         &["uri"],
     ] {
