@@ -116,17 +116,23 @@ impl Channel {
             .begin(command, sync)
             .map_err(|e| EngineError::new(ErrorKind::Internal, e.to_string()))?;
         self.send(&first).await?;
+        // The first message only finds out that the agent listens; the second is the command.
+        let mut is_sent = false;
         let mut buffer = vec![0; 4096];
         let mut count = 0;
         loop {
             match self.session.receive(&buffer[..count]) {
                 Outcome::Waiting => {
                     count = self.stream.read(&mut buffer).await.map_err(lost)?;
+                    if count == 0 && is_sent && !commands::expects_reply(command) {
+                        return Ok(Ok(Value::Object(serde_json::Map::new())));
+                    }
                     if count == 0 {
                         return Err(unresponsive("the agent's channel was closed"));
                     }
                 }
                 Outcome::Send(bytes) => {
+                    is_sent = true;
                     self.send(&bytes).await?;
                     count = 0;
                 }

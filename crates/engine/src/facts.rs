@@ -201,10 +201,14 @@ pub(crate) fn wants_terminals(domain: &Domain) -> bool {
         .any(|chardev| chardev.kind == ChardevType::Pty)
 }
 
-/// Gives channels whose socket has no path one in the run's directory.
+/// Gives channels whose socket has no path one in the run's directory. A path in the directory of
+/// another run (the definition was taken from that run) is none.
 pub(crate) fn place_sockets(domain: &mut Domain, run_dir: &std::path::Path) {
+    let runs = run_dir.parent().unwrap_or(run_dir);
     for (index, channel) in domain.devices.channels.iter_mut().enumerate() {
-        if channel.chardev.kind != ChardevType::Unix || channel.chardev.path().is_some() {
+        let path = channel.chardev.path().map(std::path::Path::new);
+        let is_placed = path.is_some_and(|path| !path.starts_with(runs));
+        if channel.chardev.kind != ChardevType::Unix || is_placed {
             continue;
         }
         let name = channel.target.as_ref().and_then(|t| t.name.as_deref());
