@@ -14,8 +14,10 @@ use sys::spawn::Identity;
 const BACKING_DEPTH_MAX: usize = 64;
 
 /// Where the loader, libraries and QEMU's own data live.
-const SYSTEM_DIRECTORIES: [(&str, Access); 9] = [
+const SYSTEM_DIRECTORIES: [(&str, Access); 10] = [
     ("/usr", Access::Execute),
+    // Where people put a QEMU they built themselves.
+    ("/opt", Access::Execute),
     ("/lib", Access::Execute),
     ("/lib64", Access::Execute),
     ("/bin", Access::Execute),
