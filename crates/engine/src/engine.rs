@@ -354,7 +354,7 @@ impl Engine {
 
     /// What completing a definition needs to know of this host, and the
     /// random choices it may make.
-    async fn define_context(&self, domain: &Domain) -> Result<DefineContext> {
+    pub(crate) async fn define_context(&self, domain: &Domain) -> Result<DefineContext> {
         let emulator = match &domain.devices.emulator {
             Some(path) => path.into(),
             None => self.inner.binaries.default_emulator()?,

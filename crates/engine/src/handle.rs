@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::live::LiveMachine;
 use crate::options::{
-    Affect, AskWays, DumpOptions, GuestAsk, MetadataItem, SaveOptions, StartOptions,
+    Affect, AskWays, DeviceChange, DumpOptions, GuestAsk, MetadataItem, SaveOptions, StartOptions,
     UndefineOptions, XmlOptions,
 };
 use crate::owner::{self, Request};
@@ -206,6 +206,24 @@ impl DomainHandle {
         };
         crate::metadata::get(&definition, item)
             .ok_or_else(|| EngineError::new(ErrorKind::NoMetadata, crate::metadata::absent(item)))
+    }
+
+    /// Puts a device in, takes one out or changes one. A running guest lets
+    /// go of a device when it can; `DeviceRemoved` tells when it has.
+    pub async fn change_device(
+        &self,
+        change: DeviceChange,
+        xml: &str,
+        affect: Affect,
+    ) -> Result<()> {
+        let xml = xml.to_owned();
+        self.ask(|reply| Request::ChangeDevice {
+            change,
+            xml,
+            affect,
+            reply,
+        })
+        .await
     }
 
     /// Sets the memory it has (`maximum`: may have), in KiB.

@@ -132,3 +132,14 @@ pub struct DumpOptions {
     /// Reset it afterwards.
     pub reset: bool,
 }
+
+/// What is to be done with a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceChange {
+    /// Put it in.
+    Attach,
+    /// Take it out.
+    Detach,
+    /// Change what can be changed in place.
+    Update,
+}

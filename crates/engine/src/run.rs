@@ -77,7 +77,7 @@ pub(crate) async fn prepare(
     made
 }
 
-fn emulator(engine: &Engine, domain: &Domain) -> Result<PathBuf> {
+pub(crate) fn emulator(engine: &Engine, domain: &Domain) -> Result<PathBuf> {
     match &domain.devices.emulator {
         Some(path) => Ok(path.into()),
         None => engine.binaries().default_emulator(),
@@ -105,24 +105,19 @@ fn make_run(
     let accelerator = choose_accelerator(engine, &mut domain, caps, &mut notes);
     domain.id = Some(id);
     domain.assign_aliases();
+    domain.number_images();
     facts::place_sockets(&mut domain, directory);
     let mut record = first_record(engine, &domain, id);
     record.write(directory)?;
 
     record.holdings.ports = crate::displays::take_ports(engine.ports(), &mut domain)?;
     record.write(directory)?;
-    let now = jiff::Zoned::now();
     let context = LaunchContext {
         accelerator,
         without_kvm: wants_kvm && accelerator == Accelerator::Tcg,
-        now_seconds: now.timestamp().as_second(),
-        local_offset_seconds: i64::from(now.offset().seconds()),
-        state_dir: directory.to_owned(),
-        tpm_socket: None,
-        vhost_net: Path::new("/dev/vhost-net").exists(),
-        huge_pages: Vec::new(),
         paused: options.paused,
         incoming: matches!(from, StartFrom::Saved(_)),
+        ..launch_context(&domain, directory)
     };
     let launch = command_line(&domain, caps, &context)
         .map_err(|unsupported| EngineError::new(ErrorKind::ConfigUnsupported, unsupported.0))?;
@@ -317,6 +312,28 @@ fn spawn_plan(
     plan.paths = Some(files::rules(&launch.files, images, emulator, directory));
     plan.identity = identity;
     plan
+}
+
+/// What a command line depends on besides the definition, for a machine of
+/// this host that boots at once.
+pub(crate) fn launch_context(domain: &Domain, directory: &Path) -> LaunchContext {
+    let now = jiff::Zoned::now();
+    LaunchContext {
+        accelerator: if domain.kind == DomainType::Kvm {
+            Accelerator::Kvm
+        } else {
+            Accelerator::Tcg
+        },
+        now_seconds: now.timestamp().as_second(),
+        local_offset_seconds: i64::from(now.offset().seconds()),
+        state_dir: directory.to_owned(),
+        tpm_socket: None,
+        without_kvm: false,
+        vhost_net: Path::new("/dev/vhost-net").exists(),
+        huge_pages: Vec::new(),
+        paused: false,
+        incoming: false,
+    }
 }
 
 /// The command line as a person would type it.

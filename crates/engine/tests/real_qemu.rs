@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use stead_engine::events::Happening;
 use stead_engine::machine::{LifecycleEvent, OffReason, PausedReason, Status, StoppedDetail};
-use stead_engine::options::{SaveOptions, SessionId, StartOptions, UndefineOptions, XmlOptions};
+use stead_engine::options::{
+    Affect, DeviceChange, SaveOptions, SessionId, StartOptions, UndefineOptions, XmlOptions,
+};
 use stead_engine::places::Places;
 use stead_engine::stats::StatsWanted;
 use stead_engine::{Config, DomainHandle, Engine, ErrorKind, Mode};
@@ -445,6 +447,94 @@ async fn a_qemu_that_hangs_over_a_restart_is_shown_and_comes_back() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(vm.view().status, Status::Paused(PausedReason::User));
+    drop(vm);
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_is_plugged_in_and_a_medium_changed() {
+    let Some(host) = host().await else { return };
+    for name in ["a.iso", "b.iso", "disk.img"] {
+        std::fs::write(host.root.path().join(name), vec![0; 1 << 20]).expect("image");
+    }
+    let path = |name: &str| host.root.path().join(name).display().to_string();
+    let cdrom = |file: &str| {
+        format!(
+            "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/>{}\
+             <target dev='hda' bus='ide'/><readonly/></disk>",
+            if file.is_empty() {
+                String::new()
+            } else {
+                format!("<source file='{}'/>", path(file))
+            }
+        )
+    };
+    let vm = define(&host, "vm", &cdrom("a.iso")).await;
+    vm.start(StartOptions::default()).await.expect("start");
+    let both = Affect {
+        live: true,
+        config: true,
+    };
+    let disk = format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/>\
+         <target dev='vda' bus='virtio'/></disk>",
+        path("disk.img")
+    );
+    vm.change_device(DeviceChange::Attach, &disk, both)
+        .await
+        .expect("attach");
+    let twice = vm
+        .change_device(DeviceChange::Attach, &disk, both)
+        .await
+        .expect_err("it is there");
+    assert!(
+        twice.message.contains("target vda already exists"),
+        "{twice}"
+    );
+    let live = vm.xml(XmlOptions::default()).expect("xml");
+    assert!(live.contains("<alias name='virtio-disk0'/>"), "{live}");
+    let stored = vm
+        .xml(XmlOptions {
+            inactive: true,
+            ..XmlOptions::default()
+        })
+        .expect("xml");
+    assert!(
+        stored.contains("disk.img") && !stored.contains("virtio-disk0"),
+        "{stored}"
+    );
+    let blocks = vm
+        .monitor_command("info block", true)
+        .await
+        .expect("monitor");
+    assert!(blocks.contains("virtio-disk0"), "{blocks}");
+
+    let live_only = Affect {
+        live: true,
+        config: false,
+    };
+    vm.change_device(DeviceChange::Update, &cdrom("b.iso"), live_only)
+        .await
+        .expect("insert");
+    vm.change_device(DeviceChange::Update, &cdrom(""), live_only)
+        .await
+        .expect("eject");
+    assert!(!vm.xml(XmlOptions::default()).expect("xml").contains(".iso"));
+
+    let missing = disk.replace("disk.img", "none.img").replace("vda", "vdb");
+    let error = vm
+        .change_device(DeviceChange::Attach, &missing, live_only)
+        .await
+        .expect_err("no file");
+    assert!(error.message.contains("none.img"), "{error}");
+    let nodes = vm
+        .monitor_command(r#"{"execute":"query-named-block-nodes"}"#, false)
+        .await
+        .expect("nodes");
+    assert!(
+        !nodes.contains("none.img"),
+        "nothing is left of it: {nodes}"
+    );
     drop(vm);
     host.end().await;
 }

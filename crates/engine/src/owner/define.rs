@@ -30,7 +30,7 @@ impl Owner {
         Ok(())
     }
 
-    async fn store_definition(
+    pub(super) async fn store_definition(
         &self,
         definition: &Definition,
         name: &str,
@@ -61,7 +61,7 @@ impl Owner {
         view.stored.as_deref().cloned().ok_or_else(transient)
     }
 
-    fn stored_definition(&self) -> Result<model::domain::Domain> {
+    pub(super) fn stored_definition(&self) -> Result<model::domain::Domain> {
         let text = self.engine.stored_xml(self.entry.uuid)?;
         self.engine.parse_stored(&text)
     }

@@ -51,6 +51,8 @@ pub(super) enum ErrandEnd {
         news: mpsc::Receiver<News>,
         status: Status,
     },
+    /// A device change came to its end.
+    Device(Box<super::devices::DeviceEnd>),
     /// A gentle destroy was given up.
     DestroyGivenUp,
     /// Nothing is to be done.
@@ -125,6 +127,10 @@ impl Owner {
                 self.dump_ended(reply, result, crash).await;
             }
             Ok(ErrandEnd::Reconnected { news, status }) => self.reconnected(news, status).await,
+            Ok(ErrandEnd::Device(end)) => {
+                self.busy = None;
+                self.device_changed(*end).await;
+            }
             Ok(ErrandEnd::DestroyGivenUp) => self.destroy_given_up().await,
             Ok(ErrandEnd::Nothing { held }) => {
                 if held {

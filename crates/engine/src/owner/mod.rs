@@ -14,6 +14,7 @@ pub(crate) use stop::abandon;
 
 mod ask;
 mod define;
+mod devices;
 mod errand;
 mod news;
 mod save;
@@ -28,7 +29,7 @@ use crate::limits::{OWNER_QUEUE_MAX, OWNER_QUEUE_TIMEOUT_MS};
 use crate::live::LiveMachine;
 use crate::monitor::News;
 use crate::options::{
-    Affect, AskWays, DumpOptions, GuestAsk, MetadataItem, SaveOptions, StartOptions,
+    Affect, AskWays, DeviceChange, DumpOptions, GuestAsk, MetadataItem, SaveOptions, StartOptions,
     UndefineOptions,
 };
 use crate::table::Entry;
@@ -121,6 +122,12 @@ pub(crate) enum Request {
     },
     Dump {
         options: DumpOptions,
+        reply: Reply<()>,
+    },
+    ChangeDevice {
+        change: DeviceChange,
+        xml: String,
+        affect: Affect,
         reply: Reply<()>,
     },
     SetMemory {
@@ -324,6 +331,14 @@ impl Owner {
             Request::Save { options, reply } => self.save(options, reply),
             Request::RemoveManagedSave { reply } => answer(reply, self.remove_managed_save()),
             Request::Dump { options, reply } => self.dump(options, reply),
+            Request::ChangeDevice {
+                change,
+                xml,
+                affect,
+                reply,
+            } => {
+                self.change_device(change, xml, affect, reply).await;
+            }
             Request::SetMemory {
                 kib,
                 maximum,
@@ -430,6 +445,7 @@ impl Request {
             | Self::Save { reply, .. }
             | Self::RemoveManagedSave { reply }
             | Self::Dump { reply, .. }
+            | Self::ChangeDevice { reply, .. }
             | Self::SetMemory { reply, .. }
             | Self::SetVcpus { reply, .. } => reply,
         };

@@ -71,9 +71,7 @@ impl Owner {
             Event::DeviceDeleted {
                 device: Some(alias),
                 ..
-            } => {
-                self.emit(Happening::DeviceRemoved { alias });
-            }
+            } => self.device_gone(alias).await,
             Event::DeviceUnplugGuestError {
                 device: Some(alias),
                 ..

@@ -49,16 +49,30 @@ impl Domain {
     }
 }
 
+/// Names a device that has no name yet: the devices of a running machine keep
+/// theirs, however many come and go around them.
 fn set(info: &mut DeviceInfo, alias: String) {
-    if !info.has_user_alias() {
-        info.alias = Some(alias);
-    }
+    info.alias.get_or_insert(alias);
 }
 
-/// Names devices of one kind `prefix0`, `prefix1` and so on.
+/// Names devices of one kind `prefix0`, `prefix1` and so on, after the highest
+/// number in use.
 fn number<'a>(prefix: &str, infos: impl Iterator<Item = &'a mut DeviceInfo>) {
-    for (i, info) in infos.enumerate() {
-        set(info, format!("{prefix}{i}"));
+    let infos: Vec<&mut DeviceInfo> = infos.collect();
+    let numbers = infos.iter().filter_map(|info| {
+        info.alias
+            .as_deref()?
+            .strip_prefix(prefix)?
+            .parse::<usize>()
+            .ok()
+    });
+    let mut next = numbers.max().map_or(0, |highest| highest + 1);
+    for (index, info) in infos.into_iter().enumerate() {
+        next = next.max(index);
+        if info.alias.is_none() {
+            info.alias = Some(format!("{prefix}{next}"));
+            next += 1;
+        }
     }
 }
 
@@ -151,19 +165,19 @@ fn controller_alias(controller: &Controller, family: MachineFamily) -> String {
 
 /// A card that is a host device is counted among those.
 fn name_interfaces_and_hostdevs(devices: &mut Devices) {
-    let (mut cards, mut hostdevs) = (0, 0);
-    for interface in &mut devices.interfaces {
-        let (prefix, count) = match interface.kind {
-            InterfaceType::Hostdev => ("hostdev", &mut hostdevs),
-            _ => ("net", &mut cards),
-        };
-        set(&mut interface.info, format!("{prefix}{count}"));
-        *count += 1;
-    }
-    for hostdev in &mut devices.hostdevs {
-        set(&mut hostdev.info, format!("hostdev{hostdevs}"));
-        hostdevs += 1;
-    }
+    let (passed, cards): (Vec<_>, Vec<_>) = devices
+        .interfaces
+        .iter_mut()
+        .partition(|i| i.kind == InterfaceType::Hostdev);
+    number("net", cards.into_iter().map(|card| &mut card.info));
+    let hostdevs = devices.hostdevs.iter_mut().map(|hostdev| &mut hostdev.info);
+    number(
+        "hostdev",
+        passed
+            .into_iter()
+            .map(|card| &mut card.info)
+            .chain(hostdevs),
+    );
 }
 
 /// Modules in slots are named by slot, the others counted by kind.

@@ -7,6 +7,7 @@
 
 pub mod address;
 mod aliases;
+pub mod change;
 pub mod chardev;
 pub mod clock;
 pub mod complete;
@@ -20,6 +21,7 @@ pub mod filesystem;
 pub mod graphics;
 pub mod hostdev;
 pub mod id_set;
+mod images;
 pub mod info;
 pub mod input;
 pub mod interface;

@@ -49,6 +49,11 @@ pub fn parse_document(text: &str) -> Result<Document<'_>, XmlError> {
     Ok(document)
 }
 
+/// The document's root, whatever its name.
+pub fn root<'a, 'input>(document: &'a Document<'input>) -> Node<'a, 'input> {
+    Node(document.root_element())
+}
+
 /// The root element, which must be called `name`.
 pub fn expect_root<'a, 'input>(
     document: &'a Document<'input>,

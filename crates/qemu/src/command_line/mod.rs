@@ -22,6 +22,7 @@ mod machine;
 mod memory;
 mod net;
 mod place;
+mod plug;
 mod ports;
 mod props;
 mod small;
@@ -33,6 +34,7 @@ pub use launch::{
     DESCRIPTOR_FIRST, Descriptor, DescriptorPurpose, FileAccess, FileMode, FileRole, Launch,
     LaunchContext, Unsupported, VariableStore,
 };
+pub use plug::{Step, plug};
 pub use props::Props;
 
 use std::path::PathBuf;

@@ -5,6 +5,7 @@ mod connect;
 mod domain_agent;
 mod domain_console;
 mod domain_define;
+mod domain_devices;
 mod domain_info;
 mod domain_life;
 mod domain_list;
@@ -38,6 +39,7 @@ pub(crate) fn register(dispatch: &mut Dispatch) {
     domain_list::register(dispatch);
     domain_info::register(dispatch);
     domain_define::register(dispatch);
+    domain_devices::register(dispatch);
     domain_life::register(dispatch);
     domain_save::register(dispatch);
     domain_metadata::register(dispatch);

@@ -1,0 +1,416 @@
+//! Devices that come and go, in the stored definition and in the running
+//! machine.
+
+use super::errand::ErrandEnd;
+use super::{Owner, Reply, answer};
+use crate::definition::Definition;
+use crate::engine::xml_error;
+use crate::error::{EngineError, ErrorKind, Result};
+use crate::events::Happening;
+use crate::live::LiveMachine;
+use crate::options::{Affect, DeviceChange};
+use crate::run;
+use model::domain::Domain;
+use model::domain::interface::LinkState;
+use qemu::command_line::{Launch, Step, command_line, plug};
+use qemu::machine::Operation;
+use qemu::qmp::{Command, Done, commands};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Numbers of descriptor sets; each is used once in a machine's life.
+static NEXT_SET: AtomicU32 = AtomicU32::new(1);
+
+/// What is known once the running machine has been changed.
+pub(super) struct DeviceEnd {
+    pub(super) reply: Reply<()>,
+    pub(super) result: Result<()>,
+    /// The running definition with the change, unless the guest has its say first.
+    live: Option<Domain>,
+    stored: Option<Definition>,
+    added: Option<String>,
+}
+
+/// What is to be done to a running machine.
+enum Plan {
+    /// Carry out the steps; then the machine is as the definition says.
+    Plug {
+        steps: Vec<Step>,
+        after: Box<Domain>,
+        alias: Option<String>,
+    },
+    /// Ask the guest to let go of a device; QEMU tells when it has.
+    Unplug { alias: String },
+    /// Run these commands, with a file for the first where there is one.
+    Change {
+        commands: Vec<Step>,
+        after: Box<Domain>,
+    },
+}
+
+impl Owner {
+    pub(super) async fn change_device(
+        &mut self,
+        change: DeviceChange,
+        xml: String,
+        affect: Affect,
+        reply: Reply<()>,
+    ) {
+        match self.plan_device_change(change, &xml, affect).await {
+            Err(error) => answer(reply, Err(error)),
+            Ok((None, stored)) => {
+                let end = DeviceEnd {
+                    reply,
+                    result: Ok(()),
+                    live: None,
+                    stored,
+                    added: None,
+                };
+                self.device_changed(end).await;
+            }
+            Ok((Some((live, plan)), stored)) => self.hold("device", async move {
+                ErrandEnd::Device(Box::new(carry_out(&live, plan, stored, reply).await))
+            }),
+        }
+    }
+
+    async fn plan_device_change(
+        &self,
+        change: DeviceChange,
+        xml: &str,
+        affect: Affect,
+    ) -> Result<(Option<(Arc<LiveMachine>, Plan)>, Option<Definition>)> {
+        let affect = self.resolve(affect)?;
+        let mut stored = None;
+        if affect.config {
+            let mut domain = self.stored_definition()?;
+            self.apply(&mut domain, change, xml).await?;
+            stored = Some(Definition::of(domain));
+        }
+        if !affect.live {
+            return Ok((None, stored));
+        }
+        self.admit(Operation::UseMonitor)?;
+        let live = self.live()?;
+        let before = live.definition();
+        let plan = match change {
+            DeviceChange::Detach => {
+                let key = before.find_device(xml).map_err(xml_error)?;
+                let alias = before.device_alias(&key).ok_or_else(|| {
+                    EngineError::new(
+                        ErrorKind::NoSuchDevice,
+                        "the device cannot be unplugged: it has no alias",
+                    )
+                })?;
+                Plan::Unplug { alias }
+            }
+            DeviceChange::Attach => {
+                let mut after = Domain::clone(&before);
+                self.apply(&mut after, change, xml).await?;
+                after.assign_aliases();
+                after.number_images();
+                let alias = new_alias(&before, &after);
+                let (old, new) = (
+                    self.launch_of(&live, &before).await?,
+                    self.launch_of(&live, &after).await?,
+                );
+                let steps = plug(&old, &new, NEXT_SET.fetch_add(16, Ordering::Relaxed))
+                    .map_err(unsupported)?;
+                Plan::Plug {
+                    steps,
+                    after: Box::new(after),
+                    alias,
+                }
+            }
+            DeviceChange::Update => {
+                let mut after = Domain::clone(&before);
+                self.apply(&mut after, change, xml).await?;
+                after.number_images();
+                Plan::Change {
+                    commands: update_commands(&before, &after)?,
+                    after: Box::new(after),
+                }
+            }
+        };
+        Ok((Some((live, plan)), stored))
+    }
+
+    async fn apply(&self, domain: &mut Domain, change: DeviceChange, xml: &str) -> Result<()> {
+        match change {
+            DeviceChange::Attach => domain.attach_device(xml).map_err(xml_error)?,
+            DeviceChange::Update => domain.update_device(xml).map_err(xml_error)?,
+            DeviceChange::Detach => {
+                let key = domain.find_device(xml).map_err(xml_error)?;
+                domain.remove_device(&key);
+            }
+        }
+        if change == DeviceChange::Attach {
+            let mut context = self.engine.define_context(domain).await?;
+            context.abi_update = false;
+            domain.complete(&context).map_err(xml_error)?;
+        }
+        Ok(())
+    }
+
+    /// The command line a running machine would have with this definition.
+    async fn launch_of(&self, live: &LiveMachine, domain: &Domain) -> Result<Launch> {
+        let emulator = run::emulator(&self.engine, domain)?;
+        let caps = self.engine.binaries().caps(&emulator).await?;
+        let context = run::launch_context(domain, &live.run_dir);
+        command_line(domain, &caps, &context).map_err(unsupported)
+    }
+
+    pub(super) async fn device_changed(&mut self, end: DeviceEnd) {
+        let DeviceEnd {
+            reply,
+            mut result,
+            live,
+            stored,
+            added,
+        } = end;
+        if result.is_ok() {
+            if let Some(definition) = stored {
+                let name = self.entry.view().name.clone();
+                result = self.store_definition(&definition, &name, false).await;
+            }
+            if let (Some(machine), Some(definition)) = (&self.live, live) {
+                machine.set_definition(definition);
+                self.engine
+                    .write_status(machine, &self.entry, self.life.status());
+            }
+            if let Some(alias) = added {
+                self.emit(Happening::DeviceAdded { alias });
+            }
+        }
+        answer(reply, result);
+    }
+
+    /// The guest has let go of a device: what was behind it goes too.
+    pub(super) async fn device_gone(&mut self, alias: String) {
+        let Some(live) = self.live.clone() else {
+            return;
+        };
+        let before = live.definition();
+        let mut after = Domain::clone(&before);
+        after.remove_device(&model::domain::change::DeviceKey::Alias(alias.clone()));
+        let launches = (
+            self.launch_of(&live, &before).await,
+            self.launch_of(&live, &after).await,
+        );
+        live.set_definition(after);
+        self.engine
+            .write_status(&live, &self.entry, self.life.status());
+        self.emit(Happening::DeviceRemoved { alias });
+        if let (Ok(old), Ok(new)) = launches {
+            // The way to plug it in again names the back ends to remove, last first.
+            let backends = plug(&new, &old, 0).unwrap_or_default();
+            self.beside(async move {
+                for step in backends.iter().rev() {
+                    undo(&live, step).await;
+                }
+                ErrandEnd::Nothing { held: false }
+            });
+        }
+    }
+}
+
+fn unsupported(error: qemu::command_line::Unsupported) -> EngineError {
+    EngineError::new(ErrorKind::ConfigUnsupported, error.0)
+}
+
+fn aliases(domain: &Domain) -> Vec<String> {
+    let mut aliases = Vec::new();
+    domain
+        .devices
+        .each_info(&mut |info| aliases.extend(info.alias.clone()));
+    aliases
+}
+
+fn new_alias(before: &Domain, after: &Domain) -> Option<String> {
+    let old = aliases(before);
+    aliases(after)
+        .into_iter()
+        .find(|alias| !old.contains(alias))
+}
+
+async fn carry_out(
+    live: &LiveMachine,
+    plan: Plan,
+    stored: Option<Definition>,
+    reply: Reply<()>,
+) -> DeviceEnd {
+    let (result, after, added) = match plan {
+        Plan::Plug {
+            steps,
+            after,
+            alias,
+        } => (run_all(live, &steps).await, Some(*after), alias),
+        Plan::Change { commands, after } => (run_all(live, &commands).await, Some(*after), None),
+        Plan::Unplug { alias } => (ask_to_let_go(live, &alias).await, None, None),
+    };
+    DeviceEnd {
+        reply,
+        result,
+        live: after,
+        stored,
+        added,
+    }
+}
+
+async fn ask_to_let_go(live: &LiveMachine, alias: &str) -> Result<()> {
+    live.monitor()?
+        .execute(&commands::device_del(alias))
+        .await
+        .map(drop)
+}
+
+/// Runs steps in order; where one fails, those before it are undone.
+async fn run_all(live: &LiveMachine, steps: &[Step]) -> Result<()> {
+    for (done, step) in steps.iter().enumerate() {
+        if let Err(error) = run_step(live, step).await {
+            for earlier in steps[..done].iter().rev() {
+                undo(live, earlier).await;
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+async fn run_step(live: &LiveMachine, step: &Step) -> Result<()> {
+    let monitor = live.monitor()?;
+    let command = match step {
+        Step::Run(command) => command,
+        Step::WithFile {
+            path,
+            write,
+            set,
+            command,
+        } => {
+            // QEMU picks the descriptor whose mode fits how it opens the node.
+            give_file(live, path, false, *set).await?;
+            if *write {
+                give_file(live, path, true, *set).await?;
+            }
+            command
+        }
+    };
+    monitor.execute(command).await.map(drop)
+}
+
+async fn give_file(live: &LiveMachine, path: &Path, write: bool, set: u32) -> Result<()> {
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(write)
+        .open(path)
+        .map_err(|e| {
+            EngineError::new(
+                ErrorKind::ResourceUnavailable,
+                format!("Cannot access storage file '{}': {e}", path.display()),
+            )
+        })?;
+    let command = commands::add_fd(set, None);
+    live.monitor()?
+        .ask_with_descriptor(&command, OwnedFd::from(file))
+        .await
+        .map(drop)
+}
+
+/// Removes what a step has made. A device goes by the guest's leave only, and
+/// what it holds stays with it.
+async fn undo(live: &LiveMachine, step: &Step) {
+    let (Step::Run(command) | Step::WithFile { command, .. }) = step;
+    let name_of = |key: &str| {
+        command
+            .arguments()
+            .get(key)
+            .and_then(|v| v.as_str())
+            .map(str::to_owned)
+    };
+    let inverse: Option<Command<Done>> = match command.name() {
+        "blockdev-add" => name_of("node-name").map(|node| commands::blockdev_del(&node)),
+        "netdev_add" => name_of("id").map(|id| commands::netdev_del(&id)),
+        "object-add" => name_of("id").map(|id| commands::object_del(&id)),
+        _ => None,
+    };
+    if let (Some(inverse), Ok(monitor)) = (inverse, live.monitor()) {
+        if let Err(error) = monitor.execute(&inverse).await {
+            tracing::debug!(%error, "a back end could not be removed");
+        }
+    }
+}
+
+/// The commands that make one definition of the other, for what can be
+/// changed in place.
+fn update_commands(before: &Domain, after: &Domain) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    for (old, new) in before.devices.disks.iter().zip(&after.devices.disks) {
+        if old.source != new.source || old.kind != new.kind {
+            steps.push(change_medium(new)?);
+        }
+    }
+    for (old, new) in before
+        .devices
+        .interfaces
+        .iter()
+        .zip(&after.devices.interfaces)
+    {
+        if old.link != new.link {
+            let alias = new.info.alias.as_deref().unwrap_or_default();
+            let up = new
+                .link
+                .as_ref()
+                .is_none_or(|link| link.state != LinkState::Down);
+            steps.push(Step::Run(commands::set_link(alias, up)));
+        }
+    }
+    for (old, new) in before.devices.graphics.iter().zip(&after.devices.graphics) {
+        if old.password != new.password {
+            steps.push(Step::Run(set_password(new)));
+        }
+    }
+    Ok(steps)
+}
+
+fn change_medium(disk: &model::domain::disk::Disk) -> Result<Step> {
+    use model::domain::disk::DiskDevice;
+    if !matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy) {
+        return Err(EngineError::new(
+            ErrorKind::ConfigUnsupported,
+            format!(
+                "the source of disk '{}' cannot be changed while the machine runs",
+                disk.target_dev()
+            ),
+        ));
+    }
+    let alias = disk.info.alias.as_deref().unwrap_or_default();
+    let Some(path) = disk.source_path() else {
+        return Ok(Step::Run(
+            Command::new("eject").arg("id", alias).arg("force", true),
+        ));
+    };
+    let set = NEXT_SET.fetch_add(1, Ordering::Relaxed);
+    let command = Command::new("blockdev-change-medium")
+        .arg("id", alias)
+        .arg("filename", format!("/dev/fdset/{set}"))
+        .arg("format", disk.format().as_str())
+        .arg("read-only-mode", "read-only");
+    Ok(Step::WithFile {
+        path: path.into(),
+        write: false,
+        set,
+        command,
+    })
+}
+
+fn set_password(graphics: &model::domain::graphics::Graphics) -> Command<Done> {
+    use model::domain::graphics::GraphicsType;
+    let protocol = match graphics.kind {
+        GraphicsType::Spice => commands::DisplayProtocol::Spice,
+        _ => commands::DisplayProtocol::Vnc,
+    };
+    let secret = graphics.password.secret.as_deref().unwrap_or_default();
+    commands::set_password(protocol, secret, None)
+}

@@ -1,0 +1,179 @@
+//! What to tell a running QEMU so that it gets a device: the difference
+//! between two command lines, as commands.
+
+use super::launch::{FileMode, Launch, Unsupported};
+use crate::qmp::{Command, Done, commands};
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+
+/// One step of plugging a device in.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// A command as it is.
+    Run(Command<Done>),
+    /// A command about a file: QEMU cannot open files it was not started
+    /// with, so the file is opened for it and takes this number in
+    /// `/dev/fdset/`.
+    WithFile {
+        /// The file.
+        path: PathBuf,
+        /// Whether it is written to.
+        write: bool,
+        /// The number of the set of descriptors.
+        set: u32,
+        /// The command, which already names the set.
+        command: Command<Done>,
+    },
+}
+
+/// The steps from one command line to another, in order. The first set of
+/// descriptors used has the number `set`.
+///
+/// # Errors
+/// If the device needs more than can be given to a running QEMU.
+pub fn plug(before: &Launch, after: &Launch, mut set: u32) -> Result<Vec<Step>, Unsupported> {
+    let old: Vec<(&str, &str)> = pairs(&before.arguments);
+    let mut steps = Vec::new();
+    for (option, value) in pairs(&after.arguments) {
+        if old.contains(&(option, value)) {
+            continue;
+        }
+        let mut properties = object(option, value)?;
+        // A device in place may be written differently now (its turn to boot,
+        // say); that holds from the machine's next start on.
+        let name = name_of(&properties);
+        if old
+            .iter()
+            .any(|(_, text)| named(text) == name && name.is_some())
+        {
+            continue;
+        }
+        let command = |properties| match option {
+            "-blockdev" => Ok(commands::blockdev_add(properties)),
+            "-netdev" => Ok(commands::netdev_add(properties)),
+            "-device" => Ok(commands::device_add(properties)),
+            "-object" => Ok(Command::new("object-add").args(properties)),
+            _ => Err(unpluggable(option)),
+        };
+        match file_of(&properties, after) {
+            None => steps.push(Step::Run(command(properties)?)),
+            Some((path, write)) => {
+                properties.insert("filename".to_owned(), format!("/dev/fdset/{set}").into());
+                steps.push(Step::WithFile {
+                    path,
+                    write,
+                    set,
+                    command: command(properties)?,
+                });
+                set += 1;
+            }
+        }
+    }
+    Ok(steps)
+}
+
+/// Options with their values; options without one have none to compare.
+fn pairs(arguments: &[String]) -> Vec<(&str, &str)> {
+    let mut pairs = Vec::new();
+    let mut rest = arguments.iter().peekable();
+    while let Some(option) = rest.next() {
+        if let Some(value) = rest.next_if(|value| !value.starts_with('-')) {
+            pairs.push((option.as_str(), value.as_str()));
+        }
+    }
+    pairs
+}
+
+fn object(option: &str, value: &str) -> Result<Map<String, Value>, Unsupported> {
+    serde_json::from_str(value).map_err(|_| unpluggable(option))
+}
+
+fn name_of(properties: &Map<String, Value>) -> Option<String> {
+    let name = properties
+        .get("id")
+        .or_else(|| properties.get("node-name"))?;
+    name.as_str().map(str::to_owned)
+}
+
+fn named(text: &str) -> Option<String> {
+    serde_json::from_str::<Map<String, Value>>(text)
+        .ok()
+        .as_ref()
+        .and_then(name_of)
+}
+
+fn unpluggable(option: &str) -> Unsupported {
+    Unsupported::new(format!(
+        "a device of this kind cannot be plugged into a running machine (it needs QEMU's option \
+         {option}); use --config and restart the machine"
+    ))
+}
+
+/// The host's file a block node opens, and whether it is written to.
+fn file_of(properties: &Map<String, Value>, launch: &Launch) -> Option<(PathBuf, bool)> {
+    let path = PathBuf::from(properties.get("filename")?.as_str()?);
+    let access = launch.files.iter().find(|file| file.path == path)?;
+    Some((path, access.mode != FileMode::Read))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command_line::{FileAccess, FileRole};
+
+    fn launch(arguments: &[&str]) -> Launch {
+        Launch {
+            program: "qemu".into(),
+            arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+            environment: Vec::new(),
+            descriptors: Vec::new(),
+            files: vec![FileAccess {
+                path: "/b".into(),
+                mode: FileMode::ReadWrite,
+                role: FileRole::Image,
+                shared: false,
+            }],
+            variables: None,
+            setup: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_disk_is_opened_for_qemu_and_then_plugged_in() {
+        let before = launch(&["-S", "-smp", "1"]);
+        let after = launch(&[
+            "-S",
+            "-smp",
+            "1",
+            "-blockdev",
+            r#"{"driver":"file","filename":"/b","node-name":"n"}"#,
+            "-device",
+            r#"{"driver":"virtio-blk-pci","id":"virtio-disk1"}"#,
+        ]);
+        let steps = plug(&before, &after, 7).expect("steps");
+        let [
+            Step::WithFile {
+                path,
+                write: true,
+                set: 7,
+                command,
+            },
+            Step::Run(device),
+        ] = &steps[..]
+        else {
+            panic!("{steps:?}");
+        };
+        assert_eq!(path, &PathBuf::from("/b"));
+        assert_eq!(command.arguments()["filename"], "/dev/fdset/7");
+        assert_eq!(
+            (command.name(), device.name()),
+            ("blockdev-add", "device_add")
+        );
+    }
+
+    #[test]
+    fn what_only_the_command_line_can_do_is_refused() {
+        let error = plug(&launch(&[]), &launch(&["-chardev", "pty,id=c"]), 1).expect_err("refused");
+        assert!(error.0.contains("-chardev"), "{error}");
+    }
+}
