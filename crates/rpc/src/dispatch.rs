@@ -22,6 +22,9 @@ use crate::stream::StreamEnd;
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Told<T> = Result<T, Box<RpcError>>;
 
+type Inline = dyn Fn(&Client, &Call) -> Told<Vec<u8>> + Send + Sync;
+type Task = dyn Fn(Arc<Client>, Call) -> Boxed<Ready> + Send + Sync;
+
 /// What serves a stream once its call is answered.
 pub(crate) type Serve = Box<dyn FnOnce(StreamEnd) -> Boxed<()> + Send>;
 
@@ -38,9 +41,9 @@ pub(crate) enum Ready {
 /// How a procedure is answered.
 pub(crate) enum Handler {
     /// In the connection's own task: it waits for nothing.
-    Inline(Box<dyn Fn(&Client, &Call) -> Told<Vec<u8>> + Send + Sync>),
+    Inline(Box<Inline>),
     /// In a task of its own, so that nothing on the connection waits for it.
-    Task(Box<dyn Fn(Arc<Client>, Call) -> Boxed<Ready> + Send + Sync>),
+    Task(Box<Task>),
 }
 
 /// The functions, by procedure.

@@ -44,8 +44,8 @@ async fn define(client: Arc<Client>, xml: &str, flags: u32) -> Answer<RemoteDoma
 }
 
 async fn undefine(client: Arc<Client>, dom: RemoteDomain, flags: u32) -> Answer<()> {
-    const KNOWN: u32 =
-        VIR_DOMAIN_UNDEFINE_TPM * 2 - 1 | VIR_DOMAIN_UNDEFINE_KEEP_TPM | VIR_DOMAIN_UNDEFINE_TPM;
+    /// All of them, from the first to the last.
+    const KNOWN: u32 = VIR_DOMAIN_UNDEFINE_KEEP_TPM * 2 - 1;
     check_flags(flags, KNOWN, "qemuDomainUndefineFlags")?;
     exclusive_flags(
         flags,
