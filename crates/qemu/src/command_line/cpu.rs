@@ -28,7 +28,8 @@ impl Builder<'_> {
         self.cpu_timers(&mut list);
         let features = self.domain.features.clone().unwrap_or_default();
         self.cpu_kvm(&mut list, &features);
-        if let Some(hyperv) = &features.hyperv {
+        // QEMU 7.2 asks the kernel for enlightenments even where it does not run the guest.
+        if let Some(hyperv) = features.hyperv.as_ref().filter(|_| !self.lacks_kvm()) {
             hyperv_features(&mut list, hyperv);
         }
         if self
