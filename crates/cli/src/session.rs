@@ -17,6 +17,10 @@ pub(crate) struct Session {
     pub globals: Globals,
     /// Whether `quit` was typed.
     pub quit: bool,
+    /// Whether commands are typed one by one.
+    pub at_prompt: bool,
+    /// Whether the last attempt to connect failed.
+    unreachable: bool,
     connection: Option<Connection>,
 }
 
@@ -28,6 +32,8 @@ impl Session {
             out,
             globals,
             quit: false,
+            at_prompt: false,
+            unreachable: false,
             connection: None,
         }
     }
@@ -45,6 +51,7 @@ impl Session {
     pub(crate) fn conn(&mut self) -> Result<&Connection, Failure> {
         if self.connection.as_ref().is_none_or(Connection::is_closed) {
             let again = self.connection.take().is_some();
+            self.unreachable = true;
             self.connection = Some(self.open(self.globals.uri.as_deref()).map_err(|e| {
                 e.context(if again {
                     "Failed to reconnect to the hypervisor"
@@ -52,6 +59,7 @@ impl Session {
                     "failed to connect to the hypervisor"
                 })
             })?);
+            self.unreachable = false;
             if again {
                 self.out.error("Reconnected to the hypervisor");
             }
@@ -123,7 +131,8 @@ impl Session {
                 }
                 Command::Verb(args) => self.run_verb(&args),
             };
-            if self.quit {
+            // Like virsh: without a daemon the rest is not tried, unless at a prompt.
+            if self.quit || (self.unreachable && !self.at_prompt) {
                 break;
             }
             if self.globals.timing {

@@ -18,8 +18,9 @@ use crate::{parse, verbs, words};
 const HISTORY_LINES_MAX: usize = 500;
 
 /// Reads and runs lines until `quit` or the end of the input.
-pub(crate) fn run(session: Session) -> Session {
+pub(crate) fn run(mut session: Session) -> Session {
     let interactive = std::io::stdin().is_terminal();
+    session.at_prompt = true;
     let session = Rc::new(RefCell::new(session));
     if interactive {
         greet(&mut session.borrow_mut());
