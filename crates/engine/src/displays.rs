@@ -7,6 +7,9 @@ use model::domain::Domain;
 use model::domain::graphics::{Graphics, GraphicsType, ListenType, Port};
 use std::net::IpAddr;
 
+/// Where a display listens that says nothing about it.
+const DEFAULT_LISTEN: &str = "127.0.0.1";
+
 /// Takes the ports and writes them into the definition. On an error none is
 /// kept.
 pub(crate) fn take_ports(ports: &Ports, domain: &mut Domain) -> Result<Vec<u16>> {
@@ -24,6 +27,7 @@ fn take_for(ports: &Ports, graphics: &mut Graphics, taken: &mut Vec<u16>) -> Res
     if !uses_network(graphics) {
         return Ok(());
     }
+    show_listen_address(graphics);
     let address = listen_address(graphics);
     let auto = graphics.is_autoport();
     // VNC's own port may be chosen; a WebSocket and SPICE's TLS port only if asked for.
@@ -73,11 +77,24 @@ fn uses_network(graphics: &Graphics) -> bool {
             .is_none_or(|l| matches!(l.kind, ListenType::Address | ListenType::Network))
 }
 
+/// The running definition says where the display listens, also where that was left open.
+fn show_listen_address(graphics: &mut Graphics) {
+    if let Some(listen) = graphics.listens.first_mut()
+        && listen.kind == ListenType::Address
+        && listen.address.is_none()
+    {
+        let address = graphics
+            .listen
+            .get_or_insert_with(|| DEFAULT_LISTEN.to_owned());
+        listen.address = Some(address.clone());
+    }
+}
+
 fn listen_address(graphics: &Graphics) -> Option<IpAddr> {
     let listen = graphics.listens.first().and_then(|l| l.address.as_deref());
     listen
         .or(graphics.listen.as_deref())
-        .unwrap_or("127.0.0.1")
+        .unwrap_or(DEFAULT_LISTEN)
         .parse()
         .ok()
 }

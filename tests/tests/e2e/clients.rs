@@ -92,11 +92,7 @@ fn python_sees_events_of_another_connection() {
 #[test]
 fn virt_install_imports_a_disk_and_boots_it() {
     let host = Host::start();
-    // By its source: for a bare path virt-install asks for the storage pool it lies in.
-    let disk = format!(
-        "source.file={},driver.type=qcow2",
-        host.guest_file("disk.qcow2")
-    );
+    let disk = host.guest_file("disk.qcow2");
     let uri = host.uri();
     let home = host.folder().to_string_lossy().into_owned();
     let words = [
