@@ -1,7 +1,7 @@
 //! What completing a definition needs to know of this host.
 
-use crate::limits::NEW_MACS_MAX;
 use crate::places::Places;
+use model::domain::Domain;
 use model::domain::complete::{DefineContext, FirmwareImage};
 use model::xml::Mac;
 use qemu::caps::QemuCaps;
@@ -14,12 +14,19 @@ const MAC_PREFIX: [u8; 3] = [0x52, 0x54, 0x00];
 
 /// The context for one definition on this emulator.
 pub(crate) fn of(
+    domain: &Domain,
     emulator: &Path,
     caps: &QemuCaps,
     firmware: &[FirmwareImage],
     places: &Places,
 ) -> DefineContext {
     let emulator = emulator.to_string_lossy().into_owned();
+    let nameless = domain
+        .devices
+        .interfaces
+        .iter()
+        .filter(|card| card.mac.is_none())
+        .count();
     DefineContext {
         arch: caps.arch.clone(),
         emulators: BTreeMap::from([(caps.arch.clone(), emulator)]),
@@ -29,7 +36,7 @@ pub(crate) fn of(
         devices: Some(caps.types.clone()),
         uuid: Some(Uuid::new_v4()),
         gen_id: Some(Uuid::new_v4()),
-        macs: (0..NEW_MACS_MAX).map(|_| random_mac()).collect(),
+        macs: (0..nameless).map(|_| random_mac()).collect(),
         firmwares: firmware.to_vec(),
         nvram_dir: places.nvram.to_string_lossy().into_owned(),
         abi_update: true,

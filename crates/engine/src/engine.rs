@@ -361,6 +361,7 @@ impl Engine {
         };
         let caps = self.inner.binaries.caps(&emulator).await?;
         Ok(crate::define_context::of(
+            domain,
             &emulator,
             &caps,
             self.firmware(),

@@ -79,9 +79,6 @@ pub const MIGRATION_POLL_MS: u64 = 10;
 /// Bytes of a machine's log before its next run begins a new one.
 pub const MACHINE_LOG_MAX_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Interfaces of one definition that are given an address of their own.
-pub const NEW_MACS_MAX: usize = 64;
-
 /// How long a guest may take to bring its file systems to rest or to trim them.
 pub const AGENT_FREEZE_TIMEOUT_MS: u64 = 120_000;
 

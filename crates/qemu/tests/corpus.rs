@@ -139,7 +139,7 @@ fn caps(arguments: &[String]) -> QemuCaps {
         .filter_map(|argument| serde_json::from_str::<Value>(argument).ok())
     {
         if let Some(driver) = value.get("driver").and_then(Value::as_str) {
-            caps.types.insert(driver.to_owned());
+            std::sync::Arc::make_mut(&mut caps.types).insert(driver.to_owned());
         }
     }
     caps.options.insert("spice".to_owned(), BTreeSet::new());

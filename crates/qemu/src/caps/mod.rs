@@ -9,6 +9,7 @@ mod names;
 mod probe;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -84,7 +85,7 @@ pub struct QemuCaps {
     /// The machine types, in QEMU's order.
     pub machines: Vec<MachineType>,
     /// The kinds of devices, back ends and other objects.
-    pub types: BTreeSet<String>,
+    pub types: Arc<BTreeSet<String>>,
     /// The QMP commands.
     pub commands: BTreeSet<String>,
     /// The options of the command line with their parameters.

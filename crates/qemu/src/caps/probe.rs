@@ -5,6 +5,7 @@
 //! processor models among which the one nearest to the host is looked for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -96,7 +97,7 @@ impl Probe {
             package: String::new(),
             arch: String::new(),
             machines: Vec::new(),
-            types: BTreeSet::new(),
+            types: Arc::default(),
             commands: BTreeSet::new(),
             options: BTreeMap::new(),
             properties: BTreeMap::new(),
@@ -220,7 +221,7 @@ impl Probe {
             .filter(|m: &MachineType| m.name != "none")
             .collect();
         let types: Vec<TypeInfo> = required(answers)?;
-        self.caps.types = device_types(types);
+        self.caps.types = Arc::new(device_types(types));
         let names: Vec<Named> = required(answers)?;
         self.caps.commands = names.into_iter().map(|named| named.name).collect();
         let options: Vec<RawOption> = required(answers)?;

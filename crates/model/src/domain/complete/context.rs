@@ -1,6 +1,7 @@
 //! What completion needs to know of its host: plain values, no look-ups.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -21,7 +22,7 @@ pub struct DefineContext {
     /// The processor QEMU gives a machine that names none (`qemu64`).
     pub default_cpu: Option<String>,
     /// The devices this QEMU has; `None` means every device is assumed.
-    pub devices: Option<BTreeSet<String>>,
+    pub devices: Option<Arc<BTreeSet<String>>>,
     /// The UUID for a definition without one.
     pub uuid: Option<Uuid>,
     /// The generation identifier for a definition that asks for a fresh one.
