@@ -4,6 +4,7 @@ mod capabilities;
 mod connect;
 mod domain_agent;
 mod domain_console;
+mod domain_cpus;
 mod domain_define;
 mod domain_devices;
 mod domain_info;
@@ -45,6 +46,7 @@ pub(crate) fn register(dispatch: &mut Dispatch) {
     domain_metadata::register(dispatch);
     domain_tune::register(dispatch);
     domain_stats::register(dispatch);
+    domain_cpus::register(dispatch);
     domain_console::register(dispatch);
     domain_agent::register(dispatch);
     job::register(dispatch);
