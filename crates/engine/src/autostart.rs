@@ -19,10 +19,10 @@ impl Engine {
             if let Err(error) = domain.start(StartOptions::default()).await {
                 tracing::error!(domain = %view.name, %error, "autostart failed");
             }
-            if view.autostart_once {
-                if let Err(error) = domain.set_autostart_once(false).await {
-                    tracing::error!(domain = %view.name, %error, "cannot note that it was started once");
-                }
+            if view.autostart_once
+                && let Err(error) = domain.set_autostart_once(false).await
+            {
+                tracing::error!(domain = %view.name, %error, "cannot note that it was started once");
             }
         }
     }

@@ -221,10 +221,10 @@ impl BoundedLog {
             self.size = 0;
         }
         // A full disk loses the log, never the console.
-        if let Some(file) = &mut self.file {
-            if file.write_all(piece).is_ok() {
-                self.size += piece.len() as u64;
-            }
+        if let Some(file) = &mut self.file
+            && file.write_all(piece).is_ok()
+        {
+            self.size += piece.len() as u64;
         }
     }
 }

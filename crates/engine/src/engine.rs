@@ -314,10 +314,9 @@ impl Engine {
                 .live
                 .as_ref()
                 .is_some_and(|live| live.autodestroy == Some(session))
+                && let Err(error) = domain.destroy(false).await
             {
-                if let Err(error) = domain.destroy(false).await {
-                    tracing::warn!(domain = %view.name, %error, "autodestroy failed");
-                }
+                tracing::warn!(domain = %view.name, %error, "autodestroy failed");
             }
         }
     }

@@ -127,10 +127,10 @@ fn is_world_readable(path: &Path) -> bool {
 /// Gives lent files back to their owners.
 pub(crate) fn give_back(lent: &[LentFile]) {
     for file in lent {
-        if let Err(error) = std::os::unix::fs::chown(&file.path, Some(file.uid), Some(file.gid)) {
-            if error.kind() != std::io::ErrorKind::NotFound {
-                tracing::warn!(path = %file.path.display(), %error, "a file's owner could not be restored");
-            }
+        if let Err(error) = std::os::unix::fs::chown(&file.path, Some(file.uid), Some(file.gid))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %file.path.display(), %error, "a file's owner could not be restored");
         }
     }
 }

@@ -304,7 +304,6 @@ async fn write_with_descriptor(
         stream.writable().await?;
         let attempt = stream.try_io(tokio::io::Interest::WRITABLE, || {
             sys::unix::send_with_fds(stream.as_fd(), line, &[descriptor.as_fd()])
-                .map_err(std::io::Error::from)
         });
         match attempt {
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}

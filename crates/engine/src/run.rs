@@ -421,10 +421,10 @@ impl Engine {
 
     /// Gives back what a run had taken.
     pub(crate) async fn release_run(&self, live: &LiveMachine) {
-        if let Some(cgroup) = &live.cgroup {
-            if let Err(error) = cgroup.remove() {
-                tracing::warn!(%error, "a machine's cgroup could not be removed");
-            }
+        if let Some(cgroup) = &live.cgroup
+            && let Err(error) = cgroup.remove()
+        {
+            tracing::warn!(%error, "a machine's cgroup could not be removed");
         }
         self.release_run_dir(&live.run_dir).await;
     }

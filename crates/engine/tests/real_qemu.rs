@@ -2,6 +2,8 @@
 //! all that life cycle, adoption and errors need. Reported as skipped where
 //! no QEMU is installed.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 use stead_engine::events::Happening;

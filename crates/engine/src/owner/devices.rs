@@ -335,10 +335,10 @@ async fn undo(live: &LiveMachine, step: &Step) {
         "object-add" => name_of("id").map(|id| commands::object_del(&id)),
         _ => None,
     };
-    if let (Some(inverse), Ok(monitor)) = (inverse, live.monitor()) {
-        if let Err(error) = monitor.execute(&inverse).await {
-            tracing::debug!(%error, "a back end could not be removed");
-        }
+    if let (Some(inverse), Ok(monitor)) = (inverse, live.monitor())
+        && let Err(error) = monitor.execute(&inverse).await
+    {
+        tracing::debug!(%error, "a back end could not be removed");
     }
 }
 

@@ -173,14 +173,14 @@ impl Owner {
         let mut definition = model::domain::Domain::clone(&live.definition());
         let is_agent = crate::facts::set_channel_state(&mut definition, id, open);
         live.set_definition(definition);
-        if let (true, Some(agent)) = (is_agent, &live.agent) {
-            if agent.set_connected(open) {
-                // virConnectDomainEventAgentLifecycleReason: channel.
-                self.emit(Happening::AgentLifecycle {
-                    connected: open,
-                    reason: 2,
-                });
-            }
+        if let (true, Some(agent)) = (is_agent, &live.agent)
+            && agent.set_connected(open)
+        {
+            // virConnectDomainEventAgentLifecycleReason: channel.
+            self.emit(Happening::AgentLifecycle {
+                connected: open,
+                reason: 2,
+            });
         }
     }
 

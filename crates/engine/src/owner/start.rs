@@ -160,10 +160,10 @@ impl Owner {
         self.start_cancel = StartCancel(None);
         match end.result {
             Ok(started) => {
-                if end.managed_save_used {
-                    if let Err(error) = self.delete_managed_save() {
-                        tracing::warn!(%error, "the used saved state could not be removed");
-                    }
+                if end.managed_save_used
+                    && let Err(error) = self.delete_managed_save()
+                {
+                    tracing::warn!(%error, "the used saved state could not be removed");
                 }
                 self.came_up(started).await;
                 answer(end.reply, Ok(()));
