@@ -133,6 +133,7 @@ element! {
 element! {
     /// What KVM shows the guest of itself.
     pub struct KvmFeatures {
+        flat body: OpenBody,
         child hidden: Option<Switch> = "hidden",
         child hint_dedicated: Option<Switch> = "hint-dedicated",
         child poll_control: Option<Switch> = "poll-control",

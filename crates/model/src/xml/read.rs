@@ -126,6 +126,7 @@ fn check_depth(document: &Document<'_>) -> Result<(), XmlError> {
 
 impl<'a, 'input> Node<'a, 'input> {
     /// The element's local name.
+    #[inline]
     pub fn name(&self) -> &'a str {
         self.0.tag_name().name()
     }
@@ -136,7 +137,9 @@ impl<'a, 'input> Node<'a, 'input> {
     }
 
     /// Whether this is element `name`; a `qemu:` in front asks for QEMU's namespace.
+    #[inline]
     pub fn is(&self, name: &str) -> bool {
+        // Tables hold literals, so that the prefix is looked for at compile time.
         match name.strip_prefix("qemu:") {
             None => self.name() == name && self.namespace().is_none(),
             Some(local) => self.name() == local && self.namespace() == Some(QEMU_NAMESPACE),

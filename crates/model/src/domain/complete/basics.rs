@@ -9,6 +9,7 @@ use crate::domain::features::{HypervMode, Ioapic, IoapicDriver};
 use crate::domain::memory_size::Kib;
 use crate::domain::os::{BootDevice, OsBoot};
 use crate::domain::resources::{IothreadId, MEMORY_UNLIMITED_KIB, NumaMode, Placement};
+use crate::domain::seclabel::SecLabelType;
 use crate::xml::{OnOff, XmlError, XmlErrorKind, YesNo};
 
 pub(super) fn xml_error(message: impl Into<String>) -> XmlError {
@@ -158,6 +159,7 @@ pub(super) fn complete_rest(domain: &mut Domain) -> Result<(), XmlError> {
     complete_boot_order(domain)?;
     check_timers(domain)?;
     complete_tuning(domain);
+    drop_empty(domain);
     domain.on_poweroff.get_or_insert(LifecycleAction::Destroy);
     domain.on_reboot.get_or_insert(LifecycleAction::Restart);
     domain.on_crash.get_or_insert(LifecycleAction::Destroy);
@@ -172,6 +174,38 @@ pub(super) fn complete_rest(domain: &mut Domain) -> Result<(), XmlError> {
         domain.features = None;
     }
     Ok(())
+}
+
+/// What says nothing is not part of the definition.
+fn drop_empty(domain: &mut Domain) {
+    let os = &mut domain.os;
+    os.init = None;
+    for text in [
+        &mut domain.title,
+        &mut domain.description,
+        &mut os.kernel,
+        &mut os.initrd,
+        &mut os.cmdline,
+    ] {
+        *text = text.take().filter(|t| !t.is_empty());
+    }
+    domain.blkiotune = domain
+        .blkiotune
+        .take()
+        .filter(|t| **t != Default::default());
+    domain.numatune = domain.numatune.take().filter(|t| *t != Default::default());
+    if let Some(pm) = &mut domain.pm {
+        pm.suspend_to_mem = pm.suspend_to_mem.take().filter(|s| s.enabled.is_some());
+        pm.suspend_to_disk = pm.suspend_to_disk.take().filter(|s| s.enabled.is_some());
+    }
+    for timer in &mut domain.clock.timers {
+        timer.catchup = timer.catchup.take().filter(|c| *c != Default::default());
+    }
+    for label in &mut domain.seclabels {
+        if label.kind == Some(SecLabelType::Dynamic) && label.model.is_some() {
+            label.relabel.get_or_insert(YesNo::Yes);
+        }
+    }
 }
 
 fn complete_vcpus(domain: &mut Domain) -> Result<(), XmlError> {
@@ -256,6 +290,18 @@ fn complete_memory_backing(domain: &mut Domain) {
 
 fn complete_boot_order(domain: &mut Domain) -> Result<(), XmlError> {
     let mut seen = BTreeSet::new();
+    let mut aliases = BTreeSet::new();
+    let mut same_alias = None;
+    domain.devices.each_info(&mut |info| {
+        if info.has_user_alias() && !aliases.insert(&info.alias) {
+            same_alias = info.alias.clone();
+        }
+    });
+    if let Some(alias) = same_alias {
+        return Err(XmlError::unsupported(format!(
+            "non unique alias detected: {alias}"
+        )));
+    }
     let mut twice = None;
     domain.devices.each_info(&mut |info| {
         if let Some(order) = info.boot_order()
@@ -388,6 +434,8 @@ fn complete_features(domain: &mut Domain) {
 
 fn complete_tuning(domain: &mut Domain) {
     if let Some(tune) = &mut domain.cputune {
+        let count = domain.vcpu.count_given.unwrap_or(1);
+        tune.vcpu_pins.retain(|p| p.vcpu < count);
         tune.vcpu_pins.sort_by_key(|p| p.vcpu);
         tune.iothread_pins.sort_by_key(|p| p.iothread);
         tune.split_schedulers();

@@ -74,10 +74,7 @@ fn complete_distances(cpu: &mut Cpu) {
 
 /// A machine that can grow needs a cell to grow in.
 fn add_cell_for_growth(domain: &mut Domain, context: &DefineContext) {
-    let grows = domain
-        .max_memory
-        .as_ref()
-        .is_some_and(|m| m.slots.is_some_and(|s| s > 0));
+    let grows = domain.max_memory.is_some();
     let has_cells = domain
         .cpu
         .as_ref()

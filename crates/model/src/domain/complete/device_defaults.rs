@@ -20,7 +20,7 @@ use crate::domain::sound::SoundModel;
 use crate::domain::storage::{
     EncryptionEngine, HostTransport, ImageFormat, NetworkProtocol, StorageSource, StorageType,
 };
-use crate::domain::tpm::{TpmBackendType, TpmModel, TpmVersion};
+use crate::domain::tpm::{TpmBackendType, TpmDevice, TpmModel, TpmVersion};
 use crate::domain::video::{Video, VideoType};
 use crate::xml::{Hex, OnOff, Scalar, XmlError, XmlErrorKind, YesNo};
 
@@ -187,6 +187,9 @@ fn complete_disk(disk: &mut Disk) -> Result<(), XmlError> {
             .seclabels
             .retain(|l| l.label_skip != Some(YesNo::Yes));
         complete_hosts(source);
+        if source.protocol == Some(NetworkProtocol::Http) {
+            source.ssl = None;
+        }
         if disk.kind == StorageType::Nvme {
             source.managed.get_or_insert(YesNo::Yes);
         }
@@ -264,6 +267,7 @@ fn complete_interface(
             "expected unicast mac address, found multicast '{mac}'"
         )));
     }
+    drop_unused(interface);
     if interface.model.is_none() && interface.kind != InterfaceType::Hostdev {
         let name = match interface.kind {
             InterfaceType::Vdpa | InterfaceType::VhostUser => "virtio",
@@ -281,7 +285,6 @@ fn complete_interface(
             model.name = lower;
         }
     }
-    drop_unused(interface);
     if let Some(target) = &mut interface.target {
         // Names that are made up at start are not part of the definition.
         let made_up = |dev: &String| GENERATED_PREFIXES.iter().any(|p| dev.starts_with(p));
@@ -364,6 +367,7 @@ pub(super) fn complete_video(video: &mut Video, context: &DefineContext) {
         return;
     }
     model.heads.get_or_insert(1);
+    model.heads = model.heads.filter(|heads| *heads > 0);
     model.primary = model.primary.filter(|p| p.is_yes());
     if model.kind == VideoType::Qxl {
         model.vgamem.get_or_insert(VIDEO_MEMORY_KIB);
@@ -498,6 +502,11 @@ fn complete_tpms(domain: &mut Domain) {
         let Some(backend) = &mut tpm.backend else {
             continue;
         };
+        if backend.kind == TpmBackendType::Passthrough {
+            backend.device.get_or_insert_with(|| TpmDevice {
+                path: "/dev/tpm0".to_owned(),
+            });
+        }
         if backend.kind == TpmBackendType::Emulator {
             let old = model == TpmModel::Tis && x86;
             backend.version.get_or_insert(if old {

@@ -18,6 +18,7 @@ pub(super) fn check(domain: &Domain) -> Result<(), XmlError> {
         check_encryption(disk)?;
         check_address(disk)?;
         check_iothreads(domain, disk)?;
+        check_limits(disk)?;
         if disk.shareable && !can_be_shared(disk.format()) {
             return Err(XmlError::unsupported(format!(
                 "shared access for disk '{}' requires use of supported storage format",
@@ -157,6 +158,36 @@ fn check_address(disk: &Disk) -> Result<(), XmlError> {
     }
     let bus = disk.bus().map_or("", DiskBus::as_str);
     Err(internal(format!("unexpected address type for {bus} disk")))
+}
+
+/// A limit on everything and one on a part of it exclude each other.
+fn check_limits(disk: &Disk) -> Result<(), XmlError> {
+    let Some(tune) = &disk.iotune else {
+        return Ok(());
+    };
+    let set = |limit: Option<u64>| limit.is_some_and(|l| l > 0);
+    let pairs = [
+        (
+            "bytes_sec",
+            tune.total_bytes_sec,
+            tune.read_bytes_sec,
+            tune.write_bytes_sec,
+        ),
+        (
+            "iops_sec",
+            tune.total_iops_sec,
+            tune.read_iops_sec,
+            tune.write_iops_sec,
+        ),
+    ];
+    for (what, total, read, write) in pairs {
+        if set(total) && (set(read) || set(write)) {
+            return Err(xml_error(format!(
+                "total and read/write {what} cannot be set at the same time"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn check_iothreads(domain: &Domain, disk: &Disk) -> Result<(), XmlError> {
