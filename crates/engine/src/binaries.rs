@@ -263,6 +263,7 @@ async fn dialogue(emulator: &Path, accelerator: Accelerator) -> Result<QemuCaps>
             .into_iter()
             .map(Into::into),
     );
+    plan.dies_with_parent = true;
     let descriptors = sys::spawn::Descriptors {
         output: words.as_fd(),
         inherited: &[(MONITOR_FD, theirs.as_fd())],

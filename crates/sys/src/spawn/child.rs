@@ -239,6 +239,12 @@ fn confine(prepared: &Prepared) -> Result<(), (Step, i32)> {
         let done = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         check(Step::NoNewPrivileges, done.into())?;
     }
+    // After the change of user, which would take it back.
+    if prepared.dies_with_parent {
+        // SAFETY: takes no pointers.
+        let done = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+        check(Step::Session, done.into())?;
+    }
     restrict_files(prepared)
 }
 

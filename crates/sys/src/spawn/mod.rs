@@ -75,6 +75,9 @@ pub struct SpawnPlan {
     /// How willingly the kernel kills it for memory, −1000 to 1000; none to
     /// leave it as the parent's.
     pub oom_score_adj: Option<i16>,
+    /// Whether it is killed when the thread that started it ends, as every
+    /// thread does with its process. For children that nobody takes over.
+    pub dies_with_parent: bool,
     /// Bits taken away from the files it creates.
     pub umask: u32,
 }
@@ -94,6 +97,7 @@ impl SpawnPlan {
             limits: Vec::new(),
             paths: None,
             oom_score_adj: None,
+            dies_with_parent: false,
             umask: 0o022,
         }
     }

@@ -56,6 +56,7 @@ pub(super) struct Prepared {
     pub(super) limits: Vec<KernelLimit>,
     pub(super) ruleset: Option<Ruleset>,
     pub(super) oom_score: Option<Vec<u8>>,
+    pub(super) dies_with_parent: bool,
     pub(super) umask: libc::mode_t,
     /// Where each descriptor goes: from a number above all targets, so that
     /// no step overwrites what a later one needs.
@@ -90,6 +91,7 @@ impl Prepared {
             oom_score: plan
                 .oom_score_adj
                 .map(|score| score.to_string().into_bytes()),
+            dies_with_parent: plan.dies_with_parent,
             umask: plan.umask,
             placements: placements(descriptors)?,
             last_capability: last_capability(),
