@@ -54,6 +54,9 @@ fn complete(mut domain: Domain) {
         huge_pages: Vec::new(),
         paused: false,
         incoming: false,
+        without_kvm: false,
+        now_seconds: 0,
+        local_offset_seconds: 0,
     };
     let _ = command_line(&domain, caps(), &launch);
 }
