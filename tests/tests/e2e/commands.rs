@@ -72,6 +72,25 @@ const STEADY: &[&str] = &[
     "nonsense",
 ];
 
+/// Those whose words changed up to virsh 11, whose words ours are: Debian 12 has an older one.
+const CHANGED_UP_TO_VIRSH_11: &[&str] = &[
+    "dominfo off",
+    "metadata on http://example.org/none",
+    "event --list",
+    "capabilities --xpath //uuid",
+    "domcapabilities --xpath //loader",
+    "version --daemon",
+];
+
+fn virsh_is_older_than_11() -> bool {
+    let version = clients::run("virsh", &["--version"], &[]).succeeds();
+    version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse::<u32>().ok())
+        .is_some_and(|major| major < 11)
+}
+
 fn both(host: &Host, line: &str) -> (Ran, Ran) {
     (host.virsh(&[line]), host.stead(&[line]))
 }
@@ -82,13 +101,15 @@ fn every_steady_verb_says_what_virsh_says() {
     host.define(&guest::bare_machine("on"));
     host.define(&guest::bare_machine("off"));
     let _ = host.stead(&["start", "on"]).succeeds();
+    let is_older = virsh_is_older_than_11();
+    let comparable = |line: &&&str| !(is_older && CHANGED_UP_TO_VIRSH_11.contains(*line));
     let differs = |line: &&&str| {
         let (virsh, stead) = both(&host, line);
         let same = (virsh.status, &virsh.stdout, &virsh.stderr)
             == (stead.status, &stead.stdout, &stead.stderr);
         !same
     };
-    let different: Vec<_> = STEADY.iter().filter(differs).collect();
+    let different: Vec<_> = STEADY.iter().filter(comparable).filter(differs).collect();
     let shown: Vec<_> = different.iter().map(|line| both(&host, line)).collect();
     assert!(different.is_empty(), "{different:?}:\n{shown:#?}");
 }
