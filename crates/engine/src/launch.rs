@@ -163,52 +163,79 @@ fn blames_kvm(said: &str) -> bool {
 }
 
 /// Connects, learns the terminals, loads a saved state and lets the guest run.
+///
+/// The guest's processors stand still until all is said: they would only
+/// compete with QEMU for the host's. What needs no answer of what went before
+/// is asked at once.
 async fn bring_up(
     run: &mut Run,
     from: &StartFrom,
     options: StartOptions,
 ) -> Result<(Monitor, mpsc::Receiver<News>)> {
     let timeout = Duration::from_millis(QEMU_START_TIMEOUT_MS);
-    let (monitor, news) = Monitor::connect(&monitor_path(&run.directory), timeout).await?;
-    learn_terminals(run, &monitor).await?;
+    let (monitor, news) = Monitor::reach(&monitor_path(&run.directory)).await?;
+    let plain_boot = matches!(from, StartFrom::Boot) && run.setup.is_empty();
+    let (negotiated, terminals, running) = tokio::join!(
+        monitor.capabilities(timeout),
+        query_terminals(&run.domain, &monitor, timeout),
+        let_run(&monitor, plain_boot && !options.paused, timeout),
+    );
+    negotiated?;
+    for (alias, terminal) in terminals? {
+        facts::set_terminal(&mut run.domain, &alias, &terminal);
+    }
+    running?;
+    if plain_boot {
+        return Ok((monitor, news));
+    }
     for command in &run.setup {
         monitor.ask(command, SETUP_TIMEOUT).await?;
     }
     if let StartFrom::Saved(saved) = from {
-        let file = saved
-            .file
-            .try_clone()
-            .map_err(|e| EngineError::system("cannot restore", e))?;
-        monitor
-            .ask_with_descriptor(&commands::getfd(RESTORE_FD), OwnedFd::from(file))
-            .await?;
-        let stream = Stream::Descriptor(RESTORE_FD.to_owned());
-        monitor
-            .ask(&commands::migrate_incoming(&stream), SETUP_TIMEOUT)
-            .await?;
-        follow_migration(None, &monitor).await?;
-        if !options.paused {
-            monitor.ask(&commands::cont(), SETUP_TIMEOUT).await?;
-        }
+        load(saved, &monitor).await?;
     }
+    let_run(&monitor, !options.paused, SETUP_TIMEOUT).await?;
     Ok((monitor, news))
 }
 
-async fn learn_terminals(run: &mut Run, monitor: &Monitor) -> Result<()> {
-    if !facts::wants_terminals(&run.domain) {
-        return Ok(());
-    }
-    for chardev in monitor
-        .ask(&commands::query_chardev(), SETUP_TIMEOUT)
-        .await?
-    {
-        let Some(terminal) = chardev.filename.strip_prefix("pty:") else {
-            continue;
-        };
-        let alias = chardev.label.strip_prefix("char").unwrap_or(&chardev.label);
-        facts::set_terminal(&mut run.domain, alias, terminal);
+async fn let_run(monitor: &Monitor, wanted: bool, timeout: Duration) -> Result<()> {
+    if wanted {
+        monitor.ask(&commands::cont(), timeout).await?;
     }
     Ok(())
+}
+
+async fn load(saved: &SavedState, monitor: &Monitor) -> Result<()> {
+    let file = saved
+        .file
+        .try_clone()
+        .map_err(|e| EngineError::system("cannot restore", e))?;
+    monitor
+        .ask_with_descriptor(&commands::getfd(RESTORE_FD), OwnedFd::from(file))
+        .await?;
+    let stream = Stream::Descriptor(RESTORE_FD.to_owned());
+    monitor
+        .ask(&commands::migrate_incoming(&stream), SETUP_TIMEOUT)
+        .await?;
+    follow_migration(None, monitor).await
+}
+
+/// The terminals QEMU has made: the device's alias and the terminal.
+async fn query_terminals(
+    domain: &model::domain::Domain,
+    monitor: &Monitor,
+    timeout: Duration,
+) -> Result<Vec<(String, String)>> {
+    if !facts::wants_terminals(domain) {
+        return Ok(Vec::new());
+    }
+    let chardevs = monitor.ask(&commands::query_chardev(), timeout).await?;
+    let terminals = chardevs.iter().filter_map(|chardev| {
+        let terminal = chardev.filename.strip_prefix("pty:")?;
+        let alias = chardev.label.strip_prefix("char").unwrap_or(&chardev.label);
+        Some((alias.to_owned(), terminal.to_owned()))
+    });
+    Ok(terminals.collect())
 }
 
 fn finish(

@@ -100,13 +100,9 @@ impl Monitor {
         path: &Path,
         timeout: Duration,
     ) -> Result<(Self, mpsc::Receiver<News>)> {
-        let stream = UnixStream::connect(path).await.map_err(|e| {
-            EngineError::system(
-                &format!("cannot reach QEMU's monitor {}", path.display()),
-                e,
-            )
-        })?;
-        Self::negotiate(stream, timeout).await
+        let (monitor, news) = Self::reach(path).await?;
+        monitor.capabilities(timeout).await?;
+        Ok((monitor, news))
     }
 
     /// Negotiates over a socket that is connected already.
@@ -123,6 +119,25 @@ impl Monitor {
         stream: UnixStream,
         timeout: Duration,
     ) -> Result<(Self, mpsc::Receiver<News>)> {
+        let (monitor, news) = Self::converse(stream);
+        monitor.capabilities(timeout).await?;
+        Ok((monitor, news))
+    }
+
+    /// Reaches the monitor at `path` and negotiates nothing yet:
+    /// [`Monitor::capabilities`] must be the first thing asked. QEMU queues
+    /// what comes before it is ready, so more can be asked right behind it.
+    pub(crate) async fn reach(path: &Path) -> Result<(Self, mpsc::Receiver<News>)> {
+        let stream = UnixStream::connect(path).await.map_err(|e| {
+            EngineError::system(
+                &format!("cannot reach QEMU's monitor {}", path.display()),
+                e,
+            )
+        })?;
+        Ok(Self::converse(stream))
+    }
+
+    fn converse(stream: UnixStream) -> (Self, mpsc::Receiver<News>) {
         let (reader, writer) = stream.into_split();
         let (outgoing, outbox) = mpsc::channel(QMP_OUTSTANDING_MAX);
         let (news_sender, news) = mpsc::channel(QMP_NEWS_MAX);
@@ -133,13 +148,14 @@ impl Monitor {
         });
         tokio::spawn(write_lines(writer, outbox));
         tokio::spawn(read_lines(reader, shared.clone(), news_sender));
-        let monitor = Self { shared, outgoing };
-        // QEMU queues what comes before its greeting is out, so the
-        // negotiation does not have to wait for it.
-        monitor
-            .ask(&qemu::qmp::commands::qmp_capabilities(), timeout)
-            .await?;
-        Ok((monitor, news))
+        (Self { shared, outgoing }, news)
+    }
+
+    /// Negotiates, which QEMU wants before anything else.
+    pub(crate) async fn capabilities(&self, timeout: Duration) -> Result<()> {
+        self.ask(&qemu::qmp::commands::qmp_capabilities(), timeout)
+            .await
+            .map(drop)
     }
 
     /// Asks and waits at most the usual time.

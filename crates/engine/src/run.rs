@@ -115,7 +115,8 @@ fn make_run(
     let context = LaunchContext {
         accelerator,
         without_kvm: wants_kvm && accelerator == Accelerator::Tcg,
-        paused: options.paused,
+        // They run when all is ready, or when the user says so.
+        paused: true,
         incoming: matches!(from, StartFrom::Saved(_)),
         ..launch_context(&domain, directory)
     };
