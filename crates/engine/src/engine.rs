@@ -73,7 +73,7 @@ impl Engine {
                 identity: crate::setup::qemu_identity(&config),
                 cgroups: crate::setup::cgroups(),
                 // Stable over restarts, and different for each daemon of a host.
-                cgroup_prefix: format!("stead-{:.8}", host.simple()),
+                cgroup_prefix: format!("stead-{}", &host.simple().to_string()[..8]),
                 firmware: OnceLock::new(),
                 crashes: Mutex::default(),
                 stopping: watch::Sender::new(false),

@@ -41,6 +41,9 @@ fn the_agent_reports_the_guest_and_shuts_it_down() {
         .virsh(&["domifaddr", "demo", "--source", "agent"])
         .succeeds();
     assert!(addresses.contains("10.0.2.15"), "{addresses}");
+    // Without a source too: on QEMU's own network the guest is who knows.
+    let leases = host.virsh(&["domifaddr", "demo"]).succeeds();
+    assert!(leases.contains("10.0.2.15"), "{leases}");
     assert!(
         host.virsh(&["domhostname", "demo", "--source", "agent"])
             .succeeds()

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use engine::DomainHandle;
 use engine::guest::{AgentPatience, NetworkInterface};
+use model::domain::interface::InterfaceType;
 use wire::consts::domain::{VIR_IP_ADDR_TYPE_IPV4, VIR_IP_ADDR_TYPE_IPV6};
 use wire::consts::flags::*;
 use wire::qemu::{DomainAgentCommandArgs, DomainAgentCommandRet};
@@ -100,8 +102,8 @@ async fn interface_addresses(
             let interfaces = handle.guest_interfaces().await?;
             interfaces.into_iter().map(told_by_agent).collect()
         }
-        // There are no networks of ours yet that would hand out leases: nobody has one.
-        VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE => Vec::new(),
+        VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE if client.is_read_only() => Vec::new(),
+        VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE => leases(&handle).await,
         other => {
             return Err(Failure::argument_unsupported(format!(
                 "Unknown IP address data source {other}"
@@ -109,6 +111,36 @@ async fn interface_addresses(
         }
     };
     Ok(DomainInterfaceAddressesRet { ifaces })
+}
+
+/// There are no networks of ours yet that would hand out leases. QEMU's own
+/// network for users does, but keeps no list: the guest knows what it got, and
+/// is asked for the cards on such a network.
+async fn leases(handle: &DomainHandle) -> Vec<DomainInterface> {
+    let Ok(live) = handle.live() else {
+        return Vec::new();
+    };
+    let definition = live.definition();
+    let cards = definition.devices.interfaces.iter();
+    let macs: Vec<String> = cards
+        .filter(|card| card.kind == InterfaceType::User)
+        .filter_map(|card| Some(card.mac.as_ref()?.address.to_string()))
+        .collect();
+    if macs.is_empty() {
+        return Vec::new();
+    }
+    let interfaces = handle.guest_interfaces().await.unwrap_or_default();
+    let on_it = |interface: &NetworkInterface| {
+        interface
+            .hardware_address
+            .as_ref()
+            .is_some_and(|mac| macs.contains(mac))
+    };
+    interfaces
+        .into_iter()
+        .filter(on_it)
+        .map(told_by_agent)
+        .collect()
 }
 
 fn told_by_agent(interface: NetworkInterface) -> DomainInterface {
