@@ -11,7 +11,7 @@ impl Domain {
         let disks = &mut self.devices.disks;
         let mut next = disks.iter().filter_map(highest).max().unwrap_or(0) + 1;
         for disk in disks.iter_mut().rev() {
-            let count = images(disk);
+            let count = disk.image_count();
             match &mut disk.source {
                 Some(source) if source.index.is_some() => {}
                 Some(source) => {
@@ -24,21 +24,24 @@ impl Domain {
     }
 }
 
-/// How many images a disk has by its definition.
-fn images(disk: &Disk) -> u32 {
-    let mut count = 1;
-    let mut next = disk.backing_store.as_ref();
-    while let Some(store) = next.filter(|store| !store.is_terminator()) {
-        count += 1;
-        next = store.backing_store.as_deref();
+impl Disk {
+    /// How many images the disk has by its definition: its own and those it
+    /// names behind it.
+    pub fn image_count(&self) -> u32 {
+        let mut count = 1;
+        let mut next = self.backing_store.as_ref();
+        while let Some(store) = next.filter(|store| !store.is_terminator()) {
+            count += 1;
+            next = store.backing_store.as_deref();
+        }
+        count
     }
-    count
 }
 
 /// The highest number a disk's images use.
 fn highest(disk: &Disk) -> Option<u32> {
     let index = disk.source.as_ref()?.index?;
-    Some(index + images(disk) - 1)
+    Some(index + disk.image_count() - 1)
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl Builder<'_> {
         let disks = &self.domain.devices.disks;
         let disk = &disks[position];
         // Counted from the last disk, as libvirt does.
-        let after: u32 = disks[position + 1..].iter().map(images).sum();
+        let after: u32 = disks[position + 1..].iter().map(Disk::image_count).sum();
         let default = after + 1;
         let index = disk
             .source
@@ -64,17 +64,6 @@ impl Builder<'_> {
         self.files.extend(nodes.files);
         Ok(Some(nodes.top))
     }
-}
-
-/// How many images a disk has by its definition.
-fn images(disk: &Disk) -> u32 {
-    let mut count = 1;
-    let mut next = disk.backing_store.as_ref();
-    while let Some(store) = next.filter(|store| !store.is_terminator()) {
-        count += 1;
-        next = store.backing_store.as_deref();
-    }
-    count
 }
 
 /// The nodes of a disk; nothing for a drive without a medium. `index` is the number of the
