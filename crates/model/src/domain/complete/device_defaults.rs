@@ -366,8 +366,8 @@ pub(super) fn complete_video(video: &mut Video, context: &DefineContext) {
         };
         return;
     }
-    model.heads.get_or_insert(1);
-    model.heads = model.heads.filter(|heads| *heads > 0);
+    // None at all is not shown by libvirt, and would be one when read again.
+    model.heads = Some(model.heads.unwrap_or(1).max(1));
     model.primary = model.primary.filter(|p| p.is_yes());
     if model.kind == VideoType::Qxl {
         model.vgamem.get_or_insert(VIDEO_MEMORY_KIB);
