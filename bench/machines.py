@@ -138,11 +138,17 @@ class Bare:
         end(process, lines)
         return took
 
+    def run(self, number):
+        """Starts one and lets its guest run, which takes its share of the processors from the next ones."""
+        process, lines = self.start(number)
+        answer(lines, "cont")
+        return process, lines
+
     def start_many(self, count):
         """Seconds to start `count` with 8 threads."""
         begin = time.perf_counter()
         with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-            started = list(pool.map(self.start, range(count)))
+            started = list(pool.map(self.run, range(count)))
         took = time.perf_counter() - begin
         for process, lines in started:
             end(process, lines)
