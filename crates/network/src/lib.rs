@@ -1,0 +1,1 @@
+//! nftables and dnsmasq texts, leases, addresses and bridge plans.

@@ -1,0 +1,1 @@
+//! Plans for pools, volumes, snapshots and chains; image headers; seed images.
