@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -20,6 +21,9 @@ const READY_POLL: Duration = Duration::from_millis(250);
 
 /// Within this time a process that was told to stop is gone.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The number of the signal that nothing survives.
+const SIGKILL: i32 = 9;
 
 /// A running `stead daemon`. When dropped, the daemon and every QEMU it started are gone.
 pub struct Host {
@@ -95,14 +99,45 @@ impl Host {
     /// # Panics
     /// If it ends or says nothing.
     pub fn start_daemon(&mut self) {
+        let command = self.daemon_command();
+        self.start_this_daemon(command);
+    }
+
+    /// Starts a daemon that dies, as if killed, when it reaches a step of the engine's table.
+    ///
+    /// # Panics
+    /// If it ends before it is ready, or says nothing.
+    pub fn start_daemon_to_crash_at(&mut self, step: &str) {
+        let mut command = self.daemon_command();
+        command.env("STEAD_CRASH_AT", step);
+        self.start_this_daemon(command);
+    }
+
+    /// Waits until the daemon has died at the step it was to die at.
+    ///
+    /// # Panics
+    /// If it does not: the step was not reached.
+    pub fn wait_for_crash(&mut self, step: &str) {
+        let mut child = self.daemon.take().expect("a daemon runs");
+        let mut ended = None;
+        let reached = wait::within(STOP_TIMEOUT, || {
+            ended = child.try_wait().expect("it is our child");
+            ended.is_some()
+        });
+        self.daemon = ended.is_none().then_some(child);
+        assert!(reached, "the step {step} was never reached");
+        let signal = ended.and_then(|status| status.signal());
+        assert_eq!(signal, Some(SIGKILL), "at {step}");
+    }
+
+    fn start_this_daemon(&mut self, mut command: Command) {
         let notify = self.folder.path().join("notify");
         let _ = fs::remove_file(&notify);
         let inbox = UnixDatagram::bind(&notify).expect("the folder is ours");
         inbox
             .set_read_timeout(Some(READY_POLL))
             .expect("the period is not zero");
-        let mut child = self
-            .daemon_command()
+        let mut child = command
             .env("NOTIFY_SOCKET", &notify)
             .spawn()
             .expect("stead can be run");

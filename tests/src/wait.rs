@@ -23,6 +23,20 @@ pub fn for_value<T>(what: &str, limit: Duration, mut found: impl FnMut() -> Opti
     }
 }
 
+/// Looks until `holds` is true, or until `limit`; tells whether it came to be.
+pub fn within(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let begin = Instant::now();
+    loop {
+        if holds() {
+            return true;
+        }
+        if begin.elapsed() >= limit {
+            return false;
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    }
+}
+
 /// Looks until `holds` is true.
 ///
 /// # Panics

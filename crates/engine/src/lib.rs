@@ -10,6 +10,7 @@
 //!   for an owner.
 //! - `record`: what is kept in the store. `status`: what is kept about a run
 //!   on this host, by which a restarted daemon finds its machines (`adopt`).
+//! - `crash`: the steps at which tests make the daemon die.
 //! - `launch`, `run`: from a definition to a QEMU that has answered.
 //! - `monitor`, `agent`, `console`: the three conversations with a machine.
 
@@ -20,6 +21,7 @@ mod binaries;
 mod capabilities;
 pub mod config;
 mod console;
+pub mod crash;
 mod define_context;
 mod definition;
 mod devices;

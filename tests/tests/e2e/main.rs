@@ -3,6 +3,7 @@
 mod clients;
 mod commands;
 mod control;
+mod crashes;
 mod daemon;
 mod faults;
 mod host_shutdown;

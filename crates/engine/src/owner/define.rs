@@ -1,6 +1,7 @@
 //! A domain's stored definition: written, replaced, renamed, removed.
 
 use super::Owner;
+use crate::crash::{Step, crash_point};
 use crate::definition::Definition;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::Happening;
@@ -37,10 +38,12 @@ impl Owner {
         fresh: bool,
     ) -> Result<()> {
         let head = self.head(name, definition.summary.clone());
+        crash_point(Step::DefineChecked);
         self.engine
             .records()
             .put(self.entry.uuid, &head, &definition.text, fresh)
             .await?;
+        crash_point(Step::DefineStored);
         let summary = Arc::new(definition.summary.clone());
         self.publish(|view| view.stored = Some(summary));
         Ok(())

@@ -25,6 +25,9 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if let Err(error) = log::start(options.log_format, options.log_level.as_deref()) {
         return fail(&*error);
     }
+    if let Err(error) = arm_crash() {
+        return fail(&*error);
+    }
     let workers = std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(WORKERS_MAX);
@@ -42,6 +45,14 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&*error),
+    }
+}
+
+/// Tests of faults make the daemon die at a named step.
+fn arm_crash() -> Result<(), Box<dyn Error>> {
+    match std::env::var("STEAD_CRASH_AT") {
+        Err(std::env::VarError::NotPresent) => Ok(()),
+        text => Ok(engine::crash::arm(&text?)?),
     }
 }
 

@@ -1,0 +1,119 @@
+//! Fault injection: the daemon can be told to die at a named step, as if it
+//! had been killed with SIGKILL there. Tests walk every step and look at what
+//! the next daemon makes of what is left.
+//!
+//! `STEAD_CRASH_AT=start/spawned` dies the first time that step is reached,
+//! `STEAD_CRASH_AT=start/spawned:3` the third time. The variable is read once,
+//! by [`arm`]; without it a step costs one relaxed load.
+//!
+//! A step is a line of the table below and a [`crash_point`] in the code. The
+//! end-to-end tests walk the table, so a line that no code reaches fails them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Ordinal of the armed step plus one; 0 while none is.
+static ARMED: AtomicU32 = AtomicU32::new(0);
+
+/// How many times the armed step is still to be passed, the deadly one included.
+static PASSES_LEFT: AtomicU32 = AtomicU32::new(0);
+
+macro_rules! steps {
+    ($($(#[$doc:meta])* $step:ident = $name:literal,)+) => {
+        /// A step at which the daemon can be made to die. Each name is the
+        /// operation, then what has just been done.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Step { $($(#[$doc])* $step,)+ }
+
+        impl Step {
+            /// Every step there is, in the order in which an operation passes them.
+            pub const ALL: &'static [Self] = &[$(Self::$step,)+];
+
+            /// Its name, as `STEAD_CRASH_AT` wants it.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$step => $name,)+ }
+            }
+        }
+    };
+}
+
+steps! {
+    /// A definition has been checked and is about to be stored.
+    DefineChecked = "define/checked",
+    /// The store has the definition; nobody has been told.
+    DefineStored = "define/stored",
+}
+
+/// Dies here if this is the step the daemon was told to die at.
+#[inline]
+pub(crate) fn crash_point(step: Step) {
+    if ARMED.load(Ordering::Relaxed) == step as u32 + 1 {
+        pass_armed(step);
+    }
+}
+
+#[cold]
+fn pass_armed(step: Step) {
+    if PASSES_LEFT.fetch_sub(1, Ordering::Relaxed) == 1 {
+        tracing::error!(step = step.name(), "dying, as STEAD_CRASH_AT asks");
+        sys::process::kill_oneself();
+    }
+}
+
+/// Arms a step from the text of `STEAD_CRASH_AT`. The error names the steps there are.
+pub fn arm(text: &str) -> Result<(), String> {
+    let (step, pass) = parse(text)?;
+    tracing::warn!(
+        step = step.name(),
+        pass,
+        "armed to die at this step: a test of faults"
+    );
+    PASSES_LEFT.store(pass, Ordering::Relaxed);
+    ARMED.store(step as u32 + 1, Ordering::Relaxed);
+    Ok(())
+}
+
+fn parse(text: &str) -> Result<(Step, u32), String> {
+    let (name, pass) = match text.split_once(':') {
+        None => (text, Some(1)),
+        Some((name, pass)) => (name, pass.parse().ok().filter(|pass| *pass > 0)),
+    };
+    let step = Step::ALL.iter().find(|step| step.name() == name);
+    match (step, pass) {
+        (Some(step), Some(pass)) => Ok((*step, pass)),
+        (Some(_), None) => Err(format!(
+            "STEAD_CRASH_AT={text}: after the colon comes which pass of the step is meant, from 1"
+        )),
+        (None, _) => {
+            let names: Vec<_> = Step::ALL.iter().map(|step| step.name()).collect();
+            Err(format!(
+                "STEAD_CRASH_AT={text}: there is no such step; the steps are {}",
+                names.join(" ")
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_step_has_a_name_of_its_own_and_is_found_by_it() {
+        let names: BTreeSet<_> = Step::ALL.iter().map(|step| step.name()).collect();
+        assert_eq!(names.len(), Step::ALL.len());
+        for step in Step::ALL {
+            assert_eq!(parse(step.name()), Ok((*step, 1)));
+            assert_eq!(parse(&format!("{}:3", step.name())), Ok((*step, 3)));
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_told() {
+        let error = parse("define/chekced").expect_err("no such step");
+        assert!(error.contains("define/checked"), "{error}");
+        for text in ["define/checked:0", "define/checked:x", "define/checked:"] {
+            assert!(parse(text).expect_err("no such pass").contains("from 1"));
+        }
+    }
+}
