@@ -79,6 +79,12 @@ impl Host {
         self.root().join(format!("run/libvirt-sock{suffix}"))
     }
 
+    /// The socket of the REST API.
+    #[must_use]
+    pub fn rest_socket(&self) -> PathBuf {
+        self.root().join("run/stead.sock")
+    }
+
     /// The address for libvirt's clients.
     #[must_use]
     pub fn uri(&self) -> String {

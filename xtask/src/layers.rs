@@ -32,13 +32,20 @@ const LAYERS: &[Layer] = &[
     logic("model", &[]),
     logic("wire", &[]),
     logic("qemu", &["model"]),
+    logic("storage", &["model"]),
+    logic("network", &["model"]),
+    logic("api", &["model"]),
     host("sys", &[]),
     host("store", &[]),
-    host("engine", &["model", "qemu", "sys", "store"]),
+    host(
+        "engine",
+        &["model", "network", "qemu", "storage", "store", "sys"],
+    ),
+    host("rest", &["api", "engine", "sys"]),
     host("rpc", &["wire", "model", "engine", "sys"]),
-    host("client", &["wire", "sys"]),
-    host("cli", &["client", "model"]),
-    host("stead", &["rpc", "engine", "cli", "sys", "store"]),
+    host("client", &["api", "wire", "sys"]),
+    host("cli", &["api", "client", "model"]),
+    host("stead", &["rest", "rpc", "engine", "cli", "sys", "store"]),
 ];
 
 /// What a logic crate must not link: these are for doing things, not for deciding them.

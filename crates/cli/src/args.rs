@@ -40,7 +40,7 @@ impl Args {
     pub(crate) fn assign(&mut self, index: usize, value: Option<String>) {
         let slot = &mut self.values[index];
         match (self.verb.options[index].kind, value) {
-            (Kind::Rest, Some(value)) => match slot {
+            (kind, Some(value)) if kind.repeats() => match slot {
                 Value::Many(all) => all.push(value),
                 _ => *slot = Value::Many(vec![value]),
             },
@@ -56,8 +56,7 @@ impl Args {
 
     /// The first bare argument's option: not yet filled, or taking several.
     pub(crate) fn next_positional(&self) -> Option<usize> {
-        let free =
-            |(i, o): &(usize, &Opt)| o.takes_bare() && (!self.given(*i) || o.kind == Kind::Rest);
+        let free = |(i, o): &(usize, &Opt)| o.takes_bare() && (!self.given(*i) || o.kind.repeats());
         self.verb
             .options
             .iter()

@@ -21,17 +21,19 @@ pub(crate) fn candidates(words: &[String], names: impl FnOnce() -> Vec<String>) 
     let Some((current, before)) = words.split_last() else {
         return Candidates::Words(Vec::new());
     };
-    let Some((name, given)) = before.split_first() else {
-        let all = verbs::all().map(|v| v.name.to_owned());
-        return Candidates::Words(matching(all, current));
+    let Some(first) = before.first() else {
+        return Candidates::Words(matching(first_words(), current));
     };
-    let Some(verb) = verbs::find(name) else {
-        return Candidates::Words(Vec::new());
+    let plain: Vec<&str> = before.iter().map(String::as_str).collect();
+    let Some((verb, taken)) = verbs::resolve(&plain) else {
+        let second = verbs::family(first).map(str::to_owned);
+        let none = plain.len() > 1;
+        return Candidates::Words(matching(second.filter(|_| !none), current));
     };
-    let (args, open) = read(verb, given);
+    let (args, open) = read(verb, &before[taken..]);
     if open.is_none() && current.starts_with('-') {
         let free = |(i, o): &(usize, &Opt)| {
-            !matches!(o.kind, Kind::Alias(..)) && (!args.given(*i) || o.kind == Kind::Rest)
+            !matches!(o.kind, Kind::Alias(..)) && (!args.given(*i) || o.kind.repeats())
         };
         let options = verb
             .options
@@ -51,11 +53,15 @@ pub(crate) fn candidates(words: &[String], names: impl FnOnce() -> Vec<String>) 
         }
         Some(Completes::Verb) => {
             let groups = verbs::GROUPS.iter().map(|g| g.keyword.to_owned());
-            let all = verbs::all().map(|v| v.name.to_owned()).chain(groups);
-            Candidates::Words(matching(all, current))
+            Candidates::Words(matching(first_words().chain(groups), current))
         }
         Some(Completes::Nothing) | None => Candidates::Words(Vec::new()),
     }
+}
+
+/// The first word of every verb.
+fn first_words() -> impl Iterator<Item = String> {
+    verbs::all().map(|v| v.name.split(' ').next().unwrap_or_default().to_owned())
 }
 
 /// The options given so far, and the one that waits for its value.

@@ -46,7 +46,7 @@ fn command(verb: &'static Verb) -> Command {
     } else {
         verb.description
     };
-    let mut command = Command::new(verb.name)
+    let mut command = Command::new(verb.name.replace(' ', "-"))
         .about(verb.summary)
         .long_about(about)
         .disable_help_flag(true)
@@ -67,6 +67,7 @@ fn argument(opt: &'static Opt) -> Arg {
     arg = match opt.kind {
         Kind::Flag | Kind::Alias(..) => arg.action(ArgAction::SetTrue),
         Kind::Rest => arg.num_args(0..).value_name(opt.name),
+        Kind::Many => arg.action(ArgAction::Append).value_name(opt.name),
         Kind::Number | Kind::Text => arg.value_name(opt.name),
     };
     if opt.kind != Kind::Flag {

@@ -24,6 +24,16 @@ pub(crate) fn group(group: &Group) -> String {
     out
 }
 
+/// The verbs of one family: those that begin with the same word.
+pub(crate) fn family(name: &str) -> Option<String> {
+    let of_family = |verb: &&Verb| verb.name.split_once(' ').is_some_and(|(w, _)| w == name);
+    let lines: Vec<_> = verbs::all()
+        .filter(of_family)
+        .map(|verb| format!("    {:<30} {}\n", verb.name, verb.summary))
+        .collect();
+    (!lines.is_empty()).then(|| lines.concat())
+}
+
 /// One verb, in the layout of virsh.
 pub(crate) fn verb(verb: &Verb) -> String {
     let mut out = format!("  NAME\n    {} - {}\n", verb.name, verb.summary);
@@ -66,6 +76,7 @@ pub(crate) fn synopsis(verb: &Verb) -> String {
             (Kind::Rest, Place::Positional) => format!("[<{name}>]..."),
             (Kind::Rest, _) if opt.required => format!("--{name} <string>..."),
             (Kind::Rest, _) => format!("[--{name} <string>]..."),
+            (Kind::Many, _) => format!("[{}]...", usage(opt)),
             (_, Place::Positional) if opt.required => format!("<{name}>"),
             (_, Place::Positional) => format!("[<{name}>]"),
             _ if opt.required => usage(opt),
@@ -80,7 +91,7 @@ fn usage(opt: &Opt) -> String {
     let value = match opt.kind {
         Kind::Flag | Kind::Alias(..) => return format!("--{}", opt.name),
         Kind::Number => "<number>",
-        Kind::Text => "<string>",
+        Kind::Text | Kind::Many => "<string>",
         Kind::Rest => "<string>...",
     };
     match opt.place {

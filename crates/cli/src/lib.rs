@@ -1,4 +1,4 @@
-//! The commands: virsh's verbs over libvirt's protocol.
+//! The commands: virsh's verbs over libvirt's protocol, Stead's own over REST.
 //!
 //! The verb table ([`verbs`]) is the one source: the parser, the help, the
 //! completion scripts, the man pages and `docs/verbs.md` are made from it.
@@ -11,6 +11,7 @@ mod edit;
 mod element;
 mod event_text;
 mod failure;
+mod follow;
 mod globals;
 mod grammar;
 mod help;

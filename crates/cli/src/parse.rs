@@ -44,17 +44,15 @@ fn commands(tokens: &[Token]) -> Result<Vec<Command>, String> {
         match words.split_first() {
             None => {}
             Some((name, _)) if name.starts_with('#') => {}
-            Some((name, rest)) => all.push(command(name, rest)?),
+            Some(_) => all.push(command(&words)?),
         }
     }
     Ok(all)
 }
 
-fn command(name: &str, words: &[&str]) -> Result<Command, String> {
-    let verb = verbs::find(name).ok_or_else(|| match crate::absent::is_absent(name) {
-        true => format!("command '{name}' of virsh is not done yet"),
-        false => format!("unknown command: '{name}'"),
-    })?;
+fn command(words: &[&str]) -> Result<Command, String> {
+    let (verb, taken) = verbs::resolve(words).ok_or_else(|| unknown(words))?;
+    let words = &words[taken..];
     let mut parser = Parser {
         args: Args::new(verb),
         help: false,
@@ -66,6 +64,23 @@ fn command(name: &str, words: &[&str]) -> Result<Command, String> {
     }
     parser.check_required()?;
     Ok(Command::Verb(parser.args))
+}
+
+/// Why there is no such verb: an unfinished family of verbs says what it has.
+fn unknown(words: &[&str]) -> String {
+    let name = words.first().copied().unwrap_or_default();
+    let family: Vec<_> = verbs::family(name).collect();
+    match (words.get(1), family.is_empty()) {
+        (_, true) if crate::absent::is_absent(name) => {
+            format!("command '{name}' of virsh is not done yet")
+        }
+        (_, true) => format!("unknown command: '{name}'"),
+        (None, false) => format!("command '{name}' takes one of: {}", family.join(", ")),
+        (Some(second), false) => format!(
+            "unknown command: '{name} {second}'; '{name}' takes one of: {}",
+            family.join(", ")
+        ),
+    }
 }
 
 struct Parser {
@@ -148,7 +163,7 @@ impl Parser {
                 name = target;
                 continue;
             }
-            if self.args.given(index) && opt.kind != Kind::Rest {
+            if self.args.given(index) && !opt.kind.repeats() {
                 return Err(format!("option --{name} already seen"));
             }
             return Ok(Some(index));
@@ -220,6 +235,14 @@ mod tests {
         assert_eq!(error("echo --shell=1"), "invalid '=' after option --shell");
         assert_eq!(error("echo --prefix"), "expected syntax: --prefix <string>");
         assert_eq!(error("echo a --help"), "help echo");
+    }
+
+    #[test]
+    fn a_verb_may_be_two_words() {
+        assert_eq!(parse("job show 1").unwrap().verb.name, "job show");
+        assert!(error("job").starts_with("command 'job' takes one of: cancel, "));
+        assert!(error("job frob").starts_with("unknown command: 'job frob'; 'job' takes"));
+        assert!(error("job show 1 x").starts_with("unexpected data"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One run of the program: its options, its output and its connection.
 
 use client::wire::procedure::Call;
-use client::{Connection, Options, Uri};
+use client::{Connection, Options, Rest, Uri};
 
 use crate::args::Args;
 use crate::failure::{Failure, Outcome};
@@ -22,6 +22,7 @@ pub(crate) struct Session {
     /// Whether the last attempt to connect failed.
     unreachable: bool,
     connection: Option<Connection>,
+    rest: Option<Rest>,
 }
 
 impl Session {
@@ -35,6 +36,7 @@ impl Session {
             at_prompt: false,
             unreachable: false,
             connection: None,
+            rest: None,
         }
     }
 
@@ -67,6 +69,22 @@ impl Session {
         self.connection.as_ref().ok_or_else(Failure::silent)
     }
 
+    /// The connection to the REST API of the same daemon, opened on first use.
+    ///
+    /// # Errors
+    /// If no Stead can be reached there.
+    pub(crate) fn rest(&mut self) -> Result<&mut Rest, Failure> {
+        if self.rest.as_ref().is_none_or(Rest::is_closed) {
+            self.rest = None;
+            self.unreachable = true;
+            let uri = self.uri(self.globals.uri.as_deref())?;
+            let rest = Rest::open(&uri, self.globals.readonly).map_err(with_hint)?;
+            self.rest = Some(rest);
+            self.unreachable = false;
+        }
+        self.rest.as_mut().ok_or_else(Failure::silent)
+    }
+
     /// Whether the connection is gone.
     pub(crate) fn closed(&self) -> bool {
         self.connection.as_ref().is_none_or(Connection::is_closed)
@@ -83,25 +101,22 @@ impl Session {
         }
     }
 
-    fn open(&self, uri: Option<&str>) -> Result<Connection, Failure> {
+    fn uri(&self, uri: Option<&str>) -> Result<Uri, Failure> {
         let uri = match uri {
             Some(uri) => Uri::parse(uri),
             None => Uri::default_here(),
         };
+        uri.map_err(|e| Failure::from(client::Error::from(e)))
+    }
+
+    fn open(&self, uri: Option<&str>) -> Result<Connection, Failure> {
+        let uri = self.uri(uri)?;
         let options = Options {
             readonly: self.globals.readonly,
             keepalive_interval_s: self.globals.keepalive_interval,
             keepalive_count: self.globals.keepalive_count,
         };
-        let uri = uri.map_err(|e| Failure::from(client::Error::from(e)))?;
-        Connection::open(&uri, &options).map_err(|e| {
-            let hint = e.hint();
-            let failure = Failure::from(e);
-            match hint {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            }
-        })
+        Connection::open(&uri, &options).map_err(with_hint)
     }
 
     /// Leaves the connection there is and opens another, for `connect`.
@@ -110,6 +125,7 @@ impl Session {
     /// If the daemon cannot be reached.
     pub(crate) fn reconnect(&mut self, uri: Option<String>, readonly: bool) -> Outcome {
         self.connection = None;
+        self.rest = None;
         if uri.is_some() {
             self.globals.uri = uri;
             self.globals.readonly = readonly;
@@ -181,5 +197,15 @@ impl Session {
         if let Some(hint) = &failure.hint {
             self.out.note(&format!("hint: {hint}"));
         }
+    }
+}
+
+/// A connection that could not be made, with what to do about it.
+fn with_hint(error: client::Error) -> Failure {
+    let hint = error.hint();
+    let failure = Failure::from(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }

@@ -29,7 +29,7 @@ impl Group {
 
 /// One verb.
 pub(crate) struct Verb {
-    /// The word typed.
+    /// The word typed; two of them, with a blank between, in a family of verbs.
     pub name: &'static str,
     /// One line, for lists.
     pub summary: &'static str,
@@ -71,6 +71,12 @@ impl Verb {
         self
     }
 
+    /// One of Stead's own verbs: goes over the REST API ([`Session::rest`]), so
+    /// no connection to libvirt's socket is opened for it.
+    pub(crate) const fn over_rest(self) -> Verb {
+        self.offline()
+    }
+
     /// Runs without a connection.
     pub(crate) const fn offline(mut self) -> Verb {
         self.connects = false;
@@ -93,10 +99,19 @@ pub(crate) enum Kind {
     Text,
     /// One integer.
     Number,
-    /// Any number of strings.
+    /// All bare arguments that are left.
     Rest,
+    /// One string each time it is given.
+    Many,
     /// Another spelling of the option named; with a value where it stands for one.
     Alias(&'static str, Option<&'static str>),
+}
+
+impl Kind {
+    /// Whether it may be given more than once.
+    pub(crate) const fn repeats(self) -> bool {
+        matches!(self, Kind::Rest | Kind::Many)
+    }
 }
 
 /// Where an option may stand.
@@ -201,6 +216,11 @@ pub(crate) const fn flag(name: &'static str, help: &'static str) -> Opt {
 /// `--name STRING`.
 pub(crate) const fn text(name: &'static str, help: &'static str) -> Opt {
     Opt::of(name, Kind::Text, Place::Named, help)
+}
+
+/// `--name STRING`, as often as wanted.
+pub(crate) const fn many(name: &'static str, help: &'static str) -> Opt {
+    Opt::of(name, Kind::Many, Place::Named, help)
 }
 
 /// `--name NUMBER`.

@@ -13,6 +13,7 @@ use crate::{Error, Origin, os_message};
 const SSH_WORDS_MAX_BYTES: u64 = 4096;
 
 /// A connected socket, and the process at its other end if there is one.
+#[derive(Debug)]
 pub(crate) struct Dialled {
     /// The socket.
     pub socket: UnixStream,
@@ -31,6 +32,48 @@ pub(crate) fn dial(uri: &Uri, readonly: bool) -> Result<Dialled, Error> {
             local(&first_there(candidates))
         }
         Transport::Ssh(ssh) => through_ssh(ssh, uri, readonly),
+    }
+}
+
+/// Connects to the REST socket of the daemon that `uri` points to: it lies
+/// beside the one libvirt's clients use.
+///
+/// # Errors
+/// If nobody answers there.
+pub(crate) fn dial_rest(uri: &Uri) -> Result<Dialled, Error> {
+    match &uri.transport {
+        Transport::Unix { socket } => {
+            let path = match socket {
+                Some(socket) => socket.with_file_name(api::SOCKET_NAME),
+                None => uri::rest_socket(uri.scope),
+            };
+            local(&path).map_err(|error| no_stead(uri, error))
+        }
+        Transport::Ssh(ssh) => {
+            let libvirts = ssh.socket.as_ref().map(PathBuf::from);
+            let path = match libvirts {
+                Some(socket) => socket.with_file_name(api::SOCKET_NAME),
+                None => uri::rest_socket(uri.scope),
+            };
+            let ssh = Ssh {
+                socket: Some(path.to_string_lossy().into_owned()),
+                proxy: Proxy::Netcat,
+                ..ssh.clone()
+            };
+            through_ssh(&ssh, uri, false)
+        }
+    }
+}
+
+/// A libvirtd is found by the same URIs, and has no such socket.
+fn no_stead(uri: &Uri, error: Error) -> Error {
+    Error {
+        message: format!(
+            "no Stead daemon answers at {}: this is a verb of Stead's own, which a libvirtd \
+             cannot do ({})",
+            uri.text, error.message
+        ),
+        ..error
     }
 }
 

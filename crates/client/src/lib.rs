@@ -1,16 +1,20 @@
-//! Speaks libvirt's protocol to Stead or to a libvirtd.
+//! Speaks libvirt's protocol to Stead or to a libvirtd, and Stead's own REST API.
 
 mod connection;
 mod copy;
 mod dial;
 mod error;
 mod event_loop;
+mod rest;
 mod stream;
 mod uri;
 
+/// The types of the REST API.
+pub use api;
 pub use connection::{Connection, Options};
 pub use copy::copy_to_socket;
 pub use error::{Error, Origin, os_message};
+pub use rest::Rest;
 pub use stream::{Incoming, Outgoing, Stream};
 pub use uri::{Proxy, Scope, Ssh, Transport, Uri, UriError};
 /// The protocol's structures, for calls.

@@ -5,6 +5,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// The name of the socket for libvirt's clients, beside the REST socket.
+const LIBVIRT_SOCKET_NAME: &str = "libvirt-sock";
+
 /// Longest URI taken, in bytes.
 pub(crate) const URI_MAX_BYTES: usize = 4096;
 
@@ -124,8 +127,8 @@ struct Parts<'a> {
 }
 
 impl Uri {
-    /// Parses a URI. Without a driver's name (`unix:///path`) it is refused by name
-    /// until there is a REST face to talk to.
+    /// Parses a URI: one of libvirt's, or `unix:///DIR/stead.sock`, which names a
+    /// Stead daemon by its REST socket; libvirt's lies beside it.
     ///
     /// # Errors
     /// What is malformed, unknown or not done yet.
@@ -136,11 +139,9 @@ impl Uri {
         let parts = split(text)?;
         match parts.driver {
             "qemu" => parts.qemu(text),
-            "unix" | "https" => Err(UriError::Unsupported {
-                what: format!(
-                    "'{text}' is an address of the REST interface, which is not there yet; \
-                     use qemu+unix:///system?socket=PATH"
-                ),
+            "unix" => parts.rest(text),
+            "https" => Err(UriError::Unsupported {
+                what: format!("'{text}': REST over TLS is not done yet; use qemu+ssh or unix"),
             }),
             _ => Err(UriError::Driver {
                 uri: text.to_owned(),
@@ -207,6 +208,32 @@ impl Parts<'_> {
             open,
             scope,
             transport,
+        })
+    }
+
+    fn rest(self, text: &str) -> Result<Uri, UriError> {
+        if !self.host.is_empty() || self.transport.is_some() || !self.query.is_empty() {
+            return Err(malformed(text, "unix:// takes a path and nothing else"));
+        }
+        let path = Path::new(self.path);
+        if path.file_name().is_none() {
+            return Err(malformed(text, "no socket in it"));
+        }
+        let scope = match path.starts_with(runtime_dir()) {
+            true => Scope::Session,
+            false => Scope::System,
+        };
+        let open = match scope {
+            Scope::Session => "qemu:///session",
+            Scope::System => "qemu:///system",
+        };
+        Ok(Uri {
+            text: text.to_owned(),
+            open: open.to_owned(),
+            scope,
+            transport: Transport::Unix {
+                socket: Some(path.with_file_name(LIBVIRT_SOCKET_NAME)),
+            },
         })
     }
 
@@ -359,6 +386,15 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// The usual REST socket for `scope`.
+pub(crate) fn rest_socket(scope: Scope) -> PathBuf {
+    let run = match scope {
+        Scope::System => PathBuf::from("/run"),
+        Scope::Session => runtime_dir(),
+    };
+    run.join("stead").join(api::SOCKET_NAME)
+}
+
 /// The sockets to try for `scope`, best first.
 pub(crate) fn usual_sockets(scope: Scope, readonly: bool) -> Vec<PathBuf> {
     let suffix = if readonly { "-ro" } else { "" };
@@ -428,9 +464,18 @@ mod tests {
     }
 
     #[test]
+    fn a_rest_socket_stands_for_the_one_beside_it() {
+        let uri = Uri::parse("unix:///r/run/stead.sock").unwrap();
+        assert_eq!(uri.transport, unix(Some("/r/run/libvirt-sock")));
+        assert_eq!(uri.open, "qemu:///system");
+    }
+
+    #[test]
     fn refused_by_name() {
         let refused = |text| Uri::parse(text).unwrap_err().to_string();
-        assert!(refused("unix:///run/stead/stead.sock").contains("REST"));
+        assert!(refused("https://host:8006").contains("not done yet"));
+        assert!(refused("unix://").contains("no socket"));
+        assert!(refused("unix://host/x").contains("a path and nothing else"));
         assert!(refused("qemu+tls://host/system").contains("'tls' is not done yet"));
         assert!(refused("qemu://host/system").contains("'tls' is not done yet"));
         assert!(refused("qemu+tcp://host/system").contains("'tcp'"));

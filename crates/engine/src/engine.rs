@@ -6,6 +6,7 @@ use crate::definition::Definition;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::{EventHub, EventStream};
 use crate::handle::DomainHandle;
+use crate::jobs::Jobs;
 use crate::limits::DEFINITION_MAX_BYTES;
 use crate::options::{SessionId, StartOptions};
 use crate::owner::{self, Request};
@@ -40,6 +41,7 @@ struct Inner {
     binaries: Binaries,
     ports: Ports,
     pools: Pools,
+    jobs: Jobs,
     boot: String,
     identity: Option<sys::spawn::Identity>,
     cgroups: Option<sys::cgroup::Manager>,
@@ -69,6 +71,7 @@ impl Engine {
                 binaries: Binaries::new(&config),
                 ports: Ports::default(),
                 pools: Pools::default(),
+                jobs: Jobs::default(),
                 boot: sys::host::Host::new().boot_id().unwrap_or_default(),
                 identity: crate::setup::qemu_identity(&config),
                 cgroups: crate::setup::cgroups(),
@@ -83,6 +86,7 @@ impl Engine {
         };
         engine.load()?;
         engine.load_pools()?;
+        engine.load_jobs().await?;
         crate::adopt::take_over(&engine).await;
         Ok(engine)
     }
@@ -136,6 +140,10 @@ impl Engine {
 
     pub(crate) fn pools_table(&self) -> &Pools {
         &self.inner.pools
+    }
+
+    pub(crate) fn jobs_table(&self) -> &Jobs {
+        &self.inner.jobs
     }
 
     pub(crate) fn ports(&self) -> &Ports {

@@ -48,6 +48,8 @@ pub enum ErrorKind {
     VolumeExists,
     /// Metadata asked for is not set.
     NoMetadata,
+    /// No job with that number.
+    NoJob,
     /// A call of the operating system failed.
     SystemError,
     /// The state store failed; what was asked has not happened.

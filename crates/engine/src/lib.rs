@@ -12,6 +12,7 @@
 //!   on this host, by which a restarted daemon finds its machines (`adopt`).
 //! - `crash`: the steps at which tests make the daemon die.
 //! - `launch`, `run`: from a definition to a QEMU that has answered.
+//! - `jobs`: what takes long and concerns the host: imports, clones.
 //! - `monitor`, `agent`, `console`: the three conversations with a machine.
 
 mod adopt;
@@ -35,6 +36,7 @@ mod firmware;
 pub mod guest;
 mod handle;
 pub mod job;
+pub mod jobs;
 mod launch;
 pub mod limits;
 mod live;

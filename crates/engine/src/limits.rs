@@ -87,3 +87,15 @@ pub const RECONNECT_TIMEOUT_MS: u64 = 3_600_000;
 
 /// How long to wait between two attempts to reach a QEMU that turned one down.
 pub const RECONNECT_PAUSE_MS: u64 = 1_000;
+
+/// Jobs under way at a time.
+pub const JOBS_RUNNING_MAX: usize = 64;
+
+/// Jobs that are remembered.
+pub const JOBS_KEPT_MAX: usize = 500;
+
+/// News of jobs not yet taken in by a subscriber.
+pub const JOB_NEWS_MAX: usize = 1_024;
+
+/// How often the progress of a job is told to subscribers.
+pub const JOB_PROGRESS_PERIOD_MS: u64 = 100;

@@ -3,6 +3,7 @@
 //! `host/HOST/domain-head/UUID`: a small JSON that lists need.
 //! `host/HOST/domain-xml/UUID`: the complete definition.
 //! `host/HOST/pool/UUID`: a storage pool, as JSON.
+//! `host/HOST/job/ID`: a long operation, as JSON.
 //! `host/HOST/domain-name/NAME`: the uuid that owns the name. The three are always written in one transaction.
 
 use crate::error::{EngineError, ErrorKind, Result};
@@ -146,6 +147,31 @@ impl Records {
     /// Removes a pool's record.
     pub(crate) async fn delete_pool(&self, uuid: Uuid) -> Result<()> {
         self.commit(Txn::new().delete(self.pool(uuid))).await
+    }
+
+    /// Every job's record.
+    pub(crate) fn for_each_job(&self, mut each: impl FnMut(u64, &[u8])) -> Result<()> {
+        let prefix = format!("host/{}/job/", self.host);
+        self.store
+            .for_each_blocking(&prefix, |item| {
+                if let Ok(id) = item.key[prefix.len()..].parse() {
+                    each(id, &item.value);
+                }
+            })
+            .map(drop)
+            .map_err(store_failed)
+    }
+
+    /// Writes a job's record.
+    pub(crate) async fn put_job(&self, id: u64, record: Vec<u8>) -> Result<()> {
+        self.commit(Txn::new().put(format!("host/{}/job/{id}", self.host), record))
+            .await
+    }
+
+    /// Removes a job's record.
+    pub(crate) async fn delete_job(&self, id: u64) -> Result<()> {
+        self.commit(Txn::new().delete(format!("host/{}/job/{id}", self.host)))
+            .await
     }
 
     async fn commit(&self, txn: Txn) -> Result<()> {

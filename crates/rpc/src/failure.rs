@@ -76,6 +76,7 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
         AgentCommandFailed => ErrorCode::InternalError,
         NoSuchDevice => ErrorCode::DeviceMissing,
         NoMetadata => ErrorCode::NoDomainMetadata,
+        NoJob => ErrorCode::InvalidArg,
         SystemError => ErrorCode::SystemError,
         Store => ErrorCode::OperationFailed,
         Internal => ErrorCode::InternalError,

@@ -8,3 +8,4 @@ mod daemon;
 mod faults;
 mod host_shutdown;
 mod machines;
+mod rest;

@@ -29,7 +29,10 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb::new("exit", "leave the shell", quit).offline(),
     Verb::new("help", "print help", help)
         .about("Prints all verbs, those of a group, or one verb with its options.")
-        .options(&[maybe("command", "a verb or the keyword of a group").completes(Completes::Verb)])
+        .options(&[
+            maybe("command", "a verb or the keyword of a group").completes(Completes::Verb),
+            maybe("second", "the second word of a verb of two words"),
+        ])
         .offline(),
     Verb::new("pwd", "print the working directory", pwd).offline(),
     Verb::new("quit", "leave the shell", quit).offline(),
@@ -108,8 +111,11 @@ fn help(s: &mut Session, args: &Args) -> Outcome {
         s.out.text(help::everything());
         return Ok(());
     };
-    if let Some(verb) = crate::verbs::find(name) {
+    let second = args.text("second")?.unwrap_or_default();
+    if let Some((verb, _)) = crate::verbs::resolve(&[name, second]) {
         s.out.text(help::verb(verb));
+    } else if let Some(family) = help::family(name) {
+        s.out.text(family);
     } else if let Some(group) = crate::verbs::find_group(name) {
         s.out.text(help::group(group));
     } else {

@@ -18,6 +18,7 @@ mod jobs;
 mod keys;
 mod lifecycle;
 mod list;
+mod long_jobs;
 mod monitor;
 mod nics;
 mod save;
@@ -76,13 +77,33 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         title: "Stead itself",
         keyword: "stead",
-        verbs: &[itself::VERBS],
+        verbs: &[itself::VERBS, long_jobs::VERBS],
     },
 ];
 
 /// The verb called `name`.
 pub(crate) fn find(name: &str) -> Option<&'static Verb> {
     all().find(|v| v.name == name)
+}
+
+/// The verb that these words begin with, and how many of them are its name.
+pub(crate) fn resolve(words: &[&str]) -> Option<(&'static Verb, usize)> {
+    let of_two = match words {
+        [first, second, ..] => find(&format!("{first} {second}")).map(|verb| (verb, 2)),
+        _ => None,
+    };
+    of_two.or_else(|| Some((find(words.first()?)?, 1)))
+}
+
+/// The second words of the verbs that begin with `first`.
+pub(crate) fn family(first: &str) -> impl Iterator<Item = &'static str> {
+    let mut all: Vec<_> = all()
+        .filter_map(|verb| verb.name.split_once(' '))
+        .filter(|(word, _)| *word == first)
+        .map(|(_, second)| second)
+        .collect();
+    all.sort_unstable();
+    all.into_iter()
 }
 
 /// The group with this keyword or title.

@@ -68,6 +68,7 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let engine = Engine::start(options.engine.clone()).await?;
     let server = rpc::Server::new(engine.clone(), sys::user::current_uid());
     let _listening = sockets::listen(&server, &options)?;
+    let _rest = sockets::listen_rest(&rest::Server::new(engine.clone()), &options)?;
     let (active, inactive) = engine.domain_counts();
     tracing::info!(active, inactive, "serving");
     sys::memory::release_unused();

@@ -128,13 +128,13 @@ fn read_file(named: Option<&Path>, rooted: bool) -> Result<File, String> {
     toml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// There is no REST face yet: asking for one is refused rather than ignored.
+/// The REST face has a unix socket only: asking for more is refused rather than ignored.
 fn check_listen(listen: Option<&str>) -> Result<(), String> {
     match listen {
         None | Some("none") => Ok(()),
         Some(address) => Err(format!(
-            "--listen {address}: the REST API and the web console are not part of this version; \
-             use --listen none"
+            "--listen {address}: the REST API has a unix socket only (run/stead.sock), and the web \
+             console is not part of this version; use --listen none"
         )),
     }
 }

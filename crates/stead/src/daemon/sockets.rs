@@ -1,5 +1,5 @@
-//! The sockets libvirt's clients connect to: our own, and the usual ones of
-//! libvirt where no other daemon has them.
+//! The sockets clients connect to: libvirt's and the one of the REST API, and
+//! the usual ones of libvirt where no other daemon has them.
 
 use super::options::Options;
 use engine::Mode;
@@ -14,7 +14,16 @@ const USUAL_GROUP: &str = "libvirt";
 /// QEMU, which newer clients try first.
 const LIBVIRT_NAMES: [&str; 2] = ["libvirt-sock", "virtqemud-sock"];
 
-/// Listens everywhere.
+/// Listens for the REST API's clients, beside libvirt's socket.
+pub(crate) fn listen_rest(
+    server: &rest::Server,
+    options: &Options,
+) -> Result<rest::Serving, Box<dyn Error>> {
+    let path = options.engine.places.run.join("stead.sock");
+    Ok(server.listen(&path, group(options)?)?)
+}
+
+/// Listens everywhere for libvirt's clients.
 pub(crate) fn listen(server: &Server, options: &Options) -> Result<Vec<Serving>, Box<dyn Error>> {
     let gid = group(options)?;
     let run = &options.engine.places.run;

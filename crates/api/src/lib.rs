@@ -1,0 +1,22 @@
+//! The REST API as data: what goes over the wire, under which paths, and how
+//! failures look. The daemon's side is crate `rest`, the other one `client`.
+//!
+//! A short request is answered with its result. A long one is answered with
+//! status 202 and a [`Job`]; its events tell how far it is, and its `result`
+//! holds what a short request would have answered.
+
+mod event;
+mod job;
+mod problem;
+mod version;
+
+pub use event::{DomainNews, Event};
+pub use job::{Job, JobState, Progress, Unit};
+pub use problem::Problem;
+pub use version::Version;
+
+/// What every path begins with.
+pub const BASE: &str = "/api/v1";
+
+/// The name of the daemon's socket, beside libvirt's.
+pub const SOCKET_NAME: &str = "stead.sock";

@@ -1,0 +1,291 @@
+//! The REST API from the client's side: one request at a time over a unix
+//! socket, or over ssh to one.
+
+use api::{Event, Job, Problem};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::runtime::Runtime;
+
+use crate::dial::{Dialled, dial_rest};
+use crate::{Error, Origin, Uri, os_message};
+
+/// Bytes of an answer that is read whole.
+const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of one event.
+const EVENT_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+type Body = Full<Bytes>;
+
+/// A connection to a daemon's REST API.
+#[derive(Debug)]
+pub struct Rest {
+    runtime: Runtime,
+    sender: http1::SendRequest<Body>,
+    dialled: Dialled,
+    readonly: bool,
+}
+
+impl Rest {
+    /// Connects to the daemon that `uri` names, whichever of its sockets that is.
+    ///
+    /// # Errors
+    /// If no Stead answers there; a libvirtd has no such socket.
+    pub fn open(uri: &Uri, readonly: bool) -> Result<Rest, Error> {
+        let dialled = dial_rest(uri)?;
+        let failed = |e: std::io::Error| {
+            Error::local(
+                Origin::Connecting,
+                format!("cannot connect: {}", os_message(&e)),
+            )
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let socket = dialled.socket.try_clone().map_err(failed)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        let sender = runtime.block_on(async {
+            let socket = tokio::net::UnixStream::from_std(socket).map_err(failed)?;
+            let (sender, connection) = http1::handshake(TokioIo::new(socket))
+                .await
+                .map_err(|e| lost(&e))?;
+            tokio::spawn(connection);
+            Ok::<_, Error>(sender)
+        })?;
+        Ok(Rest {
+            runtime,
+            sender,
+            dialled,
+            readonly,
+        })
+    }
+
+    /// Whether the connection is gone.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Asks for what is at `path`, which begins behind [`api::BASE`].
+    ///
+    /// # Errors
+    /// The daemon's, or what happened to the connection.
+    pub fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Error> {
+        self.exchange(Method::GET, path, None)
+    }
+
+    /// Sends `body` to `path`.
+    ///
+    /// # Errors
+    /// As [`Rest::get`]; any on a read-only connection.
+    pub fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
+        self.exchange(Method::POST, path, Some(encode(body)?))
+    }
+
+    /// Puts `body` at `path`.
+    ///
+    /// # Errors
+    /// As [`Rest::post`].
+    pub fn put<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
+        self.exchange(Method::PUT, path, Some(encode(body)?))
+    }
+
+    /// Removes what is at `path`.
+    ///
+    /// # Errors
+    /// As [`Rest::post`].
+    pub fn delete<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Error> {
+        self.exchange(Method::DELETE, path, None)
+    }
+
+    /// Follows a job until it is over; `each` sees it after every change.
+    ///
+    /// # Errors
+    /// If the connection ends before the job does.
+    pub fn follow(&mut self, id: u64, mut each: impl FnMut(&Job)) -> Result<Job, Error> {
+        let request = request(Method::GET, &format!("/jobs/{id}/events"), None)?;
+        let Rest {
+            runtime, sender, ..
+        } = self;
+        let followed = runtime.block_on(async {
+            let response = sender.send_request(request).await.map_err(|e| lost(&e))?;
+            let response = checked(response).await?;
+            last_of(response.into_body(), &mut each).await
+        });
+        followed.map_err(|error| self.dialled.explain(error))
+    }
+
+    fn exchange<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, Error> {
+        if self.readonly && method != Method::GET {
+            return Err(Error::local(
+                Origin::Address,
+                "a read-only connection can change nothing: leave -r away",
+            ));
+        }
+        let request = request(method, path, body)?;
+        let Rest {
+            runtime, sender, ..
+        } = self;
+        let answered = runtime.block_on(async {
+            let response = sender.send_request(request).await.map_err(|e| lost(&e))?;
+            read(checked(response).await?).await
+        });
+        let bytes = answered.map_err(|error| self.dialled.explain(error))?;
+        serde_json::from_slice(&bytes).map_err(|e| unreadable(&e))
+    }
+}
+
+fn encode(body: &impl Serialize) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(body).map_err(|e| unreadable(&e))
+}
+
+fn request(method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Request<Body>, Error> {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("{}{path}", api::BASE))
+        .header("host", "stead");
+    if body.is_some() {
+        request = request.header("content-type", "application/json");
+    }
+    request
+        .body(Body::from(body.unwrap_or_default()))
+        .map_err(|e| unreadable(&e))
+}
+
+async fn checked(response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let bytes = read(response).await?;
+    let message = match serde_json::from_slice::<Problem>(&bytes) {
+        Ok(problem) => problem.message,
+        // A refusal of the HTTP layer itself comes as text.
+        Err(_) => format!("{status}: {}", String::from_utf8_lossy(&bytes)),
+    };
+    let origin = match status {
+        StatusCode::NOT_IMPLEMENTED => Origin::Address,
+        _ => Origin::Daemon,
+    };
+    Err(Error::local(origin, message))
+}
+
+async fn read(response: Response<Incoming>) -> Result<Bytes, Error> {
+    let body = Limited::new(response.into_body(), ANSWER_MAX_BYTES);
+    let whole = body.collect().await;
+    whole.map(|all| all.to_bytes()).map_err(|e| {
+        Error::local(
+            Origin::Lost,
+            format!("the answer of the daemon broke off: {e}"),
+        )
+    })
+}
+
+/// Reads server-sent events until the stream ends; the last job told is the result.
+async fn last_of(mut body: Incoming, each: &mut impl FnMut(&Job)) -> Result<Job, Error> {
+    let mut last = None;
+    let mut lines = Lines::default();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| lost(&e))?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        for event in lines.take(data)? {
+            if let Event::Job(job) = event {
+                each(&job);
+                last = Some(job);
+            }
+        }
+    }
+    last.filter(|job: &Job| job.state.is_over())
+        .ok_or_else(Error::closed)
+}
+
+/// The part of a stream of events that is not yet a whole line.
+#[derive(Default)]
+struct Lines {
+    pending: Vec<u8>,
+}
+
+impl Lines {
+    /// The events that these bytes complete. Each event is one `data:` line;
+    /// comments and blank lines are no events.
+    fn take(&mut self, data: &[u8]) -> Result<Vec<Event>, Error> {
+        self.pending.extend_from_slice(data);
+        let mut events = Vec::new();
+        while let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.pending.drain(..=end).collect();
+            if let Some(json) = line.strip_prefix(b"data:") {
+                events.push(serde_json::from_slice(json).map_err(|e| unreadable(&e))?);
+            }
+        }
+        if self.pending.len() > EVENT_MAX_BYTES {
+            return Err(unreadable(&"an event without an end"));
+        }
+        Ok(events)
+    }
+}
+
+fn lost(error: &hyper::Error) -> Error {
+    Error::local(
+        Origin::Lost,
+        format!("the connection to the daemon was lost: {error}"),
+    )
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> Error {
+    Error::local(
+        Origin::Protocol,
+        format!("cannot read the daemon's answer: {error}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const EVENT: &str = r#"{"type":"domain","name":"a","uuid":"u","event":"started"}"#;
+
+    proptest! {
+        #[test]
+        fn events_come_out_however_they_are_cut(cuts in proptest::collection::vec(1usize..40, 1..30)) {
+            let text = format!(": alive\n\ndata:{EVENT}\n\ndata: {EVENT}\n\n");
+            let mut bytes = text.as_bytes();
+            let mut lines = Lines::default();
+            let mut events = Vec::new();
+            for cut in cuts.into_iter().cycle() {
+                let (now, later) = bytes.split_at(cut.min(bytes.len()));
+                events.extend(lines.take(now).unwrap());
+                bytes = later;
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(events.len(), 2);
+        }
+
+        #[test]
+        fn no_stream_is_too_strange(data in proptest::collection::vec(any::<u8>(), 0..200)) {
+            _ = Lines::default().take(&data);
+        }
+    }
+}

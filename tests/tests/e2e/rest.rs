@@ -1,0 +1,102 @@
+//! The REST face: how the commands find it, what it says to others.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+use stead_tests::{Host, clients, host};
+
+/// One request by hand; the answer as it came.
+fn ask(host: &Host, request: &str) -> String {
+    let mut socket = UnixStream::connect(host.rest_socket()).expect("the daemon listens");
+    socket.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    let _ = socket.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+fn get(host: &Host, path: &str) -> String {
+    ask(
+        host,
+        &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+    )
+}
+
+#[test]
+fn the_commands_find_both_sockets_from_either() {
+    let host = Host::start();
+    assert_eq!(
+        host.stead(&["--format", "json", "jobs"]).succeeds().trim(),
+        "[]"
+    );
+    let uri = format!("unix://{}", host.rest_socket().display());
+    let stead =
+        |words: &[&str]| clients::run(host::binary(), &[&["-c", &uri], words].concat(), &[]);
+    assert_eq!(stead(&["list", "--name"]).succeeds().trim(), "");
+    assert!(stead(&["jobs"]).succeeds().contains("Target"));
+    let by_variable = clients::run(host::binary(), &["jobs"], &[("STEAD_URI", &uri)]);
+    assert!(by_variable.succeeds().contains("Target"));
+}
+
+#[test]
+fn who_may_connect_is_said_by_the_sockets_mode() {
+    let host = Host::start();
+    let mode = |path| {
+        let metadata = std::fs::metadata(path).expect("it is there");
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(mode(host.rest_socket()), mode(host.socket("")));
+}
+
+#[test]
+fn without_stead_its_own_verbs_say_why_not() {
+    let host = Host::without_daemon();
+    let uri = format!(
+        "qemu+unix:///system?socket={}/libvirt-sock",
+        host.folder().display()
+    );
+    let said = clients::run(host::binary(), &["-c", &uri, "jobs"], &[]).fails();
+    assert!(said.contains("a verb of Stead's own"), "{said}");
+    assert!(said.contains("stead.sock"), "{said}");
+}
+
+#[test]
+fn others_are_told_what_there_is() {
+    let host = Host::start();
+    let version = get(&host, "/api/v1/version");
+    assert!(version.contains(r#""name":"stead""#), "{version}");
+    let document = get(&host, "/api/v1/openapi.json");
+    assert!(document.contains("/api/v1/jobs/{id}/cancel"), "{document}");
+    let nowhere = get(&host, "/api/v1/nonsense");
+    assert!(
+        nowhere.starts_with("HTTP/1.1 404") && nowhere.contains("no-path"),
+        "{nowhere}"
+    );
+    let no_job = get(&host, "/api/v1/jobs/7/events");
+    assert!(no_job.contains("no job with number 7"), "{no_job}");
+    let said = host.stead(&["job", "cancel", "7"]).fails();
+    assert!(said.contains("no job with number 7"), "{said}");
+    assert!(
+        host.stead(&["-r", "job", "cancel", "7"])
+            .fails()
+            .contains("read-only")
+    );
+}
+
+#[test]
+fn strange_requests_end_their_own_connection_only() {
+    let host = Host::start();
+    for strange in [
+        "\0\0\0\x1c\0\0\0\0",
+        "GET",
+        "POST /api/v1/jobs/1/cancel HTTP/1.1\r\n\r\n",
+    ] {
+        let mut socket = UnixStream::connect(host.rest_socket()).expect("the daemon listens");
+        socket.write_all(strange.as_bytes()).expect("it reads");
+        socket.shutdown(std::net::Shutdown::Write).expect("open");
+        let mut answer = Vec::new();
+        // A reset is an answer too.
+        let _ = socket.read_to_end(&mut answer);
+    }
+    assert!(get(&host, "/api/v1/version").starts_with("HTTP/1.1 200"));
+}
