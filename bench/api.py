@@ -1,7 +1,6 @@
 """Figures of calls against many stopped machines."""
 
 import multiprocessing
-import statistics
 import subprocess
 import time
 
@@ -9,7 +8,7 @@ import libvirt
 
 import machines
 from life import restart_s
-from measure import at_least, at_most, median_ms, rate, timed
+from measure import at_least, at_most, by_turns, timed, timed_ms
 
 STOPPED = 5000
 SAMPLE = 1000
@@ -26,52 +25,71 @@ def idle_memory(servers, _work):
 
 def many_stopped(servers, _work):
     """Everything that is measured with 5,000 stopped machines."""
-    found = {server.name: figures(server) for server in servers}
-    libvirtd, stead = found.get("libvirtd", {}), found.get("stead", {})
-    both = lambda key: (libvirtd.get(key), stead.get(key))
-    yield at_most(0.1, "daemon start to first answer, 5,000 domains", "ms", *both("start"))
-    yield at_most(0.7, "virsh list --all, 5,000 domains", "ms", *both("virsh list"))
-    yield at_most(0.1, "stead list --all (virsh for libvirtd)", "ms", libvirtd.get("virsh list"), stead.get("stead list"))
-    yield at_least(3, "define per second at 5,000", "/s", *both("define"))
-    for call in ("XMLDesc", "lookupByName", "getInfo"):
-        yield at_least(1, f"{call} per second, one connection", "/s", *both(call))
-        yield at_least(1, f"{call} per second, 16 connections", "/s", *both(f"{call} 16"))
-    yield at_most(0.5, "resident memory, 5,000 domains", "MiB", *both("memory"))
+    for server in servers:
+        connection = server.connect()
+        for number in range(STOPPED):
+            connection.defineXML(machines.typical(number))
+        connection.close()
+    defined = by_turns(5, {server.name: lambda server=server: define_rate(server) for server in servers})
+    yield at_least(3, "define per second at 5,000", "/s", defined.get("libvirtd"), defined.get("stead"))
+    started = by_turns(5, {server.name: lambda server=server: restart_s(server) * 1e3 for server in servers})
+    yield at_most(
+        0.1, "daemon start to first answer, 5,000 domains", "ms", started.get("libvirtd"), started.get("stead")
+    )
+    memory = {}
+    for server in servers:
+        connection = server.connect()
+        connection.listAllDomains()
+        memory[server.name] = server.memory_mib()
+        connection.close()
+    yield at_most(0.5, "resident memory, 5,000 domains", "MiB", memory.get("libvirtd"), memory.get("stead"))
+    yield from lists(servers)
+    yield from calls_per_second(servers)
+    for server in servers:
+        connection = server.connect()
+        machines.forget_all(connection)
+        connection.close()
 
 
-def figures(server):
-    connection = server.connect()
-    for number in range(STOPPED):
-        connection.defineXML(machines.typical(number))
-    found = {"define": define_rate(connection)}
-    connection.close()
-    found["start"] = statistics.median(restart_s(server) for _ in range(5)) * 1e3
-    connection = server.connect()
-    domains = connection.listAllDomains()[:SAMPLE]
-    found["memory"] = server.memory_mib()
-    found["virsh list"] = median_ms(7, run, server.virsh("list", "--all"))
-    if hasattr(server, "stead"):
-        found["stead list"] = median_ms(7, run, server.stead("list", "--all"))
+def lists(servers):
+    """The tables of the two clients."""
+    commands = {server.name: server.virsh("list", "--all") for server in servers}
+    commands |= {"stead list": server.stead("list", "--all") for server in servers if hasattr(server, "stead")}
+    took = by_turns(9, {name: lambda words=words: timed_ms(run, words) for name, words in commands.items()})
+    libvirtd, ours = took.get("libvirtd"), took.get("stead list")
+    yield at_most(0.7, "virsh list --all, 5,000 domains", "ms", libvirtd, took.get("stead"))
+    yield at_most(0.1, "stead list --all (virsh for libvirtd)", "ms", libvirtd, ours)
+
+
+def calls_per_second(servers):
+    """Single calls, on one connection and on 16."""
+    connections = {server.name: server.connect() for server in servers}
+    domains = {name: connection.listAllDomains()[:SAMPLE] for name, connection in connections.items()}
     names = [machines.stopped_name(number) for number in range(0, STOPPED, STOPPED // SAMPLE)]
-    found["XMLDesc"] = rate(5, len(domains), lambda: [domain.XMLDesc() for domain in domains])
-    found["lookupByName"] = rate(5, len(names), lambda: [connection.lookupByName(name) for name in names])
-    found["getInfo"] = rate(5, len(domains), lambda: [domain.info() for domain in domains])
-    for call in ("XMLDesc", "lookupByName", "getInfo"):
-        found[f"{call} 16"] = statistics.median(rate_of_clients(server.uri, call) for _ in range(3))
-    machines.forget_all(connection)
+    once = {
+        "XMLDesc": lambda server: [domain.XMLDesc() for domain in domains[server]],
+        "lookupByName": lambda server: [connections[server].lookupByName(name) for name in names],
+        "getInfo": lambda server: [domain.info() for domain in domains[server]],
+    }
+    for call, action in once.items():
+        rates = by_turns(5, {name: lambda name=name: SAMPLE / timed(action, name) for name in connections})
+        yield at_least(1, f"{call} per second, one connection", "/s", rates.get("libvirtd"), rates.get("stead"))
+    for connection in connections.values():
+        connection.close()
+    for call in once:
+        rates = by_turns(3, {server.name: lambda server=server: rate_of_clients(server.uri, call) for server in servers})
+        yield at_least(1, f"{call} per second, 16 connections", "/s", rates.get("libvirtd"), rates.get("stead"))
+
+
+def define_rate(server):
+    """Definitions per second on top of those that are there; the batch is removed again."""
+    connection = server.connect()
+    definitions = [machines.typical(STOPPED + number) for number in range(BATCH)]
+    rate = BATCH / timed(lambda: [connection.defineXML(text) for text in definitions])
+    for number in range(BATCH):
+        connection.lookupByName(machines.stopped_name(STOPPED + number)).undefine()
     connection.close()
-    return found
-
-
-def define_rate(connection):
-    """Definitions per second on top of those that are there; each batch is removed again."""
-    rates = []
-    for _ in range(5):
-        definitions = [machines.typical(STOPPED + number) for number in range(BATCH)]
-        rates.append(BATCH / timed(lambda texts=definitions: [connection.defineXML(text) for text in texts]))
-        for number in range(BATCH):
-            connection.lookupByName(machines.stopped_name(STOPPED + number)).undefine()
-    return statistics.median(rates)
+    return rate
 
 
 def run(command):

@@ -5,13 +5,14 @@ import pwd
 import resource
 import signal
 import socket
+import statistics
 import subprocess
 import time
 
 import libvirt
 
 import machines
-from measure import Row, median_ms
+from measure import Row, median_ms, timed_ms
 
 RUNNING = 10
 IDLE_CONNECTIONS = 2000
@@ -27,6 +28,20 @@ def unchanged(what, before, during):
     """A row of Stead alone: the value during the fault against the value before it."""
     passed = during <= before * UNCHANGED or during - before <= UNCHANGED_SLACK_MS
     return Row(what, "ms", None, during, f"≤ {UNCHANGED}× before", during / before, passed, f"before {before:.3g} ms")
+
+
+def with_and_without(calls, rounds, begin, end):
+    """Medians in milliseconds of each call, without the fault and with it, taken by turns."""
+    values = {name: ([], []) for name in calls}
+    for _ in range(rounds):
+        for faulty in (0, 1):
+            if faulty:
+                begin()
+            for name, call in calls.items():
+                values[name][faulty].append(timed_ms(call))
+        end()
+    medians = lambda faulty: {name: statistics.median(pair[faulty]) for name, pair in values.items()}
+    return medians(0), medians(1)
 
 
 def stopped_qemu(servers, _work):
@@ -51,12 +66,14 @@ def stopped_qemu(servers, _work):
         "domstats": domstats,
         "domstats of all": connection.getAllDomainStats,
     }
-    before = {name: median_ms(9, call) for name, call in calls.items()}
     pid = server.qemu_pid(held)
-    os.kill(pid, signal.SIGSTOP)
     try:
-        for name, call in calls.items():
-            yield unchanged(f"{name} of the others while one QEMU is stopped", before[name], median_ms(9, call))
+        before, during = with_and_without(
+            calls, 11, lambda: os.kill(pid, signal.SIGSTOP), lambda: os.kill(pid, signal.SIGCONT)
+        )
+        for name in calls:
+            yield unchanged(f"{name} of the others while one QEMU is stopped", before[name], during[name])
+        os.kill(pid, signal.SIGSTOP)
         yield own_call(connection, held)
     finally:
         destroyed = median_ms(1, connection.lookupByName(held).destroy)
@@ -94,13 +111,15 @@ def idle_connections(servers, _work):
         "root's getInfo": domain.info,
         "root's virsh list": lambda: subprocess.run(server.virsh("list"), stdout=subprocess.DEVNULL, check=True),
     }
-    before = {name: median_ms(15, call) for name, call in calls.items()}
-    crowd = Crowd(server.read_only_socket)
-    try:
-        for name, call in calls.items():
-            yield unchanged(f"{name} with {crowd.size} idle connections", before[name], median_ms(15, call))
-    finally:
-        crowd.leave()
+    crowds = []
+    before, during = with_and_without(
+        calls, 15, lambda: crowds.append(Crowd(server.read_only_socket)), lambda: crowds[-1].leave()
+    )
+    size = min(crowd.size for crowd in crowds)
+    for name in calls:
+        yield unchanged(f"{name} with {size} idle connections", before[name], during[name])
+    full = size == IDLE_CONNECTIONS
+    yield Row("idle connections that were let in", "", None, size, f"= {IDLE_CONNECTIONS}", None, full)
     domain.undefine()
     connection.close()
 

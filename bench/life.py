@@ -9,7 +9,7 @@ import time
 import libvirt
 
 import machines
-from measure import at_most, median_ms, timed
+from measure import at_most, by_turns, median_ms, timed, timed_ms
 
 MANY = 50
 RUNS = 11
@@ -19,39 +19,49 @@ EVENT_RUNS = 31
 
 def start_and_destroy(servers, work):
     """Start of a minimal machine against a bare QEMU with the same arguments; destroy."""
-    found = {server.name: one_machine(server, work) for server in servers}
-    libvirtd, stead = found.get("libvirtd", {}), found.get("stead", {})
-    compared = stead or libvirtd
-    yield at_most(
-        1.25, "start of a minimal machine, call to return", "ms", libvirtd.get("start"), stead.get("start"),
-        compared["bare"], "bare QEMU",
-    )
-    yield at_most(0.1, "destroy", "ms", libvirtd.get("destroy"), stead.get("destroy"))
+    singles = {server.name: Single(server, work) for server in servers}
+    measures = {}
+    for name, single in singles.items():
+        measures |= {(name, "start"): single.start, (name, "destroy"): single.destroy, (name, "bare"): single.bare_start}
+    found = by_turns(RUNS, measures)
+    for single in singles.values():
+        single.forget()
+    value = lambda what: (found.get(("libvirtd", what)), found.get(("stead", what)))
+    bare = found.get(("stead", "bare"), found.get(("libvirtd", "bare")))
+    yield at_most(1.25, "start of a minimal machine, call to return", "ms", *value("start"), bare, "bare QEMU")
+    yield at_most(0.1, "destroy", "ms", *value("destroy"))
 
 
-def one_machine(server, work):
-    connection = server.connect()
-    domain = machines.define(connection, "minimal")
-    domain.create()
-    bare = machines.Bare(server, "minimal", work)
-    domain.destroy()
-    starts, ends, bares = [], [], []
-    for _ in range(RUNS):
-        starts.append(timed(domain.create))
+class Single:
+    """One minimal machine of a server, and a bare QEMU with its arguments. Times are milliseconds."""
+
+    def __init__(self, server, work):
+        self.connection = server.connect()
+        self.domain = machines.define(self.connection, "minimal")
+        self.domain.create()
+        self.bare = machines.Bare(server, "minimal", work)
+        self.domain.destroy()
+
+    def start(self):
+        return timed_ms(self.domain.create)
+
+    def destroy(self):
         # Firmware that is still starting answers signals later: not what is measured here.
         time.sleep(0.2)
-        ends.append(timed(domain.destroy))
-        bares.append(bare.start_and_end(0))
-    domain.undefine()
-    connection.close()
-    median = lambda values: statistics.median(values) * 1e3
-    return {"start": median(starts), "destroy": median(ends), "bare": median(bares)}
+        return timed_ms(self.domain.destroy)
+
+    def bare_start(self):
+        return self.bare.start_and_end(0) * 1e3
+
+    def forget(self):
+        self.domain.undefine()
+        self.connection.close()
 
 
 def start_many(servers, work):
     """50 machines started with 8 threads, against as many bare QEMUs."""
     names = machines.running_names(MANY)
-    found = {}
+    measures = {}
     for server in servers:
         connection = server.connect()
         for name in names:
@@ -61,20 +71,26 @@ def start_many(servers, work):
         connection.lookupByName(names[0]).destroy()
         # Nobody answers its keepalive while the threads below are timed.
         connection.close()
-        starts, bares = [], []
-        for _ in range(RUNS_OF_MANY):
-            starts.append(timed(machines.with_threads, server, names, "create"))
-            machines.with_threads(server, names, "destroy")
-            bares.append(bare.start_many(MANY))
-        found[server.name] = statistics.median(starts), statistics.median(bares)
+        measures |= {
+            server.name: lambda server=server: start_all(server, names),
+            f"bare {server.name}": lambda bare=bare: bare.start_many(MANY),
+        }
+    found = by_turns(RUNS_OF_MANY, measures)
+    for server in servers:
         connection = server.connect()
         machines.forget_all(connection)
         connection.close()
-    libvirtd, stead = found.get("libvirtd"), found.get("stead")
+    bare = found.get("bare stead", found.get("bare libvirtd"))
     yield at_most(
-        1.5, "50 machines started with 8 threads", "s", libvirtd and libvirtd[0], stead and stead[0],
-        (stead or libvirtd)[1], "bare QEMU",
+        1.5, "50 machines started with 8 threads", "s", found.get("libvirtd"), found.get("stead"), bare, "bare QEMU"
     )
+
+
+def start_all(server, names):
+    """Seconds to start them; they are ended again."""
+    took = timed(machines.with_threads, server, names, "create")
+    machines.with_threads(server, names, "destroy")
+    return took
 
 
 def many_running(servers, _work):

@@ -13,14 +13,27 @@ def timed(action, *arguments):
     return time.perf_counter() - begin
 
 
+def by_turns(runs, measures):
+    """Medians of what each of `measures` (name → call that returns a number) gave in `runs` rounds.
+
+    In every round each is taken once, so that a moment in which the host is busy
+    with something else meets all of them.
+    """
+    taken = {name: [] for name in measures}
+    for _ in range(runs):
+        for name, measure in measures.items():
+            taken[name].append(measure())
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def timed_ms(action, *arguments):
+    """Milliseconds the action took."""
+    return timed(action, *arguments) * 1e3
+
+
 def median_ms(runs, action, *arguments):
     """Median of `runs` runs, in milliseconds."""
-    return statistics.median(timed(action, *arguments) for _ in range(runs)) * 1e3
-
-
-def rate(runs, count, action):
-    """Median of how often per second something happens that `action` does `count` times."""
-    return statistics.median(count / timed(action) for _ in range(runs))
+    return statistics.median(timed_ms(action, *arguments) for _ in range(runs))
 
 
 @dataclass
