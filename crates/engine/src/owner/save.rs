@@ -169,11 +169,15 @@ impl Owner {
         if let (Err(error), None) = (&result, &reply) {
             tracing::error!(domain = %self.entry.view().name, %error, "the crashed guest could not be dumped");
         }
-        if crash && result.is_ok() {
-            self.happen(Input::Panicked).await;
+        let ends = crash && result.is_ok();
+        match reply {
+            // Answered when QEMU is gone and everything is given back.
+            Some(reply) if ends => self.waiting_for_end.push(reply),
+            Some(reply) => answer(reply, result),
+            None => {}
         }
-        if let Some(reply) = reply {
-            answer(reply, result);
+        if ends {
+            self.happen(Input::DumpedToEnd).await;
         }
     }
 }

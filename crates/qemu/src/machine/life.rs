@@ -104,6 +104,8 @@ pub enum Input {
     Saving(bool),
     /// A dump begins or ended: says why it stands still.
     Dumping(bool),
+    /// Its memory is written out and whoever asked for that wants it ended, whatever `on_crash` says.
+    DumpedToEnd,
     /// Somebody asked the guest to reboot in a way that looks like a power-off.
     RebootWanted,
     /// QEMU: processors stand still.
@@ -291,6 +293,10 @@ impl Life {
             Input::Destroy => self.end(OffReason::Destroyed, StoppedDetail::Destroyed),
             Input::Saved => {
                 self.end(OffReason::Saved, StoppedDetail::Saved);
+                vec![Effect::Quit]
+            }
+            Input::DumpedToEnd => {
+                self.end(OffReason::Crashed, StoppedDetail::Crashed);
                 vec![Effect::Quit]
             }
             Input::Saving(on) => {

@@ -177,6 +177,21 @@ fn a_save_ends_as_saved_and_a_failed_one_runs_on() {
 }
 
 #[test]
+fn a_dump_that_is_to_end_the_machine_ends_it_whatever_on_crash_says() {
+    let mut life = with_policy(EndPolicy {
+        on_crash: EndAction::Restart,
+        ..EndPolicy::default()
+    });
+    assert_eq!(life.handle(Input::DumpedToEnd), vec![Effect::Quit]);
+    let effects = life.handle(Input::Exited);
+    assert_eq!(
+        events(&effects),
+        vec![LifecycleEvent::Stopped(StoppedDetail::Crashed)]
+    );
+    assert_eq!(life.status(), Status::Off(OffReason::Crashed));
+}
+
+#[test]
 fn an_exit_nobody_asked_for_is_a_crash() {
     let mut life = running();
     let effects = life.handle(Input::Exited);
@@ -230,6 +245,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(Input::Saved),
         any::<bool>().prop_map(Input::Saving),
         any::<bool>().prop_map(Input::Dumping),
+        Just(Input::DumpedToEnd),
         Just(Input::RebootWanted),
         Just(Input::Stopped),
         Just(Input::Resumed),
