@@ -152,7 +152,6 @@ class Crowd:
         held = []
         for _ in range(IDLE_CONNECTIONS):
             connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(5)
             try:
                 connection.connect(path)
             except OSError:

@@ -1,9 +1,9 @@
 //! Every bound of the face, units last.
 
 /// Connections of one ordinary user.
-pub const USER_CLIENTS_MAX: usize = 1_024;
+pub const USER_CLIENTS_MAX: usize = 4_096;
 /// Connections of all ordinary users together.
-pub const ORDINARY_CLIENTS_MAX: usize = 4_096;
+pub const ORDINARY_CLIENTS_MAX: usize = 16_384;
 /// Connections of the administrators: root, and the user the daemon runs as. An allowance of their
 /// own, which nobody else can use up.
 pub const ADMIN_CLIENTS_MAX: usize = 4_096;

@@ -16,6 +16,7 @@ pub mod lockfile;
 pub mod memory;
 pub mod net;
 pub mod notify;
+pub mod open_files;
 pub mod process;
 pub mod pty;
 pub mod spawn;

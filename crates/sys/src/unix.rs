@@ -20,7 +20,7 @@ use crate::error::{SysError, SysResult};
 pub const MESSAGE_FDS_MAX: usize = 16;
 
 /// Connections that may wait to be accepted.
-pub const LISTEN_BACKLOG: i32 = 1024;
+pub const LISTEN_BACKLOG: i32 = 4096;
 
 /// Who may connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

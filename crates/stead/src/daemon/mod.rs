@@ -28,6 +28,9 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if let Err(error) = arm_crash() {
         return fail(&*error);
     }
+    if let Err(error) = sys::open_files::raise_limit() {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
     let workers = std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(WORKERS_MAX);

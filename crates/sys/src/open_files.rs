@@ -1,0 +1,32 @@
+//! How many descriptors this process may have open.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Raises the process's limit of open files to the highest it may have, and
+/// gives that back (`None`: there is none).
+///
+/// The usual soft limit of 1,024 is meant for programs that call `select`; a
+/// daemon with a few descriptors for each machine and each client needs more.
+pub fn raise_limit() -> Result<Option<u64>, rustix::io::Errno> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        setrlimit(Resource::Nofile, raised)?;
+    }
+    Ok(limit.maximum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_soft_limit_becomes_the_hard_one() {
+        let highest = raise_limit().unwrap();
+        let now = getrlimit(Resource::Nofile);
+        assert_eq!((now.current, now.maximum), (highest, highest));
+    }
+}
