@@ -91,6 +91,12 @@ impl Host {
         format!("qemu+unix:///system?socket={}", self.socket("").display())
     }
 
+    /// Whether a daemon was started and not yet ended.
+    #[must_use]
+    pub fn has_daemon(&self) -> bool {
+        self.daemon.is_some()
+    }
+
     /// The daemon's process.
     ///
     /// # Panics
@@ -302,10 +308,11 @@ impl Host {
         ours[0]
     }
 
-    /// Removes the control groups that a daemon would have removed, had it not been killed.
-    fn remove_groups(&self) {
+    /// The control groups of this daemon's machines, one for each controller.
+    #[must_use]
+    pub fn groups(&self) -> Vec<PathBuf> {
         let Ok(id) = fs::read_to_string(self.root().join("host-id")) else {
-            return;
+            return Vec::new();
         };
         let ours = format!("stead-{:.8}", id.trim());
         let controllers = fs::read_dir("/sys/fs/cgroup")
@@ -314,12 +321,20 @@ impl Host {
             .flatten();
         let slices =
             controllers.filter_map(|tree| fs::read_dir(tree.path().join("machine.slice")).ok());
-        for group in slices.flatten().flatten() {
-            if group.file_name().to_string_lossy().starts_with(&ours) {
-                // One that still holds a process stays; the daemon's own tests are about that.
-                let _ = fs::remove_dir(group.path());
-            }
-        }
+        let groups = slices
+            .flatten()
+            .flatten()
+            .filter(|group| group.file_name().to_string_lossy().starts_with(&ours));
+        groups.map(|group| group.path()).collect()
+    }
+
+    /// The directories of runs below the daemon's root.
+    #[must_use]
+    pub fn run_directories(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.root().join("run/qemu"))
+            .into_iter()
+            .flatten();
+        entries.flatten().map(|entry| entry.path()).collect()
     }
 
     /// The state of a machine in virsh's words.
@@ -355,7 +370,10 @@ impl Drop for Host {
             signal(pid, "KILL");
             wait::until("the end of QEMU", STOP_TIMEOUT, || !is_alive(pid));
         }
-        self.remove_groups();
+        for group in self.groups() {
+            // Left by a daemon that was killed. One that still holds a process stays.
+            let _ = fs::remove_dir(group);
+        }
         if std::thread::panicking() {
             // The harness captures this and shows it with the failure.
             let mut output = std::io::stderr().lock();

@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::facts;
 use crate::handle::DomainHandle;
+use crate::intent::{self, Intent};
 use crate::live::{LiveMachine, LiveParts};
 use crate::owner::{self, Request};
 use crate::process::Process;
@@ -67,6 +68,14 @@ async fn take_over_one(engine: &Engine, directory: &Path) {
                 start_time: *start_time,
             };
             match sys::process::Process::open(id) {
+                // One that nobody has reaped yet is gone all the same.
+                Ok(Some(process)) if process.has_ended() => {
+                    gone(engine, directory, &record).await;
+                }
+                Ok(Some(process)) if record.intent == Some(Intent::Destroy) => {
+                    finish_destroy(process).await;
+                    gone(engine, directory, &record).await;
+                }
                 Ok(Some(process)) => {
                     let status = *status;
                     match adopt(engine, directory, record, process, status).await {
@@ -119,6 +128,7 @@ async fn adopt(
         agent,
         holdings: record.holdings,
         log_dir: engine.places().log.join("qemu"),
+        intent: record.intent,
     }));
     let (reply, answer) = oneshot::channel();
     owner::send(
@@ -134,29 +144,53 @@ async fn adopt(
         .map_err(|_| crate::error::EngineError::stopping())?
 }
 
-/// Its QEMU died while nobody watched.
+/// The machine was to be destroyed when the last daemon died.
+async fn finish_destroy(process: sys::process::Process) {
+    match Process::watch(process) {
+        Ok(process) => {
+            if let Err(error) = owner::abandon(&process).await {
+                tracing::error!(%error, "a destroyed machine is left");
+            }
+        }
+        Err(error) => tracing::error!(%error, "a destroyed machine is left"),
+    }
+}
+
+/// Its QEMU ended while nobody watched: as it was asked to, or by itself.
 async fn gone(engine: &Engine, directory: &Path, record: &RunRecord) {
-    let words = engine.last_words(&record.name);
-    tracing::warn!(
-        domain = record.name,
-        last_words = words,
-        "QEMU ended while the daemon was away"
-    );
-    engine.note_crash(
-        record.uuid,
-        format!("QEMU ended while the daemon was away: {words}"),
-    );
+    let asked = match record.phase {
+        Phase::Running { status, .. } => intent::end_of(record.intent.as_ref(), status),
+        Phase::Starting => None,
+    };
+    if asked.is_none() {
+        let words = engine.last_words(&record.name);
+        tracing::warn!(
+            domain = record.name,
+            last_words = words,
+            "QEMU ended while the daemon was away"
+        );
+        engine.note_crash(
+            record.uuid,
+            format!("QEMU ended while the daemon was away: {words}"),
+        );
+    }
+    if let Some(Intent::UseUp { saved }) = &record.intent
+        && let Err(error) = owner::remove_file(saved)
+    {
+        tracing::error!(%error, "a saved state that was used up is left");
+    }
     engine.release_run_dir(directory).await;
     if let Ok(DomainHandle { entry, .. }) = engine.domain_by_uuid(record.uuid) {
         let mut view = crate::view::DomainView::clone(&entry.view());
-        view.status = Status::Off(OffReason::Crashed);
+        view.status = Status::Off(asked.unwrap_or(OffReason::Crashed));
+        view.managed_save = engine.places().managed_save(&view.name).exists();
         entry.publish(view);
     }
 }
 
-/// Ends processes whose command line names this run's directory.
+/// Ends processes that were started with this run's directory for a home.
 async fn end_strays(directory: &Path) {
-    for process in sys::process::find_by_argument(&directory.join("").to_string_lossy()) {
+    for process in sys::process::find_by_start(&directory.join("").to_string_lossy()) {
         tracing::warn!(
             pid = process.id().pid,
             "ending a QEMU whose start was never finished"

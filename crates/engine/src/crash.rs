@@ -41,6 +41,83 @@ steps! {
     DefineChecked = "define/checked",
     /// The store has the definition; nobody has been told.
     DefineStored = "define/stored",
+
+    /// An undefine was admitted.
+    UndefineAdmitted = "undefine/admitted",
+    /// The definition is gone from the store; its files are noted there to be removed.
+    UndefineStored = "undefine/stored",
+    /// The saved state is removed.
+    UndefineSaveRemoved = "undefine/save-removed",
+    /// The UEFI variables are removed.
+    UndefineVariablesRemoved = "undefine/variables-removed",
+    /// The note about the files is gone; nobody has been told.
+    UndefineDone = "undefine/done",
+
+    /// The run's directory is made.
+    StartDirectory = "start/directory",
+    /// The first record is in it.
+    StartRecord = "start/record",
+    /// Ports of displays are taken.
+    StartPorts = "start/ports",
+    /// The UEFI variables are there.
+    StartVariables = "start/variables",
+    /// The files to be lent to QEMU's user are recorded.
+    StartLending = "start/lending",
+    /// The files have their new owner.
+    StartLent = "start/lent",
+    /// Taps are made.
+    StartTaps = "start/taps",
+    /// Sockets and output files are made.
+    StartSockets = "start/sockets",
+    /// The control group is made.
+    StartGroup = "start/group",
+    /// The last record before QEMU is written.
+    StartPrepared = "start/prepared",
+    /// QEMU's process exists.
+    StartSpawned = "start/spawned",
+    /// QEMU's monitor is reached.
+    StartReached = "start/reached",
+    /// QEMU does what it was told, and the guest runs.
+    StartUp = "start/up",
+    /// QEMU is in its control group.
+    StartJoined = "start/joined",
+    /// The record says that it runs; nobody has been told.
+    StartRecorded = "start/recorded",
+
+    /// A saved state is loaded; the guest has not gone on.
+    RestoreLoaded = "restore/loaded",
+    /// The record says that the state is used up.
+    RestoreRecorded = "restore/recorded",
+    /// The guest goes on.
+    RestoreRunning = "restore/running",
+    /// The used state is removed.
+    RestoreRemoved = "restore/removed",
+
+    /// The intent to save is recorded.
+    SaveIntended = "save/intended",
+    /// The file is begun.
+    SaveBegun = "save/begun",
+    /// The guest stands still.
+    SaveStopped = "save/stopped",
+    /// QEMU writes.
+    SaveWriting = "save/writing",
+    /// QEMU has written everything.
+    SaveWritten = "save/written",
+    /// The file is complete and has its name.
+    SaveComplete = "save/complete",
+
+    /// The intent to destroy is recorded.
+    DestroyIntended = "destroy/intended",
+    /// QEMU was told to end.
+    DestroySignalled = "destroy/signalled",
+    /// QEMU's process is gone.
+    DestroyGone = "destroy/gone",
+    /// Its control group is removed.
+    DestroyGroupRemoved = "destroy/group-removed",
+    /// Its files have their former owners.
+    DestroyGivenBack = "destroy/given-back",
+    /// Its directory is removed; nobody has been told.
+    DestroyReleased = "destroy/released",
 }
 
 /// Dies here if this is the step the daemon was told to die at.

@@ -84,11 +84,25 @@ impl Engine {
                 config,
             }),
         };
+        engine.remove_remains().await?;
         engine.load()?;
         engine.load_pools()?;
         engine.load_jobs().await?;
         crate::adopt::take_over(&engine).await;
+        crate::saved::remove_unfinished(&engine.places().save);
         Ok(engine)
+    }
+
+    /// Removes the files of domains whose undefine was broken off.
+    async fn remove_remains(&self) -> Result<()> {
+        for (uuid, files) in self.records().remains()? {
+            tracing::info!(%uuid, "finishing an undefine that was under way");
+            for file in files {
+                owner::remove_file(&file)?;
+            }
+            self.records().files_removed(uuid).await?;
+        }
+        Ok(())
     }
 
     /// Reads which domains there are; their definitions are read when needed.

@@ -73,40 +73,52 @@ fn plain(error: &std::io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
-/// Gives QEMU's user the files only this machine uses; tells which and whose
-/// they were. On an error those already lent are given back.
-pub(crate) fn lend(files: &[FileAccess], identity: Option<&Identity>) -> Result<Vec<LentFile>> {
+/// The files only this machine uses, which QEMU's user is to be given, and
+/// whose they are.
+pub(crate) fn to_lend(files: &[FileAccess], identity: Option<&Identity>) -> Vec<LentFile> {
     let Some(identity) = identity else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
-    let mut lent = Vec::new();
-    for file in files.iter().filter(|file| is_lent(file)) {
-        let Ok(meta) = std::fs::metadata(&file.path) else {
-            continue;
-        };
-        if meta.uid() == identity.uid && meta.gid() == identity.gid {
-            continue;
-        }
-        if let Err(error) =
-            std::os::unix::fs::chown(&file.path, Some(identity.uid), Some(identity.gid))
-        {
-            // A file system without owners (or a read-only one) may still let QEMU in.
-            if file.mode == FileMode::Read {
-                continue;
-            }
-            give_back(&lent);
-            return Err(EngineError::system(
-                &format!("cannot give '{}' to QEMU's user", file.path.display()),
-                error,
-            ));
-        }
-        lent.push(LentFile {
-            path: file.path.clone(),
-            uid: meta.uid(),
-            gid: meta.gid(),
+    let owned = files
+        .iter()
+        .filter(|file| is_lent(file))
+        .filter_map(|file| {
+            let meta = std::fs::metadata(&file.path).ok()?;
+            Some(LentFile {
+                path: file.path.clone(),
+                uid: meta.uid(),
+                gid: meta.gid(),
+                read_only: file.mode == FileMode::Read,
+            })
         });
+    owned
+        .filter(|file| (file.uid, file.gid) != (identity.uid, identity.gid))
+        .collect()
+}
+
+/// Gives QEMU's user these files. On an error those already lent are given
+/// back; what need not be lent is taken out.
+pub(crate) fn lend(files: &mut Vec<LentFile>, identity: Option<&Identity>) -> Result<()> {
+    let Some(identity) = identity else {
+        return Ok(());
+    };
+    let mut lent = Vec::with_capacity(files.len());
+    for file in files.drain(..) {
+        match std::os::unix::fs::chown(&file.path, Some(identity.uid), Some(identity.gid)) {
+            Ok(()) => lent.push(file),
+            // A file system without owners (or a read-only one) may still let QEMU in.
+            Err(_) if file.read_only => {}
+            Err(error) => {
+                give_back(&lent);
+                return Err(EngineError::system(
+                    &format!("cannot give '{}' to QEMU's user", file.path.display()),
+                    error,
+                ));
+            }
+        }
     }
-    Ok(lent)
+    *files = lent;
+    Ok(())
 }
 
 fn is_lent(file: &FileAccess) -> bool {

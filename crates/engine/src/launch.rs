@@ -4,6 +4,7 @@
 
 use crate::agent::Agent;
 use crate::console::Console;
+use crate::crash::{Step, crash_point};
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::facts;
@@ -112,13 +113,16 @@ async fn start_run(
             return Err(error.into());
         }
     };
+    crash_point(Step::StartSpawned);
     let came_up = tokio::select! {
         biased;
-        result = bring_up(&mut run, from, options) => result,
+        result = bring_up(engine, &process, &mut run, from, options) => result,
         () = process.exited() => Err(EngineError::failed("QEMU exited")),
         _ = cancel.wait_for(|wanted| *wanted) => Err(cancelled()),
     };
+    crash_point(Step::StartUp);
     run.joined().await;
+    crash_point(Step::StartJoined);
     match came_up {
         Ok((monitor, news)) => Ok(finish(engine, run, process, monitor, news, options)?),
         Err(error) => {
@@ -168,12 +172,15 @@ fn blames_kvm(said: &str) -> bool {
 /// compete with QEMU for the host's. What needs no answer of what went before
 /// is asked at once.
 async fn bring_up(
+    engine: &Engine,
+    process: &Process,
     run: &mut Run,
     from: &StartFrom,
     options: StartOptions,
 ) -> Result<(Monitor, mpsc::Receiver<News>)> {
     let timeout = Duration::from_millis(QEMU_START_TIMEOUT_MS);
     let (monitor, news) = Monitor::reach(&monitor_path(&run.directory)).await?;
+    crash_point(Step::StartReached);
     let plain_boot = matches!(from, StartFrom::Boot) && run.setup.is_empty();
     let (negotiated, terminals, running) = tokio::join!(
         monitor.capabilities(timeout),
@@ -193,8 +200,12 @@ async fn bring_up(
     }
     if let StartFrom::Saved(saved) = from {
         load(saved, &monitor).await?;
+        crash_point(Step::RestoreLoaded);
+        run.record_restored(engine, process, saved.used_up.as_deref())?;
+        crash_point(Step::RestoreRecorded);
     }
     let_run(&monitor, !options.paused, SETUP_TIMEOUT).await?;
+    crash_point(Step::RestoreRunning);
     Ok((monitor, news))
 }
 
@@ -258,6 +269,7 @@ fn finish(
         agent,
         holdings: run.holdings,
         log_dir: engine.places().log.join("qemu"),
+        intent: None,
     }));
     live.set_monitor(monitor);
     open_consoles(&live);

@@ -35,6 +35,7 @@ mod files;
 mod firmware;
 pub mod guest;
 mod handle;
+mod intent;
 pub mod job;
 pub mod jobs;
 mod launch;

@@ -76,6 +76,9 @@ pub const STATS_PARALLEL_MAX: usize = 64;
 /// How often a state being written is asked how far it is.
 pub const MIGRATION_POLL_MS: u64 = 10;
 
+/// How long QEMU may take to give up writing a state nobody waits for any more.
+pub const SAVE_CANCEL_TIMEOUT_MS: u64 = 10_000;
+
 /// Bytes of a machine's log before its next run begins a new one.
 pub const MACHINE_LOG_MAX_BYTES: u64 = 4 * 1024 * 1024;
 

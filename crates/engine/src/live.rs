@@ -5,6 +5,7 @@
 use crate::agent::Agent;
 use crate::console::Console;
 use crate::error::{EngineError, ErrorKind, Result};
+use crate::intent::Intent;
 use crate::job::{Job, JobEnd, JobOperation, JobStats};
 use crate::monitor::Monitor;
 use crate::options::SessionId;
@@ -34,6 +35,7 @@ pub struct LiveMachine {
     pub(crate) log_dir: PathBuf,
     consoles: RwLock<Vec<Arc<Console>>>,
     job: Mutex<Jobs>,
+    intent: Mutex<Option<Intent>>,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +57,7 @@ pub(crate) struct LiveParts {
     pub(crate) agent: Option<Agent>,
     pub(crate) holdings: Holdings,
     pub(crate) log_dir: PathBuf,
+    pub(crate) intent: Option<Intent>,
 }
 
 impl LiveMachine {
@@ -74,6 +77,7 @@ impl LiveMachine {
             log_dir: parts.log_dir,
             consoles: RwLock::default(),
             job: Mutex::default(),
+            intent: Mutex::new(parts.intent),
         }
     }
 
@@ -153,6 +157,19 @@ impl LiveMachine {
                 "QEMU guest agent is not configured",
             )
         })
+    }
+
+    /// What was begun and is not finished.
+    pub(crate) fn intent(&self) -> Option<Intent> {
+        self.intent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Takes an intent down, to be recorded with the next status.
+    pub(crate) fn set_intent(&self, intent: Option<Intent>) {
+        *self.intent.lock().unwrap_or_else(PoisonError::into_inner) = intent;
     }
 
     fn jobs(&self) -> MutexGuard<'_, Jobs> {

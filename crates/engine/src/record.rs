@@ -2,13 +2,16 @@
 //!
 //! `host/HOST/domain-head/UUID`: a small JSON that lists need.
 //! `host/HOST/domain-xml/UUID`: the complete definition.
+//! `host/HOST/domain-remains/UUID`: files of a domain that was undefined, still to be removed.
 //! `host/HOST/pool/UUID`: a storage pool, as JSON.
 //! `host/HOST/job/ID`: a long operation, as JSON.
-//! `host/HOST/domain-name/NAME`: the uuid that owns the name. The three are always written in one transaction.
+//! `host/HOST/domain-name/NAME`: the uuid that owns the name. What is said of one domain is always written in one
+//! transaction.
 
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::view::Summary;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use store::{Store, Txn};
 use uuid::Uuid;
 
@@ -117,13 +120,38 @@ impl Records {
         self.commit(txn).await
     }
 
-    /// Removes a domain's record.
-    pub(crate) async fn delete(&self, uuid: Uuid, name: &str) -> Result<()> {
-        let txn = Txn::new()
+    /// Removes a domain's record, and notes the files that are to go with it:
+    /// they are removed by the caller, or at the next start.
+    pub(crate) async fn delete(&self, uuid: Uuid, name: &str, files: &[PathBuf]) -> Result<()> {
+        let mut txn = Txn::new()
             .delete(self.name(name))
             .delete(self.domain(uuid, "head"))
             .delete(self.domain(uuid, "xml"));
+        if !files.is_empty() {
+            txn = txn.put(self.domain(uuid, "remains"), encode(&files)?);
+        }
         self.commit(txn).await
+    }
+
+    /// The files of a domain whose record was deleted are gone.
+    pub(crate) async fn files_removed(&self, uuid: Uuid) -> Result<()> {
+        self.commit(Txn::new().delete(self.domain(uuid, "remains")))
+            .await
+    }
+
+    /// The domains whose record was deleted and whose files may still be there.
+    pub(crate) fn remains(&self) -> Result<Vec<(Uuid, Vec<PathBuf>)>> {
+        let prefix = format!("host/{}/domain-remains/", self.host);
+        let mut found = Vec::new();
+        self.store
+            .for_each_blocking(&prefix, |item| {
+                let uuid = Uuid::parse_str(&item.key[prefix.len()..]);
+                if let (Ok(uuid), Ok(files)) = (uuid, serde_json::from_slice(&item.value)) {
+                    found.push((uuid, files));
+                }
+            })
+            .map_err(store_failed)?;
+        Ok(found)
     }
 
     fn pool(&self, uuid: Uuid) -> String {
@@ -180,8 +208,8 @@ impl Records {
     }
 }
 
-fn encode(head: &Head) -> Result<Vec<u8>> {
-    serde_json::to_vec(head).map_err(|e| EngineError::new(ErrorKind::Internal, e.to_string()))
+fn encode(record: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(record).map_err(|e| EngineError::new(ErrorKind::Internal, e.to_string()))
 }
 
 pub(crate) fn store_failed(error: store::StoreError) -> EngineError {

@@ -2,10 +2,12 @@
 //! ports, files, cgroup and process. All of it is recorded before QEMU is
 //! started, so that a crash at any moment leaves nothing unknown.
 
+use crate::crash::{Step, crash_point};
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::facts;
 use crate::files;
+use crate::intent::Intent;
 use crate::launch::{FIRST_PHASE, StartFrom, monitor_path};
 use crate::live::LiveMachine;
 use crate::log;
@@ -17,7 +19,7 @@ use model::XmlFlags;
 use model::domain::{Domain, DomainType};
 use qemu::caps::{Accelerator, QemuCaps};
 use qemu::command_line::{Descriptor, DescriptorPurpose, Launch, LaunchContext, command_line};
-use qemu::machine::Status;
+use qemu::machine::{PausedReason, Status};
 use qemu::qmp::Command;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
@@ -100,6 +102,7 @@ fn make_run(
 ) -> Result<Run> {
     let identity = engine.qemu_identity();
     make_directory(directory, identity.as_ref())?;
+    crash_point(Step::StartDirectory);
     let mut notes = Vec::new();
     let wants_kvm = domain.kind == DomainType::Kvm;
     let accelerator = choose_accelerator(engine, &mut domain, caps, &mut notes);
@@ -109,9 +112,11 @@ fn make_run(
     facts::place_sockets(&mut domain, directory);
     let mut record = first_record(engine, &domain, id);
     record.write(directory)?;
+    crash_point(Step::StartRecord);
 
     record.holdings.ports = crate::displays::take_ports(engine.ports(), &mut domain)?;
     record.write(directory)?;
+    crash_point(Step::StartPorts);
     let context = LaunchContext {
         accelerator,
         without_kvm: wants_kvm && accelerator == Accelerator::Tcg,
@@ -123,15 +128,23 @@ fn make_run(
     let launch = command_line(&domain, caps, &context)
         .map_err(|unsupported| EngineError::new(ErrorKind::ConfigUnsupported, unsupported.0))?;
     crate::firmware::make_variables(launch.variables.as_ref(), options.reset_nvram)?;
+    crash_point(Step::StartVariables);
     files::check(&launch.files)?;
-    record.holdings.files = files::lend(&launch.files, identity.as_ref())?;
+    record.holdings.files = files::to_lend(&launch.files, identity.as_ref());
     record.write(directory)?;
+    crash_point(Step::StartLending);
+    files::lend(&mut record.holdings.files, identity.as_ref())?;
+    crash_point(Step::StartLent);
     let taps = crate::taps::make(&mut domain)?;
+    crash_point(Step::StartTaps);
     let descriptors = open_descriptors(&launch.descriptors, directory, taps)?;
+    crash_point(Step::StartSockets);
     let cgroup = make_cgroup(engine, id, &domain.name, &mut notes);
+    crash_point(Step::StartGroup);
     record.notes.clone_from(&notes);
     record.xml = live_xml(&domain);
     record.write(directory)?;
+    crash_point(Step::StartPrepared);
     Ok(Run {
         id,
         accelerator,
@@ -204,6 +217,7 @@ fn first_record(engine: &Engine, domain: &Domain, id: i32) -> RunRecord {
         xml: live_xml(domain),
         notes: Vec::new(),
         holdings: Holdings::default(),
+        intent: None,
     }
 }
 
@@ -384,6 +398,31 @@ impl Run {
         Ok((process, Words { file, start }))
     }
 
+    /// Records that the machine runs, before its guest does, since it cannot
+    /// go back to the state it came from once it has run.
+    pub(crate) fn record_restored(
+        &self,
+        engine: &Engine,
+        process: &Process,
+        used_up: Option<&Path>,
+    ) -> Result<()> {
+        let id = process.id();
+        let record = RunRecord {
+            phase: Phase::Running {
+                pid: id.pid,
+                start_time: id.start_time,
+                status: Status::Paused(PausedReason::StartingUp),
+            },
+            notes: self.notes.clone(),
+            holdings: self.holdings.clone(),
+            intent: used_up.map(|saved| Intent::UseUp {
+                saved: saved.to_owned(),
+            }),
+            ..first_record(engine, &self.domain, self.id)
+        };
+        record.write(&self.directory)
+    }
+
     /// Waits until QEMU is in its cgroup.
     pub(crate) async fn joined(&mut self) {
         let Some(joining) = self.joining.take() else {
@@ -414,6 +453,7 @@ impl Engine {
             xml: live_xml(&live.definition()),
             notes: live.notes.clone(),
             holdings: live.holdings.clone(),
+            intent: live.intent(),
         };
         if let Err(error) = record.write(&live.run_dir) {
             tracing::error!(%error, "the state of a running machine could not be recorded");
@@ -427,6 +467,7 @@ impl Engine {
         {
             tracing::warn!(%error, "a machine's cgroup could not be removed");
         }
+        crash_point(Step::DestroyGroupRemoved);
         self.release_run_dir(&live.run_dir).await;
     }
 
@@ -448,12 +489,14 @@ impl Engine {
             files::give_back(&record.holdings.files);
             self.remove_cgroup(record.id, &record.name);
         }
+        crash_point(Step::DestroyGivenBack);
         match std::fs::remove_dir_all(directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 tracing::warn!(path = %directory.display(), %error, "a run's directory could not be removed");
             }
             _ => {}
         }
+        crash_point(Step::DestroyReleased);
     }
 
     /// What a machine's QEMU said last.

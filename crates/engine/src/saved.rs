@@ -24,6 +24,8 @@ pub(crate) struct SavedState {
     pub(crate) xml: String,
     pub(crate) was_running: bool,
     pub(crate) file: File,
+    /// The file, where it is to be gone once the machine goes on from it.
+    pub(crate) used_up: Option<PathBuf>,
 }
 
 impl SavedState {
@@ -55,6 +57,7 @@ impl SavedState {
             xml,
             was_running: header.was_running,
             file,
+            used_up: None,
         })
     }
 }
@@ -199,7 +202,8 @@ fn header(magic: &[u8; 16], xml: &str, running: bool) -> [u8; HEADER_BYTES] {
     bytes
 }
 
-fn partial_path(path: &Path) -> PathBuf {
+/// Where a state is until it is complete.
+pub(crate) fn partial_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".partial");
     name.into()
@@ -212,22 +216,27 @@ fn write_failed(path: &Path, error: std::io::Error) -> EngineError {
     )
 }
 
-/// The managed-save files there are. Unfinished ones of a crashed daemon are
-/// removed on the way.
+/// The managed-save files there are.
 pub(crate) fn managed_files(directory: &Path) -> BTreeSet<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return BTreeSet::new();
-    };
-    let (partial, complete): (Vec<_>, Vec<_>) = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .partition(|path| path.extension().is_some_and(|e| e == "partial"));
-    for path in partial {
+    files(directory).filter(|path| !is_partial(path)).collect()
+}
+
+/// Removes the unfinished states that nobody writes any more.
+pub(crate) fn remove_unfinished(directory: &Path) {
+    for path in files(directory).filter(|path| is_partial(path)) {
         if let Err(error) = std::fs::remove_file(&path) {
             tracing::warn!(path = %path.display(), %error, "an unfinished save could not be removed");
         }
     }
-    complete.into_iter().collect()
+}
+
+fn files(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    entries.flatten().map(|entry| entry.path())
+}
+
+fn is_partial(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "partial")
 }
 
 #[cfg(test)]
@@ -267,6 +276,19 @@ mod tests {
             0
         );
         assert!(managed_files(directory.path()).is_empty());
+    }
+
+    #[test]
+    fn what_a_crash_left_unfinished_is_no_state_and_is_removed() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = save(directory.path(), b"stream");
+        std::fs::write(partial_path(&path), "half").expect("write");
+        assert_eq!(
+            managed_files(directory.path()),
+            BTreeSet::from([path.clone()])
+        );
+        remove_unfinished(directory.path());
+        assert!(path.exists() && !partial_path(&path).exists());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! without syncing: what runs does not outlive the host anyway.
 
 use crate::error::{EngineError, Result};
+use crate::intent::Intent;
 use qemu::machine::Status;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,9 @@ pub(crate) struct LentFile {
     pub(crate) path: PathBuf,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// QEMU only reads it, and may be able to as it is.
+    #[serde(default)]
+    pub(crate) read_only: bool,
 }
 
 /// The record.
@@ -63,6 +67,9 @@ pub(crate) struct RunRecord {
     pub(crate) notes: Vec<String>,
     #[serde(default)]
     pub(crate) holdings: Holdings,
+    /// What was begun and is not finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) intent: Option<Intent>,
 }
 
 impl RunRecord {
@@ -114,6 +121,7 @@ mod tests {
                 ports: vec![5900],
                 ..Holdings::default()
             },
+            intent: Some(Intent::Destroy),
         };
         record.write(directory.path()).expect("write");
         assert_eq!(RunRecord::read(directory.path()), Some(record));

@@ -9,7 +9,7 @@ use crate::limits::DOMAIN_NAME_MAX_BYTES;
 use crate::options::{Affect, MetadataItem, UndefineOptions};
 use crate::record::Head;
 use qemu::machine::{DefinedDetail, LifecycleEvent, Operation, UndefinedDetail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 impl Owner {
@@ -84,16 +84,33 @@ impl Owner {
         if nvram.is_some() && options.nvram.is_none() {
             return Err(EngineError::invalid("cannot undefine domain with nvram"));
         }
+        let save = view
+            .managed_save
+            .then(|| self.engine.places().managed_save(&view.name));
+        let variables = nvram.filter(|_| options.nvram == Some(true));
+        let files: Vec<PathBuf> = save
+            .iter()
+            .cloned()
+            .chain(variables.map(Into::into))
+            .collect();
+        crash_point(Step::UndefineAdmitted);
         self.engine
             .records()
-            .delete(self.entry.uuid, &view.name)
+            .delete(self.entry.uuid, &view.name, &files)
             .await?;
-        if view.managed_save {
+        crash_point(Step::UndefineStored);
+        if save.is_some() {
             self.delete_managed_save()?;
+            crash_point(Step::UndefineSaveRemoved);
         }
-        if let (Some(path), Some(true)) = (nvram, options.nvram) {
+        if let Some(path) = variables {
             remove_file(Path::new(path))?;
+            crash_point(Step::UndefineVariablesRemoved);
         }
+        if !files.is_empty() {
+            self.engine.records().files_removed(self.entry.uuid).await?;
+        }
+        crash_point(Step::UndefineDone);
         self.publish(|view| {
             view.stored = None;
             view.autostart = false;
@@ -249,7 +266,7 @@ fn transient() -> EngineError {
     EngineError::invalid("transient domains do not have any persistent config")
 }
 
-pub(super) fn remove_file(path: &Path) -> Result<()> {
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),

@@ -6,10 +6,8 @@ use super::{Owner, Reply, answer};
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::Happening;
 use crate::job::JobEnd;
-use crate::monitor::News;
-use qemu::machine::{Input, Status};
+use qemu::machine::Input;
 use std::future::Future;
-use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
 /// The errand that holds the machine.
@@ -47,10 +45,7 @@ pub(super) enum ErrandEnd {
         crash: bool,
     },
     /// A QEMU that hung answers again.
-    Reconnected {
-        news: mpsc::Receiver<News>,
-        status: Status,
-    },
+    Reconnected(Box<super::start::TakenOver>),
     /// A device change came to its end.
     Device(Box<super::devices::DeviceEnd>),
     /// A gentle destroy was given up.
@@ -126,7 +121,7 @@ impl Owner {
                 self.busy = None;
                 self.dump_ended(reply, result, crash).await;
             }
-            Ok(ErrandEnd::Reconnected { news, status }) => self.reconnected(news, status).await,
+            Ok(ErrandEnd::Reconnected(taken)) => self.reconnected(*taken).await,
             Ok(ErrandEnd::Device(end)) => {
                 self.busy = None;
                 self.device_changed(*end).await;

@@ -7,7 +7,7 @@
 //! errand runs at a time; requests that need the machine meanwhile queue, and
 //! are told when they have queued too long.
 
-pub(crate) use define::check_name;
+pub(crate) use define::{check_name, remove_file};
 pub(crate) use save::follow as follow_migration;
 pub(crate) use start::{SETUP_TIMEOUT, cancelled, undo as undo_start};
 pub(crate) use stop::abandon;
@@ -407,6 +407,13 @@ impl Owner {
         for effect in effects {
             self.carry_out(effect).await;
         }
+    }
+
+    /// Records what is begun with the machine, or with nothing that it is over.
+    fn intend(&self, live: &LiveMachine, intent: Option<crate::intent::Intent>) {
+        live.set_intent(intent);
+        self.engine
+            .write_status(live, &self.entry, self.life.status());
     }
 
     async fn carry_out(&mut self, effect: Effect) {

@@ -3,7 +3,9 @@
 use super::define::remove_file;
 use super::errand::ErrandEnd;
 use super::{Owner, Reply, answer};
+use crate::crash::{Step, crash_point};
 use crate::error::{EngineError, ErrorKind, Result};
+use crate::intent::Intent;
 use crate::job::JobOperation;
 use crate::limits::{MIGRATION_POLL_MS, QMP_REPLY_TIMEOUT_MS};
 use crate::live::LiveMachine;
@@ -30,6 +32,14 @@ impl Owner {
             Ok((live, plan)) => {
                 let managed = plan.managed;
                 live.begin_job(JobOperation::Save);
+                self.intend(
+                    &live,
+                    Some(Intent::Save {
+                        path: plan.path.clone(),
+                        was_running: plan.is_running,
+                    }),
+                );
+                crash_point(Step::SaveIntended);
                 self.life.handle(Input::Saving(true));
                 self.hold("save", async move {
                     let result = save_to(&live, plan).await;
@@ -94,6 +104,9 @@ impl Owner {
             }
             Err(error) => {
                 self.life.handle(Input::Saving(false));
+                if let Some(live) = &self.live {
+                    self.intend(live, None);
+                }
                 answer(reply, Err(error));
             }
         }
@@ -193,9 +206,11 @@ struct SavePlan {
 async fn save_to(live: &LiveMachine, plan: SavePlan) -> Result<()> {
     let monitor = live.monitor()?;
     let mut saving = Saving::create(&plan.path, &plan.xml, plan.running_after)?;
+    crash_point(Step::SaveBegun);
     if plan.is_running {
         monitor.execute(&commands::stop()).await?;
     }
+    crash_point(Step::SaveStopped);
     let saved = async {
         monitor
             .ask_with_descriptor(&commands::getfd(SAVE_FD), OwnedFd::from(saving.stream()?))
@@ -204,8 +219,12 @@ async fn save_to(live: &LiveMachine, plan: SavePlan) -> Result<()> {
         monitor
             .execute(&commands::migrate(&Stream::Descriptor(SAVE_FD.to_owned())))
             .await?;
+        crash_point(Step::SaveWriting);
         follow(Some(live), monitor).await?;
-        saving.finish(&plan.xml, plan.running_after)
+        crash_point(Step::SaveWritten);
+        saving.finish(&plan.xml, plan.running_after)?;
+        crash_point(Step::SaveComplete);
+        Ok(())
     };
     let result = saved.await;
     if result.is_err() && plan.is_running {

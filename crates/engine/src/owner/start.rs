@@ -5,10 +5,12 @@ use super::errand::ErrandEnd;
 use super::stop::abandon;
 use super::{Owner, Reply, answer};
 use crate::adopt::Found;
+use crate::crash::{Step, crash_point};
 use crate::definition::Definition;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::Happening;
 use crate::facts;
+use crate::intent::{self, Settled};
 use crate::launch::{self, Launched, StartFrom};
 use crate::limits::{
     ADOPT_TIMEOUT_MS, QMP_REPLY_TIMEOUT_MS, RECONNECT_PAUSE_MS, RECONNECT_TIMEOUT_MS,
@@ -36,6 +38,8 @@ struct Started {
     live: Arc<LiveMachine>,
     news: Option<mpsc::Receiver<News>>,
     how: Input,
+    /// It was being saved when the last daemon died, and has gone to its file.
+    saved: bool,
 }
 
 /// Lets a destroy reach a start that is under way.
@@ -60,14 +64,14 @@ impl Owner {
     fn plan_start(&self, options: StartOptions) -> Result<(Definition, StartFrom, bool)> {
         let view = self.entry.view();
         if view.managed_save && !options.force_boot {
-            let saved = SavedState::open(&self.engine.places().managed_save(&view.name)).map_err(
-                |error| {
-                    EngineError::new(
-                        error.kind,
-                        format!("{error}; start with --force-boot to boot instead and drop it"),
-                    )
-                },
-            )?;
+            let path = self.engine.places().managed_save(&view.name);
+            let mut saved = SavedState::open(&path).map_err(|error| {
+                EngineError::new(
+                    error.kind,
+                    format!("{error}; start with --force-boot to boot instead and drop it"),
+                )
+            })?;
+            saved.used_up = Some(path);
             let definition = Definition::of(self.engine.parse_stored(&saved.xml)?);
             return Ok((definition, StartFrom::Saved(saved), true));
         }
@@ -140,6 +144,7 @@ impl Owner {
                 live,
                 news: Some(news),
                 how: Input::Started { paused },
+                saved: false,
             });
             ErrandEnd::Start(Box::new(StartEnd {
                 reply,
@@ -160,12 +165,15 @@ impl Owner {
         self.start_cancel = StartCancel(None);
         match end.result {
             Ok(started) => {
-                if end.managed_save_used
-                    && let Err(error) = self.delete_managed_save()
-                {
-                    tracing::warn!(%error, "the used saved state could not be removed");
+                let adopted = matches!(started.how, Input::Adopted { .. });
+                if end.managed_save_used {
+                    self.drop_used_state();
+                    crash_point(Step::RestoreRemoved);
                 }
                 self.came_up(started).await;
+                if !adopted {
+                    crash_point(Step::StartRecorded);
+                }
                 answer(end.reply, Ok(()));
             }
             Err(error) => {
@@ -179,8 +187,19 @@ impl Owner {
         }
     }
 
+    fn drop_used_state(&mut self) {
+        if let Err(error) = self.delete_managed_save() {
+            tracing::warn!(%error, "the used saved state could not be removed");
+        }
+    }
+
     async fn came_up(&mut self, started: Started) {
-        let Started { live, news, how } = started;
+        let Started {
+            live,
+            news,
+            how,
+            saved,
+        } = started;
         self.engine.table().set_id(live.id, &self.entry);
         self.live = Some(live.clone());
         self.news = news;
@@ -192,6 +211,10 @@ impl Owner {
         let effects = self.life.handle(how);
         self.publish(|_| ());
         self.entry.set_listed(true);
+        if saved {
+            self.life.handle(Input::Saved);
+            return self.qemu_exited().await;
+        }
         self.engine
             .write_status(&live, &self.entry, self.life.status());
         for effect in effects {
@@ -214,9 +237,18 @@ impl Owner {
     }
 
     /// A QEMU that did not answer when the daemon came back does so now.
-    pub(super) async fn reconnected(&mut self, news: mpsc::Receiver<News>, status: Status) {
-        self.news = Some(news);
-        let missed = match status {
+    pub(super) async fn reconnected(&mut self, taken: TakenOver) {
+        self.news = taken.news;
+        match taken.settled {
+            // Its process is gone, which the owner is about to see.
+            Settled::Saved(_) => {
+                self.life.handle(Input::Saved);
+                return;
+            }
+            Settled::UsedUp(_) => self.drop_used_state(),
+            Settled::RunsOn(_) => {}
+        }
+        let missed = match taken.status {
             Status::Running(_) => Input::Resumed,
             Status::Paused(_) => Input::Stopped,
             Status::ShuttingDown => Input::PoweredOff(PowerOff::Guest),
@@ -233,46 +265,64 @@ impl Owner {
         let live = found.live;
         let recorded = found.status;
         self.hold("adopt", async move {
-            let started = take_over(&live, recorded).await;
+            let found = take_over(&live, recorded).await;
             ErrandEnd::Start(Box::new(StartEnd {
                 reply,
+                managed_save_used: matches!(found.settled, Settled::UsedUp(_)),
                 result: Ok(Started {
                     live,
-                    news: started.0,
-                    how: Input::Adopted { status: started.1 },
+                    news: found.news,
+                    how: Input::Adopted {
+                        status: found.status,
+                    },
+                    saved: matches!(found.settled, Settled::Saved(_)),
                 }),
-                managed_save_used: false,
             }))
         });
     }
 }
 
-/// Connects to a QEMU that is there already and asks how it is. One that does
-/// not answer is shown as it was recorded: it lives, and it can be destroyed.
-async fn take_over(
-    live: &Arc<LiveMachine>,
-    recorded: Status,
-) -> (Option<mpsc::Receiver<News>>, Status) {
+/// A QEMU that was there already, as it is now.
+pub(super) struct TakenOver {
+    news: Option<mpsc::Receiver<News>>,
+    status: Status,
+    settled: Settled,
+}
+
+/// Connects to a QEMU that is there already, finishes or undoes what was under
+/// way, and asks how it is. One that does not answer is shown as it was
+/// recorded: it lives, and it can be destroyed.
+async fn take_over(live: &Arc<LiveMachine>, recorded: Status) -> TakenOver {
     match connect(live, recorded, Duration::from_millis(ADOPT_TIMEOUT_MS)).await {
-        Ok((news, status)) => (Some(news), status),
+        Ok(taken) => taken,
         Err(error) => {
             tracing::warn!(pid = live.pid(), %error, "a running QEMU does not answer");
-            (None, recorded)
+            TakenOver {
+                news: None,
+                status: recorded,
+                settled: Settled::RunsOn(None),
+            }
         }
     }
 }
 
-async fn connect(
-    live: &LiveMachine,
-    recorded: Status,
-    timeout: Duration,
-) -> Result<(mpsc::Receiver<News>, Status)> {
+async fn connect(live: &LiveMachine, recorded: Status, timeout: Duration) -> Result<TakenOver> {
     let path = launch::monitor_path(&live.run_dir);
     let (monitor, news) = Monitor::connect(&path, timeout).await?;
     let info = monitor.ask(&commands::query_status(), timeout).await?;
+    let settled = intent::settle(live, &monitor, info.status).await?;
+    live.set_intent(None);
     live.set_monitor(monitor);
     launch::open_consoles(live);
-    Ok((news, launch::status_of(info.status, recorded)))
+    let status = match settled {
+        Settled::RunsOn(Some(status)) => status,
+        _ => launch::status_of(info.status, recorded),
+    };
+    Ok(TakenOver {
+        news: Some(news),
+        status,
+        settled,
+    })
 }
 
 /// Waits, for as long as it takes, until a QEMU that hangs answers again.
@@ -284,9 +334,9 @@ async fn reconnect(live: Arc<LiveMachine>, recorded: Status) -> ErrandEnd {
             connected = connect(&live, recorded, patience) => connected,
             () = live.process.exited() => break,
         };
-        if let Ok((news, status)) = connected {
+        if let Ok(taken) = connected {
             tracing::info!(pid = live.pid(), "a QEMU that hung answers again");
-            return ErrandEnd::Reconnected { news, status };
+            return ErrandEnd::Reconnected(Box::new(taken));
         }
     }
     ErrandEnd::Nothing { held: false }

@@ -2,7 +2,9 @@
 
 use super::errand::ErrandEnd;
 use super::{Owner, Reply, answer};
+use crate::crash::{Step, crash_point};
 use crate::error::{EngineError, ErrorKind, Result};
+use crate::intent::Intent;
 use crate::limits::{
     DESTROY_TERM_TIMEOUT_MS, GRACEFUL_DESTROY_TIMEOUT_MS, KILL_TIMEOUT_MS, QUIT_TIMEOUT_MS,
 };
@@ -21,7 +23,11 @@ impl Owner {
         self.life.handle(Input::Destroy);
         self.waiting_for_end.push(reply);
         match self.live.clone() {
-            Some(live) => self.beside(end_process(live, graceful)),
+            Some(live) => {
+                self.intend(&live, Some(Intent::Destroy));
+                crash_point(Step::DestroyIntended);
+                self.beside(end_process(live, graceful));
+            }
             // Its QEMU is being started: the start sees the wish and undoes itself.
             None => self.cancel_start(),
         }
@@ -50,6 +56,9 @@ impl Owner {
     }
 
     pub(super) async fn destroy_given_up(&mut self) {
+        if let Some(live) = &self.live {
+            self.intend(live, None);
+        }
         self.happen(Input::DestroyFailed).await;
         for reply in self.waiting_for_end.drain(..) {
             answer(
@@ -68,6 +77,7 @@ impl Owner {
         // What QEMU said last explains its end.
         self.take_waiting_news().await;
         self.news = None;
+        crash_point(Step::DestroyGone);
         let was_asked = self.life.is_ending();
         let exit = live.process.reap();
         if !was_asked {
@@ -121,6 +131,7 @@ async fn end_process(live: Arc<LiveMachine>, graceful: bool) -> ErrandEnd {
     }
     if !deaf {
         live.process.signal(Signal::TERM);
+        crash_point(Step::DestroySignalled);
         if live
             .process
             .ends_within(Duration::from_millis(DESTROY_TERM_TIMEOUT_MS))

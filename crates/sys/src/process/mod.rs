@@ -18,7 +18,7 @@ use crate::error::{SysError, SysResult};
 
 pub use exit::Exit;
 pub use rustix::process::Signal;
-pub use search::find_by_argument;
+pub use search::find_by_start;
 pub use stat::{ProcessStat, ThreadStat, cpu_time_ns, stat, threads};
 
 /// One process of this boot of this host.
@@ -165,17 +165,17 @@ mod tests {
         // Right after the spawn the command line may not be there yet.
         let mut line = [0];
         std::io::Read::read_exact(&mut child.stdout.take().unwrap(), &mut line).unwrap();
-        let found = find_by_argument(&mark);
+        let found = find_by_start(&mark);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].id().pid, child.id() as i32);
         drop(child.stdin);
         wait(&found[0]);
         assert_eq!(found[0].exit().unwrap(), Some(Exit::Code(1)));
         assert!(
-            find_by_argument(&mark).is_empty(),
+            find_by_start(&mark).is_empty(),
             "an ended process is not found"
         );
-        assert!(find_by_argument("").is_empty());
+        assert!(find_by_start("").is_empty());
     }
 
     #[test]

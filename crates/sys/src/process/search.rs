@@ -2,9 +2,10 @@
 
 use super::{Process, stat};
 
-/// The running processes whose command line has an argument that contains
-/// this text. Ended ones, this process, and an empty text find nothing.
-pub fn find_by_argument(text: &str) -> Vec<Process> {
+/// The running processes that have this text in an argument or in a variable
+/// of their environment, as they were started. Ended ones, this process, and
+/// an empty text find nothing.
+pub fn find_by_start(text: &str) -> Vec<Process> {
     let own = std::process::id() as i32;
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
@@ -24,12 +25,12 @@ pub fn find_by_argument(text: &str) -> Vec<Process> {
 }
 
 fn names(pid: i32, text: &str) -> bool {
-    let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else {
-        return false;
-    };
-    line.split(|byte| *byte == 0).any(|argument| {
-        argument
-            .windows(text.len())
-            .any(|window| window == text.as_bytes())
+    ["cmdline", "environ"].iter().any(|file| {
+        let words = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let mut words = words.split(|byte| *byte == 0);
+        words.any(|word| {
+            word.windows(text.len())
+                .any(|window| window == text.as_bytes())
+        })
     })
 }
