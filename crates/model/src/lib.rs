@@ -31,6 +31,7 @@ pub mod capabilities;
 pub mod domain;
 pub mod domain_capabilities;
 pub mod metadata;
+pub mod snapshot;
 pub mod storage;
 pub mod sysinfo;
 pub mod xml;

@@ -91,9 +91,9 @@ keyword! {
 element! {
     /// A server of network storage.
     pub struct StorageHost {
-        attr transport: Option<HostTransport> = "transport",
         attr name: Option<String> = "name",
         attr port: Option<String> = "port",
+        attr transport: Option<HostTransport> = "transport",
         attr socket: Option<String> = "socket",
     }
 }
