@@ -38,8 +38,28 @@ impl Records {
         Self { store, host }
     }
 
-    fn domain(&self, uuid: Uuid, part: &str) -> String {
-        format!("host/{}/domain-{part}/{uuid}", self.host)
+    /// A key of this host.
+    pub(crate) fn key(&self, rest: &str) -> String {
+        format!("host/{}/{rest}", self.host)
+    }
+
+    /// The value of a key.
+    pub(crate) fn get(&self, key: &str) -> std::result::Result<Option<Vec<u8>>, store::StoreError> {
+        let found = self.store.get_blocking(key)?;
+        Ok(found.map(|item| item.value.to_vec()))
+    }
+
+    /// Every key below `prefix` of this host's keys, the prefix taken off, with its value.
+    pub(crate) fn for_each(&self, prefix: &str, mut each: impl FnMut(&str, &[u8])) -> Result<()> {
+        let prefix = self.key(prefix);
+        self.store
+            .for_each_blocking(&prefix, |item| each(&item.key[prefix.len()..], &item.value))
+            .map(drop)
+            .map_err(store_failed)
+    }
+
+    pub(crate) fn domain(&self, uuid: Uuid, part: &str) -> String {
+        self.key(&format!("domain-{part}/{uuid}"))
     }
 
     fn name(&self, name: &str) -> String {
@@ -202,13 +222,13 @@ impl Records {
             .await
     }
 
-    async fn commit(&self, txn: Txn) -> Result<()> {
+    pub(crate) async fn commit(&self, txn: Txn) -> Result<()> {
         let outcome = self.store.txn(txn).await.map_err(store_failed)?;
         outcome.into_result().map(drop).map_err(store_failed)
     }
 }
 
-fn encode(record: &impl Serialize) -> Result<Vec<u8>> {
+pub(crate) fn encode(record: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(record).map_err(|e| EngineError::new(ErrorKind::Internal, e.to_string()))
 }
 

@@ -1,1 +1,5 @@
 //! Plans for pools, volumes, snapshots and chains; image headers; seed images.
+
+pub mod chain;
+pub mod snapshot;
+pub mod tags;

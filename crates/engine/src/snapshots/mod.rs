@@ -1,0 +1,18 @@
+//! Snapshots of domains: what is known of them, how they are kept, and the
+//! work on the images.
+//!
+//! - [`tree`]: what readers see, published with the domain's view.
+//! - `records`: the store's keys, and the journal that lets a crash at any
+//!   step be finished or undone.
+//! - `steps`: work on images that no QEMU has open.
+//! - `recover`: what start-up does about a journal.
+
+pub(crate) mod api;
+pub(crate) mod images;
+pub(crate) mod journal;
+pub(crate) mod records;
+pub(crate) mod recover;
+pub(crate) mod steps;
+mod tree;
+
+pub use tree::{SnapshotHead, SnapshotTree};
