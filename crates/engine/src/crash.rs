@@ -118,6 +118,13 @@ steps! {
     DestroyGivenBack = "destroy/given-back",
     /// Its directory is removed; nobody has been told.
     DestroyReleased = "destroy/released",
+
+    /// A journal says what is about to be done to a domain's snapshots.
+    SnapshotIntentWritten = "snapshot/intent-written",
+    /// A step of the work on a snapshot's images is done and not yet noted.
+    SnapshotStepDone = "snapshot/step-done",
+    /// The store has the snapshots as they are now; nobody has been told.
+    SnapshotSettled = "snapshot/settled",
 }
 
 /// Dies here if this is the step the daemon was told to die at.

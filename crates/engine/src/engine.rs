@@ -90,6 +90,7 @@ impl Engine {
         engine.load_jobs().await?;
         crate::adopt::take_over(&engine).await;
         crate::saved::remove_unfinished(&engine.places().save);
+        crate::snapshots::recover::settle_all(&engine).await;
         Ok(engine)
     }
 
@@ -108,17 +109,35 @@ impl Engine {
     /// Reads which domains there are; their definitions are read when needed.
     fn load(&self) -> Result<()> {
         let saved = crate::saved::managed_files(&self.places().save);
+        let mut trees = self.inner.records.snapshot_trees()?;
         self.inner.records.for_each_head(|uuid, head| {
             let managed_save = saved.contains(&self.places().managed_save(&head.name));
             match self
                 .inner
                 .table
-                .claim(stored_view(uuid, head, managed_save))
+                .claim(stored_view(uuid, head, managed_save, trees.remove(&uuid)))
             {
                 Ok(entry) => entry.set_listed(true),
                 Err(error) => tracing::error!(%uuid, %error, "two records for one domain"),
             }
         })
+    }
+
+    /// Publishes what the store says of a domain once more: its snapshots and
+    /// its definition have been changed behind its owner.
+    pub(crate) fn reload_domain(&self, uuid: Uuid) -> Result<()> {
+        let Some(entry) = self.inner.table.by_uuid(uuid) else {
+            return Ok(());
+        };
+        let mut view = DomainView::clone(&entry.view());
+        let mut trees = self.inner.records.snapshot_trees()?;
+        view.snapshots = Arc::new(trees.remove(&uuid).unwrap_or_default());
+        if view.stored.is_some() {
+            let domain = self.parse_stored(&self.stored_xml(uuid)?)?;
+            view.stored = Some(Arc::new(crate::view::Summary::of(&domain)));
+        }
+        entry.publish(view);
+        Ok(())
     }
 
     /// Lets go of every machine; they run on, and the next engine finds them.
@@ -440,11 +459,17 @@ fn fresh_view(domain: &Domain) -> DomainView {
         autostart: false,
         autostart_once: false,
         managed_save: false,
+        snapshots: Arc::default(),
         live: None,
     }
 }
 
-fn stored_view(uuid: Uuid, head: Head, managed_save: bool) -> DomainView {
+fn stored_view(
+    uuid: Uuid,
+    head: Head,
+    managed_save: bool,
+    snapshots: Option<crate::snapshots::SnapshotTree>,
+) -> DomainView {
     DomainView {
         name: head.name.into(),
         uuid,
@@ -453,6 +478,7 @@ fn stored_view(uuid: Uuid, head: Head, managed_save: bool) -> DomainView {
         autostart: head.autostart,
         autostart_once: head.autostart_once,
         managed_save,
+        snapshots: Arc::new(snapshots.unwrap_or_default()),
         live: None,
     }
 }

@@ -38,6 +38,10 @@ pub enum ErrorKind {
     AgentCommandFailed,
     /// The domain has no such device.
     NoSuchDevice,
+    /// No snapshot with that name.
+    NoSnapshot,
+    /// Going back to the snapshot needs force: it loses something.
+    RevertRisky,
     /// No network with that name.
     NoNetwork,
     /// No storage pool with that name, uuid or path.

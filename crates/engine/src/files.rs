@@ -210,7 +210,7 @@ fn rule_for(file: &FileAccess) -> PathRule {
 fn backing_rules(image: &Path) -> Vec<PathRule> {
     let mut rules = Vec::new();
     let mut image = image.to_owned();
-    while let Some(backing) = backing_file(&image) {
+    while let Some(backing) = backing_of(&image) {
         if rules.len() == BACKING_DEPTH_MAX {
             break;
         }
@@ -218,7 +218,7 @@ fn backing_rules(image: &Path) -> Vec<PathRule> {
             path: backing.path.clone(),
             access: Access::Read,
         });
-        if !backing.has_header {
+        if backing.format.as_deref() != Some("qcow2") {
             break;
         }
         image = backing.path;
@@ -226,14 +226,17 @@ fn backing_rules(image: &Path) -> Vec<PathRule> {
     rules
 }
 
-struct Backing {
-    path: PathBuf,
-    has_header: bool,
+/// What an image is based on, by its own header.
+#[derive(Debug)]
+pub(crate) struct Backing {
+    pub(crate) path: PathBuf,
+    /// Its format, if the header says it.
+    pub(crate) format: Option<String>,
 }
 
 /// The backing file a qcow2 header names (QEMU's `docs/interop/qcow2`: magic,
 /// version, then offset and length of the name).
-fn backing_file(image: &Path) -> Option<Backing> {
+pub(crate) fn backing_of(image: &Path) -> Option<Backing> {
     let mut head = Vec::new();
     std::fs::File::open(image)
         .ok()?
@@ -255,7 +258,7 @@ fn backing_file(image: &Path) -> Option<Backing> {
         path => image.parent()?.join(path),
     };
     Some(Backing {
-        has_header: backing_format(&head).as_deref() == Some("qcow2"),
+        format: backing_format(&head),
         path,
     })
 }

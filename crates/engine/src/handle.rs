@@ -74,7 +74,7 @@ impl DomainHandle {
         Ok(Arc::new(self.engine.parse_stored(&text)?))
     }
 
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T>>) -> Request,
     ) -> Result<T> {

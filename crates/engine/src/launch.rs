@@ -36,6 +36,8 @@ pub(crate) enum StartFrom {
     Boot,
     /// A saved state.
     Saved(SavedState),
+    /// The state kept under a name inside the machine's images.
+    Snapshot(String),
 }
 
 /// A machine that has come up.
@@ -203,6 +205,9 @@ async fn bring_up(
         crash_point(Step::RestoreLoaded);
         run.record_restored(engine, process, saved.used_up.as_deref())?;
         crash_point(Step::RestoreRecorded);
+    }
+    if let StartFrom::Snapshot(tag) = from {
+        crate::snapshots::live::load(&monitor, &run.domain, tag).await?;
     }
     let_run(&monitor, !options.paused, SETUP_TIMEOUT).await?;
     crash_point(Step::RestoreRunning);

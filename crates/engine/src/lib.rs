@@ -54,6 +54,7 @@ mod record;
 mod run;
 mod saved;
 mod setup;
+pub mod snapshots;
 pub mod stats;
 mod status;
 mod table;

@@ -62,6 +62,12 @@ pub const DEFINITION_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// The last words of a QEMU that are quoted in an error, in bytes.
 pub const LAST_WORDS_MAX_BYTES: u64 = 4 * 1024;
 
+/// How often a job on snapshots is asked how far it is.
+pub const SNAPSHOT_JOB_POLL_MS: u64 = 5;
+
+/// The longest name of a snapshot, in bytes.
+pub const SNAPSHOT_NAME_MAX_BYTES: usize = 255;
+
 /// The longest domain name, in bytes.
 pub const DOMAIN_NAME_MAX_BYTES: usize = 255;
 

@@ -133,6 +133,51 @@ pub struct DumpOptions {
     pub reset: bool,
 }
 
+/// How to take a snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SnapshotCreate {
+    /// It is there already: only take over what the XML says of it.
+    pub redefine: bool,
+    /// With `redefine`: it becomes the current one.
+    pub current: bool,
+    /// Keep nothing about it: whoever asked looks after it.
+    pub no_metadata: bool,
+    /// End the machine afterwards.
+    pub halt: bool,
+    /// Disks only, no memory.
+    pub disk_only: bool,
+    /// The files for new images are there already.
+    pub reuse: bool,
+    /// Have the guest agent bring the file systems to rest meanwhile.
+    pub quiesce: bool,
+    /// Let the machine run while its memory is written.
+    pub live: bool,
+}
+
+/// How to go back to a snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SnapshotRevert {
+    /// Run afterwards, whatever the snapshot says.
+    pub running: bool,
+    /// Stand still afterwards, whatever the snapshot says.
+    pub paused: bool,
+    /// Do it though it is risky.
+    pub force: bool,
+    /// Make the UEFI variables anew.
+    pub reset_nvram: bool,
+}
+
+/// Which snapshots to delete, and what of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SnapshotDelete {
+    /// Those that came after it too.
+    pub children: bool,
+    /// Those that came after it, and not itself.
+    pub children_only: bool,
+    /// Only what is known of it; the images stay.
+    pub metadata_only: bool,
+}
+
 /// What is to be done with a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceChange {

@@ -97,6 +97,14 @@ impl Places {
         self.save.join(format!("{}.save", file_name(name)))
     }
 
+    /// The UEFI variables as a snapshot keeps them.
+    pub fn snapshot_nvram(&self, domain: uuid::Uuid, snapshot: &str) -> PathBuf {
+        self.nvram
+            .join("snapshots")
+            .join(domain.to_string())
+            .join(format!("{}.fd", file_name(snapshot)))
+    }
+
     /// The UEFI variables of a machine that names no file for them.
     pub fn nvram_file(&self, name: &str) -> PathBuf {
         self.nvram.join(format!("{}_VARS.fd", file_name(name)))

@@ -142,13 +142,24 @@ impl Records {
 
     /// Removes a domain's record, and notes the files that are to go with it:
     /// they are removed by the caller, or at the next start.
-    pub(crate) async fn delete(&self, uuid: Uuid, name: &str, files: &[PathBuf]) -> Result<()> {
+    ///
+    /// With `snapshots`, what is known of its snapshots too.
+    pub(crate) async fn delete(
+        &self,
+        uuid: Uuid,
+        name: &str,
+        files: &[PathBuf],
+        snapshots: bool,
+    ) -> Result<()> {
         let mut txn = Txn::new()
             .delete(self.name(name))
             .delete(self.domain(uuid, "head"))
             .delete(self.domain(uuid, "xml"));
         if !files.is_empty() {
             txn = txn.put(self.domain(uuid, "remains"), encode(&files)?);
+        }
+        if snapshots {
+            txn = self.without_snapshots(txn, uuid);
         }
         self.commit(txn).await
     }

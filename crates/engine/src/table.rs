@@ -229,6 +229,7 @@ mod tests {
             autostart: false,
             autostart_once: false,
             managed_save: false,
+            snapshots: Arc::default(),
             live: None,
         }
     }

@@ -23,6 +23,8 @@ pub struct DomainView {
     pub autostart_once: bool,
     /// Whether a state saved by `managedsave` waits for the next start.
     pub managed_save: bool,
+    /// Its snapshots.
+    pub snapshots: Arc<crate::snapshots::SnapshotTree>,
     /// The running machine, if there is one.
     pub live: Option<Arc<LiveMachine>>,
 }

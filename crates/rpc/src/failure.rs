@@ -58,6 +58,8 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
     use ErrorKind::*;
     let code = match kind {
         NoDomain => ErrorCode::NoDomain,
+        NoSnapshot => ErrorCode::NoDomainSnapshot,
+        RevertRisky => ErrorCode::SnapshotRevertRisky,
         NoNetwork => ErrorCode::NoNetwork,
         NoPool => ErrorCode::NoStoragePool,
         NoVolume => ErrorCode::NoStorageVol,

@@ -104,8 +104,20 @@ mod tests {
     fn names_and_states_are_read() {
         let table = [entry("1", "first", 0), entry("22", "second one", 1 << 33)].concat();
         let tags = parse_table(&table, 2);
-        assert_eq!(tags[0], Tag { name: "first".into(), vm_state_bytes: 0 });
-        assert_eq!(tags[1], Tag { name: "second one".into(), vm_state_bytes: 1 << 33 });
+        assert_eq!(
+            tags[0],
+            Tag {
+                name: "first".into(),
+                vm_state_bytes: 0
+            }
+        );
+        assert_eq!(
+            tags[1],
+            Tag {
+                name: "second one".into(),
+                vm_state_bytes: 1 << 33
+            }
+        );
         assert_eq!(parse_table(&table, 9).len(), 2);
         assert_eq!(table_place(b"not an image"), None);
     }

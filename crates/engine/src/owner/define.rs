@@ -79,6 +79,12 @@ impl Owner {
                 "Refusing to undefine while domain managed save image exists",
             ));
         }
+        if !view.snapshots.is_empty() && !options.snapshots_metadata && self.live.is_none() {
+            return Err(EngineError::invalid(format!(
+                "cannot delete inactive domain with {} snapshots",
+                view.snapshots.len()
+            )));
+        }
         let stored = self.stored_definition()?;
         let nvram = crate::facts::nvram_path(&stored).filter(|path| Path::new(path).exists());
         if nvram.is_some() && options.nvram.is_none() {
@@ -88,15 +94,24 @@ impl Owner {
             .managed_save
             .then(|| self.engine.places().managed_save(&view.name));
         let variables = nvram.filter(|_| options.nvram == Some(true));
+        let copies: Vec<PathBuf> = match self.live {
+            Some(_) => Vec::new(),
+            None => view
+                .snapshots
+                .all()
+                .filter_map(|head| head.nvram.clone().map(Into::into))
+                .collect(),
+        };
         let files: Vec<PathBuf> = save
             .iter()
             .cloned()
             .chain(variables.map(Into::into))
+            .chain(copies.iter().cloned())
             .collect();
         crash_point(Step::UndefineAdmitted);
         self.engine
             .records()
-            .delete(self.entry.uuid, &view.name, &files)
+            .delete(self.entry.uuid, &view.name, &files, self.live.is_none())
             .await?;
         crash_point(Step::UndefineStored);
         if save.is_some() {
@@ -107,11 +122,18 @@ impl Owner {
             remove_file(Path::new(path))?;
             crash_point(Step::UndefineVariablesRemoved);
         }
+        for copy in &copies {
+            remove_file(copy)?;
+        }
         if !files.is_empty() {
             self.engine.records().files_removed(self.entry.uuid).await?;
         }
         crash_point(Step::UndefineDone);
+        let gone = self.live.is_none();
         self.publish(|view| {
+            if gone {
+                view.snapshots = Arc::default();
+            }
             view.stored = None;
             view.autostart = false;
             view.autostart_once = false;

@@ -17,6 +17,10 @@ pub(super) struct Errand {
 }
 
 impl Errand {
+    pub(super) fn new(what: &'static str) -> Self {
+        Self { what }
+    }
+
     pub(super) fn what(&self) -> &'static str {
         self.what
     }
@@ -48,6 +52,14 @@ pub(super) enum ErrandEnd {
     Reconnected(Box<super::start::TakenOver>),
     /// A device change came to its end.
     Device(Box<super::devices::DeviceEnd>),
+    /// Work on snapshots came to its end.
+    Snapshot(Box<super::snapshots::SnapshotEnd>),
+    /// Half-way work on snapshots was finished, or cannot be; then the request
+    /// that found it is served.
+    Settled {
+        result: Result<()>,
+        request: Option<Box<super::Request>>,
+    },
     /// A gentle destroy was given up.
     DestroyGivenUp,
     /// Nothing is to be done.
@@ -125,6 +137,14 @@ impl Owner {
             Ok(ErrandEnd::Device(end)) => {
                 self.busy = None;
                 self.device_changed(*end).await;
+            }
+            Ok(ErrandEnd::Snapshot(end)) => {
+                self.busy = None;
+                self.snapshot_work_ended(*end).await;
+            }
+            Ok(ErrandEnd::Settled { result, request }) => {
+                self.busy = None;
+                self.settled(result, request);
             }
             Ok(ErrandEnd::DestroyGivenUp) => self.destroy_given_up().await,
             Ok(ErrandEnd::Nothing { held }) => {

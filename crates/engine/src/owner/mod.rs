@@ -18,6 +18,7 @@ mod devices;
 mod errand;
 mod news;
 mod save;
+mod snapshots;
 mod start;
 mod stop;
 mod tune;
@@ -29,8 +30,8 @@ use crate::limits::{OWNER_QUEUE_MAX, OWNER_QUEUE_TIMEOUT_MS};
 use crate::live::LiveMachine;
 use crate::monitor::News;
 use crate::options::{
-    Affect, AskWays, DeviceChange, DumpOptions, GuestAsk, MetadataItem, SaveOptions, StartOptions,
-    UndefineOptions,
+    Affect, AskWays, DeviceChange, DumpOptions, GuestAsk, MetadataItem, SaveOptions,
+    SnapshotCreate, SnapshotDelete, SnapshotRevert, StartOptions, UndefineOptions,
 };
 use crate::table::Entry;
 use crate::view::DomainView;
@@ -130,6 +131,21 @@ pub(crate) enum Request {
         affect: Affect,
         reply: Reply<()>,
     },
+    CreateSnapshot {
+        snapshot: Box<model::snapshot::Snapshot>,
+        options: SnapshotCreate,
+        reply: Reply<()>,
+    },
+    RevertToSnapshot {
+        name: String,
+        options: SnapshotRevert,
+        reply: Reply<()>,
+    },
+    DeleteSnapshot {
+        name: String,
+        options: SnapshotDelete,
+        reply: Reply<()>,
+    },
     SetMemory {
         kib: u64,
         maximum: bool,
@@ -186,6 +202,8 @@ pub(crate) struct Owner {
     queue: VecDeque<Queued>,
     /// Who waits for the present QEMU to be gone.
     waiting_for_end: Vec<Reply<()>>,
+    /// Goes on when QEMU is gone.
+    pending_revert: Option<snapshots::PendingRevert>,
 }
 
 impl Owner {
@@ -206,6 +224,7 @@ impl Owner {
             start_cancel: start::StartCancel::default(),
             queue: VecDeque::new(),
             waiting_for_end: Vec::new(),
+            pending_revert: None,
         }
     }
 
@@ -264,6 +283,12 @@ impl Owner {
             return;
         }
         self.serve(request).await;
+    }
+
+    /// Serves a request before those that wait.
+    fn queue_first(&mut self, request: Request) {
+        let until = Instant::now() + Duration::from_millis(OWNER_QUEUE_TIMEOUT_MS);
+        self.queue.push_front(Queued { request, until });
     }
 
     async fn take_queued(&mut self) {
@@ -339,6 +364,21 @@ impl Owner {
             } => {
                 self.change_device(change, xml, affect, reply).await;
             }
+            Request::CreateSnapshot {
+                snapshot,
+                options,
+                reply,
+            } => self.create_snapshot(snapshot, options, reply),
+            Request::RevertToSnapshot {
+                name,
+                options,
+                reply,
+            } => self.revert_to_snapshot(name, options, reply),
+            Request::DeleteSnapshot {
+                name,
+                options,
+                reply,
+            } => self.delete_snapshot(name, options, reply),
             Request::SetMemory {
                 kib,
                 maximum,
@@ -453,6 +493,9 @@ impl Request {
             | Self::RemoveManagedSave { reply }
             | Self::Dump { reply, .. }
             | Self::ChangeDevice { reply, .. }
+            | Self::CreateSnapshot { reply, .. }
+            | Self::RevertToSnapshot { reply, .. }
+            | Self::DeleteSnapshot { reply, .. }
             | Self::SetMemory { reply, .. }
             | Self::SetVcpus { reply, .. } => reply,
         };

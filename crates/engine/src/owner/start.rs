@@ -126,11 +126,36 @@ impl Owner {
     ) {
         let origin = match &from {
             StartFrom::Boot => Origin::Boot,
+            StartFrom::Snapshot(_) => Origin::Snapshot,
             StartFrom::Saved(saved) => {
                 options.paused |= !saved.was_running && managed_save_used;
                 Origin::Restore
             }
         };
+        self.start_as(definition, from, origin, options, managed_save_used, reply);
+    }
+
+    /// Starts a machine whose state a snapshot has brought back.
+    pub(super) fn begin_start_of(
+        &mut self,
+        definition: Definition,
+        from: StartFrom,
+        origin: Origin,
+        options: StartOptions,
+        reply: Reply<()>,
+    ) {
+        self.start_as(definition, from, origin, options, false, reply);
+    }
+
+    fn start_as(
+        &mut self,
+        definition: Definition,
+        from: StartFrom,
+        origin: Origin,
+        options: StartOptions,
+        managed_save_used: bool,
+        reply: Reply<()>,
+    ) {
         self.engine.forget_crash(self.entry.uuid);
         self.life.handle(Input::Start { origin });
         self.life.set_policy(facts::end_policy(&definition.domain));

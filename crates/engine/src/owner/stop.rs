@@ -103,12 +103,13 @@ impl Owner {
         for reply in self.waiting_for_end.drain(..) {
             answer(reply, Ok(()));
         }
+        self.go_on_reverting();
     }
 
     /// A transient domain ends with its run.
     pub(super) fn settle_after_end(&mut self) {
         self.publish(|_| ());
-        if self.entry.view().stored.is_none() {
+        if self.entry.view().stored.is_none() && self.pending_revert.is_none() {
             self.engine.table().remove(&self.entry);
         }
     }
@@ -116,7 +117,7 @@ impl Owner {
 
 /// SIGTERM lets QEMU write out what it holds of the disks; a QEMU that does
 /// not hear it is killed, unless the end was to be gentle.
-async fn end_process(live: Arc<LiveMachine>, graceful: bool) -> ErrandEnd {
+pub(super) async fn end_process(live: Arc<LiveMachine>, graceful: bool) -> ErrandEnd {
     let deaf = live.process.is_stopped();
     if graceful {
         live.process.signal(Signal::TERM);

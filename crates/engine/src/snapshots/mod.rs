@@ -4,15 +4,20 @@
 //! - [`tree`]: what readers see, published with the domain's view.
 //! - `records`: the store's keys, and the journal that lets a crash at any
 //!   step be finished or undone.
-//! - `steps`: work on images that no QEMU has open.
+//! - `graph`: which images there are, and who needs them.
+//! - `work`, `steps`: the work on images.
 //! - `recover`: what start-up does about a journal.
 
 pub(crate) mod api;
+pub(crate) mod foreign;
+pub(crate) mod graph;
 pub(crate) mod images;
 pub(crate) mod journal;
+pub(crate) mod live;
 pub(crate) mod records;
 pub(crate) mod recover;
 pub(crate) mod steps;
 mod tree;
+pub(crate) mod work;
 
 pub use tree::{SnapshotHead, SnapshotTree};

@@ -36,7 +36,9 @@ impl Records {
             }
         })?;
         self.for_each("snapshot-current/", |key, value| {
-            let tree = Uuid::parse_str(key).ok().and_then(|uuid| trees.get_mut(&uuid));
+            let tree = Uuid::parse_str(key)
+                .ok()
+                .and_then(|uuid| trees.get_mut(&uuid));
             if let Some(tree) = tree {
                 tree.set_current(Some(String::from_utf8_lossy(value).into_owned()));
             }
@@ -103,7 +105,11 @@ impl Records {
                 .put(self.of_snapshot("head", domain, name), head)
                 .put(self.of_snapshot("xml", domain, name), snapshot.xml.as_str());
         }
-        for name in outcome.remove.iter().filter(|name| !kept.contains(name.as_str())) {
+        for name in outcome
+            .remove
+            .iter()
+            .filter(|name| !kept.contains(name.as_str()))
+        {
             txn = txn
                 .delete(self.of_snapshot("head", domain, name))
                 .delete(self.of_snapshot("xml", domain, name));
@@ -116,7 +122,10 @@ impl Records {
         let layers = self.snapshot("layers", domain);
         txn = match outcome.layers.is_empty() {
             true => txn.delete(layers),
-            false => txn.put(layers, serde_json::to_vec(&outcome.layers).map_err(damaged)?),
+            false => txn.put(
+                layers,
+                serde_json::to_vec(&outcome.layers).map_err(damaged)?,
+            ),
         };
         if let Some(text) = &outcome.definition {
             txn = self.with_definition(txn, domain, text)?;
@@ -139,16 +148,15 @@ impl Records {
             .put(self.domain(domain, "xml"), definition.text))
     }
 
-    /// Forgets all snapshots of a domain.
-    pub(crate) async fn forget_snapshots(&self, domain: Uuid) -> Result<()> {
-        let mut txn = Txn::new();
+    /// Forgets all snapshots of a domain in the same transaction.
+    pub(crate) fn without_snapshots(&self, mut txn: Txn, domain: Uuid) -> Txn {
         for part in ["head", "xml"] {
             txn = txn.delete_prefix(format!("{}/", self.snapshot(part, domain)));
         }
         for part in ["current", "layers", "journal"] {
             txn = txn.delete(self.snapshot(part, domain));
         }
-        self.commit(txn).await
+        txn
     }
 
     fn text(&self, key: &str) -> Result<Option<String>> {

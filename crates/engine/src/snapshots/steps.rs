@@ -34,7 +34,16 @@ pub(crate) fn run_blocking(step: &Step) -> Result<()> {
             backing,
             backing_format,
         } => qemu_img(&[
-            "rebase", "-q", "-u", "-f", format, "-b", backing, "-F", backing_format, image,
+            "rebase",
+            "-q",
+            "-u",
+            "-f",
+            format,
+            "-b",
+            backing,
+            "-F",
+            backing_format,
+            image,
         ]),
         Step::Copy { from, to } => copy(Path::new(from), Path::new(to)),
         Step::Remove { image } => remove(Path::new(image)),
@@ -58,7 +67,15 @@ fn untag(image: &Path, tag: &str) -> Result<()> {
 /// The new image has its name only when it is whole.
 fn overlay(image: &str, format: &str, backing: &str, backing_format: &str) -> Result<()> {
     qemu_img(&[
-        "create", "-q", "-f", format, "-b", backing, "-F", backing_format, image,
+        "create",
+        "-q",
+        "-f",
+        format,
+        "-b",
+        backing,
+        "-F",
+        backing_format,
+        image,
     ])
 }
 

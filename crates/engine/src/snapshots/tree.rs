@@ -171,9 +171,17 @@ mod tests {
 
     #[test]
     fn descendants_come_after_their_parents() {
-        let tree = tree(&[("a", None), ("b", Some("z")), ("z", Some("a")), ("q", Some("gone"))]);
+        let tree = tree(&[
+            ("a", None),
+            ("b", Some("z")),
+            ("z", Some("a")),
+            ("q", Some("gone")),
+        ]);
         let names = |heads: Vec<Arc<SnapshotHead>>| {
-            heads.iter().map(|head| head.name.clone()).collect::<Vec<_>>()
+            heads
+                .iter()
+                .map(|head| head.name.clone())
+                .collect::<Vec<_>>()
         };
         assert_eq!(names(tree.descendants(Some("a"))), ["z", "b"]);
         assert_eq!(names(tree.roots()), ["a", "q"]);

@@ -61,6 +61,8 @@ pub enum Origin {
     Boot,
     /// From a saved state.
     Restore,
+    /// From a snapshot.
+    Snapshot,
 }
 
 /// Who asked for the guest's end, as QEMU's SHUTDOWN event tells it.
@@ -100,6 +102,11 @@ pub enum Input {
     DestroyFailed,
     /// It is gone to a file; QEMU can go.
     Saved,
+    /// It goes back to a snapshot, or was to end with one: the signal is the
+    /// owner's business.
+    Reverted,
+    /// A snapshot begins (`true`) or was given up: says why it stands still.
+    Snapshotting(bool),
     /// A save begins (`true`) or was given up (`false`): says why it stands still.
     Saving(bool),
     /// A dump begins or ended: says why it stands still.
@@ -256,14 +263,16 @@ impl Life {
         let (detail, reason) = match origin {
             Origin::Boot => (StartedDetail::Booted, RunningReason::Booted),
             Origin::Restore => (StartedDetail::Restored, RunningReason::Restored),
+            Origin::Snapshot => (StartedDetail::FromSnapshot, RunningReason::FromSnapshot),
         };
         let mut effects = vec![Effect::Emit(LifecycleEvent::Started(detail))];
         if paused {
-            self.phase = Phase::Up(Status::Paused(PausedReason::User));
-            let detail = match origin {
-                Origin::Boot => SuspendedDetail::Paused,
-                Origin::Restore => SuspendedDetail::Restored,
+            let (detail, reason) = match origin {
+                Origin::Boot => (SuspendedDetail::Paused, PausedReason::User),
+                Origin::Restore => (SuspendedDetail::Restored, PausedReason::User),
+                Origin::Snapshot => (SuspendedDetail::FromSnapshot, PausedReason::FromSnapshot),
             };
+            self.phase = Phase::Up(Status::Paused(reason));
             effects.push(Effect::Emit(LifecycleEvent::Suspended(detail)));
         } else {
             self.phase = Phase::Up(Status::Running(reason));
@@ -298,6 +307,11 @@ impl Life {
             Input::DumpedToEnd => {
                 self.end(OffReason::Crashed, StoppedDetail::Crashed);
                 vec![Effect::Quit]
+            }
+            Input::Reverted => self.end(OffReason::FromSnapshot, StoppedDetail::FromSnapshot),
+            Input::Snapshotting(on) => {
+                self.expect(on, PausedReason::Snapshot, SuspendedDetail::Paused);
+                Vec::new()
             }
             Input::Saving(on) => {
                 self.expect(on, PausedReason::Save, SuspendedDetail::Paused);

@@ -65,7 +65,7 @@ fn list_all(client: &Client, args: ConnectListAllDomainsArgs) -> Answer<ConnectL
 
 /// Whether a domain passes the filter: each group of flags that has any set must be met.
 pub(super) fn is_wanted(view: &DomainView, flags: u32) -> bool {
-    // Snapshots and checkpoints are not kept yet: no domain has any.
+    // Checkpoints are not kept yet: no domain has any.
     let groups: [&[(u32, bool)]; 7] = [
         &[
             (VIR_CONNECT_LIST_DOMAINS_ACTIVE, view.is_active()),
@@ -105,8 +105,14 @@ pub(super) fn is_wanted(view: &DomainView, flags: u32) -> bool {
             (VIR_CONNECT_LIST_DOMAINS_NO_AUTOSTART, !view.autostart),
         ],
         &[
-            (VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT, false),
-            (VIR_CONNECT_LIST_DOMAINS_NO_SNAPSHOT, true),
+            (
+                VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT,
+                !view.snapshots.is_empty(),
+            ),
+            (
+                VIR_CONNECT_LIST_DOMAINS_NO_SNAPSHOT,
+                view.snapshots.is_empty(),
+            ),
         ],
         &[
             (VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT, false),

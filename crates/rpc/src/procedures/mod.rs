@@ -18,6 +18,7 @@ pub(crate) mod job;
 mod monitor_events;
 mod node;
 pub(crate) mod session;
+mod snapshots;
 mod storage_pools;
 mod storage_volumes;
 
@@ -51,6 +52,7 @@ pub(crate) fn register(dispatch: &mut Dispatch) {
     domain_agent::register(dispatch);
     job::register(dispatch);
     monitor_events::register(dispatch);
+    snapshots::register(dispatch);
     storage_pools::register(dispatch);
     storage_volumes::register(dispatch);
 }
