@@ -58,6 +58,8 @@ fn numbers(kind: ErrorKind) -> (StatusCode, &'static str) {
         NoNetwork => (StatusCode::NOT_FOUND, "no-network"),
         NoPool => (StatusCode::NOT_FOUND, "no-pool"),
         NoVolume => (StatusCode::NOT_FOUND, "no-volume"),
+        NoSnapshot => (StatusCode::NOT_FOUND, "no-snapshot"),
+        RevertRisky => (StatusCode::CONFLICT, "revert-needs-force"),
         NoJob => (StatusCode::NOT_FOUND, "no-job"),
         NoSuchDevice => (StatusCode::NOT_FOUND, "no-device"),
         NoMetadata => (StatusCode::NOT_FOUND, "no-metadata"),
