@@ -32,6 +32,7 @@ pub mod domain;
 pub mod domain_capabilities;
 pub mod metadata;
 pub mod snapshot;
+pub mod network;
 pub mod storage;
 pub mod sysinfo;
 pub mod xml;

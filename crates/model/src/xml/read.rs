@@ -16,6 +16,9 @@ pub const XML_ATTRIBUTES_MAX: usize = 400_000;
 /// The namespace of the elements that pass things to QEMU as they are.
 pub const QEMU_NAMESPACE: &str = "http://libvirt.org/schemas/domain/qemu/1.0";
 
+/// The namespace of the elements that pass lines to dnsmasq as they are.
+pub const DNSMASQ_NAMESPACE: &str = "http://libvirt.org/schemas/network/dnsmasq/1.0";
+
 /// An element of the document being read.
 #[derive(Clone, Copy)]
 pub struct Node<'a, 'input>(roxmltree::Node<'a, 'input>);
@@ -136,19 +139,22 @@ impl<'a, 'input> Node<'a, 'input> {
         self.0.tag_name().namespace()
     }
 
-    /// Whether this is element `name`; a `qemu:` in front asks for QEMU's namespace.
+    /// Whether this is element `name`; a `qemu:` or `dnsmasq:` in front asks for that namespace.
     #[inline]
     pub fn is(&self, name: &str) -> bool {
         // Tables hold literals, so that the prefix is looked for at compile time.
-        match name.strip_prefix("qemu:") {
-            None => self.name() == name && self.namespace().is_none(),
-            Some(local) => self.name() == local && self.namespace() == Some(QEMU_NAMESPACE),
-        }
+        let (local, namespace) = match name.split_once(':') {
+            None => (name, None),
+            Some(("qemu", local)) => (local, Some(QEMU_NAMESPACE)),
+            Some((_, local)) => (local, Some(DNSMASQ_NAMESPACE)),
+        };
+        self.name() == local && self.namespace() == namespace
     }
 
-    /// Whether the element is in a namespace that is neither libvirt's nor QEMU's.
+    /// Whether the element is in a namespace that is none of those known here.
     pub fn is_foreign(&self) -> bool {
-        self.namespace().is_some_and(|uri| uri != QEMU_NAMESPACE)
+        self.namespace()
+            .is_some_and(|uri| uri != QEMU_NAMESPACE && uri != DNSMASQ_NAMESPACE)
     }
 
     /// The value of attribute `name` (no namespace).

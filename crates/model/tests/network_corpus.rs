@@ -1,0 +1,84 @@
+//! Runs libvirt's own networks and filters (found by `STEAD_CORPUS`) through the model.
+
+// The test reads files and reports; the crate under test does neither.
+#![allow(clippy::disallowed_methods, clippy::print_stderr, clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use stead_model::XmlFlags;
+use stead_model::network::Network;
+
+const SHOWN: XmlFlags = XmlFlags {
+    inactive: true,
+    secure: true,
+    migratable: false,
+};
+
+/// Name and text of every file of a folder; empty (said aloud) where there is no corpus.
+fn files(folder: &str) -> BTreeMap<String, String> {
+    let Some(root) = std::env::var_os("STEAD_CORPUS") else {
+        eprintln!("SKIPPED: STEAD_CORPUS is not set");
+        return BTreeMap::new();
+    };
+    let entries = std::fs::read_dir(PathBuf::from(root).join(folder)).expect("it can be listed");
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| {
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            (name, std::fs::read_to_string(&path).expect("text"))
+        })
+        .collect()
+}
+
+fn difference(expected: &str, got: &str) -> String {
+    let mut lines = expected.lines().zip(got.lines()).enumerate();
+    match lines.find(|(_, (a, b))| a != b) {
+        Some((i, (a, b))) => format!("line {}: expected `{a}`, got `{b}`", i + 1),
+        None => "one is longer".to_owned(),
+    }
+}
+
+/// Every input as shown, compared with what libvirt shows; one without an output must be refused.
+fn compare(folder: &str, show: impl Fn(&str) -> Result<String, String>) {
+    let expected = files(&format!("{folder}out"));
+    let mut failed = Vec::new();
+    for (name, input) in files(&format!("{folder}in")) {
+        match (show(&input), expected.get(&name)) {
+            (Ok(shown), Some(wanted)) if shown == *wanted => {}
+            (Ok(shown), Some(wanted)) => {
+                failed.push(format!("{name}: {}", difference(wanted, &shown)));
+            }
+            (Ok(_), None) => failed.push(format!("{name}: accepted")),
+            (Err(error), Some(_)) => failed.push(format!("{name}: {error}")),
+            (Err(_), None) => {}
+        }
+    }
+    for (name, wanted) in &expected {
+        match show(wanted) {
+            Ok(shown) if shown == *wanted => {}
+            Ok(shown) => failed.push(format!("{name} again: {}", difference(wanted, &shown))),
+            Err(error) => failed.push(format!("{name} again: {error}")),
+        }
+    }
+    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
+}
+
+#[test]
+fn networks_are_shown_as_libvirt_shows_them() {
+    compare("networkxml2xml", |xml| {
+        let network = Network::parse(xml).map_err(|e| e.to_string())?;
+        Ok(network.to_xml(SHOWN))
+    });
+}
+
+#[test]
+fn updated_networks_are_shown_as_libvirt_shows_them() {
+    // One device more than a definition may name; only an update makes that.
+    let made_by_update = |name: &String| name == "nat-network-forward-ifaces.xml";
+    let shown = files("networkxml2xmlupdateout").into_iter();
+    for (name, xml) in shown.filter(|(name, _)| !made_by_update(name)) {
+        let network = Network::parse(&xml).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(network.to_xml(SHOWN), xml, "{name}");
+    }
+}

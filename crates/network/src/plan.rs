@@ -1,0 +1,160 @@
+//! The steps that bring a network up, in order, with no choices left. Taking
+//! it down is the same backwards.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use model::network::{Network, route};
+use model::xml::{Mac, OnOff};
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make a bridge.
+    Bridge {
+        /// Its name.
+        name: String,
+        /// Its hardware address.
+        mac: Mac,
+        /// Whether it looks for loops.
+        stp: bool,
+        /// How long a new port waits before it forwards, in seconds.
+        delay_s: u32,
+        /// Its largest packet.
+        mtu: Option<u32>,
+    },
+    /// Keep the kernel from giving a device IPv6 of its own.
+    WithoutIpv6 {
+        /// The device.
+        device: String,
+    },
+    /// Give a device an address.
+    Address {
+        /// The device.
+        device: String,
+        /// The address.
+        address: IpAddr,
+        /// The length of its prefix.
+        prefix: u8,
+    },
+    /// Switch a device on.
+    Up {
+        /// The device.
+        device: String,
+    },
+    /// Add a route.
+    Route {
+        /// The device.
+        device: String,
+        /// Where it leads.
+        target: route::RouteTarget,
+    },
+    /// Let the host forward packets.
+    Forwarding {
+        /// Of IPv6.
+        ipv6: bool,
+    },
+    /// Replace the firewall's tables.
+    Firewall,
+    /// Start the server of addresses and names.
+    Serve,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Bridge {
+                name,
+                mac,
+                stp,
+                delay_s,
+                mtu,
+            } => {
+                let stp = u8::from(*stp);
+                write!(
+                    f,
+                    "link add {name} type bridge address {mac} stp_state {stp} forward_delay {delay_s}s"
+                )?;
+                match mtu {
+                    Some(mtu) => write!(f, " mtu {mtu}"),
+                    None => Ok(()),
+                }
+            }
+            Step::WithoutIpv6 { device } => write!(f, "sysctl net.ipv6.conf.{device}.disable_ipv6=1"),
+            Step::Address {
+                device,
+                address,
+                prefix,
+            } => write!(f, "address add {address}/{prefix} dev {device}"),
+            Step::Up { device } => write!(f, "link set {device} up"),
+            Step::Route { device, target } => {
+                let route::RouteTarget {
+                    destination,
+                    prefix,
+                    gateway,
+                    metric,
+                } = target;
+                write!(f, "route add {destination}/{prefix} via {gateway} dev {device}")?;
+                match metric {
+                    Some(metric) => write!(f, " metric {metric}"),
+                    None => Ok(()),
+                }
+            }
+            Step::Forwarding { ipv6: false } => f.write_str("sysctl net.ipv4.ip_forward=1"),
+            Step::Forwarding { ipv6: true } => f.write_str("sysctl net.ipv6.conf.all.forwarding=1"),
+            Step::Firewall => f.write_str("firewall replace"),
+            Step::Serve => f.write_str("dnsmasq start"),
+        }
+    }
+}
+
+/// The steps that bring `network` up on `bridge`; `mac` is the bridge's where
+/// the definition gives it none.
+pub fn start(network: &Network, bridge: &str, mac: Mac) -> Vec<Step> {
+    let device = bridge.to_owned();
+    let settings = network.bridge.clone().unwrap_or_default();
+    let mut steps = vec![Step::Bridge {
+        name: device.clone(),
+        mac: network.mac.as_ref().map_or(mac, |mac| mac.address),
+        stp: settings.stp.is_none_or(OnOff::is_on),
+        delay_s: settings.delay.unwrap_or(0),
+        mtu: network.mtu.as_ref().map(|mtu| mtu.size),
+    }];
+    let has_ipv6 = network.ips.iter().any(|ip| ip.is_ipv6());
+    if !has_ipv6 {
+        steps.push(Step::WithoutIpv6 {
+            device: device.clone(),
+        });
+    }
+    for ip in &network.ips {
+        if let (Some(address), Some(prefix)) = (ip.ip(), ip.prefix_length()) {
+            steps.push(Step::Address {
+                device: device.clone(),
+                address,
+                prefix,
+            });
+        }
+    }
+    steps.push(Step::Up {
+        device: device.clone(),
+    });
+    for target in network.routes.iter().filter_map(|r| route::target(r).ok()) {
+        steps.push(Step::Route {
+            device: device.clone(),
+            target,
+        });
+    }
+    if network.forward.is_some() {
+        if network.ips.iter().any(|ip| !ip.is_ipv6()) {
+            steps.push(Step::Forwarding { ipv6: false });
+        }
+        if has_ipv6 {
+            steps.push(Step::Forwarding { ipv6: true });
+        }
+    }
+    steps.push(Step::Firewall);
+    if crate::dnsmasq::is_wanted(network) {
+        steps.push(Step::Serve);
+    }
+    steps
+}
