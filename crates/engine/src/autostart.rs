@@ -11,6 +11,7 @@ impl Engine {
         if !self.is_first_start_of_boot() {
             return;
         }
+        self.autostart_networks().await;
         for domain in self.domains() {
             let view = domain.view();
             if view.is_active() || !(view.autostart || view.autostart_once) {

@@ -8,6 +8,7 @@ use crate::events::{EventHub, EventStream};
 use crate::handle::DomainHandle;
 use crate::jobs::Jobs;
 use crate::limits::DEFINITION_MAX_BYTES;
+use crate::network::Networks;
 use crate::options::{SessionId, StartOptions};
 use crate::owner::{self, Request};
 use crate::pools::Pools;
@@ -41,6 +42,7 @@ struct Inner {
     binaries: Binaries,
     ports: Ports,
     pools: Pools,
+    networks: Networks,
     jobs: Jobs,
     boot: String,
     identity: Option<sys::spawn::Identity>,
@@ -71,6 +73,7 @@ impl Engine {
                 binaries: Binaries::new(&config),
                 ports: Ports::default(),
                 pools: Pools::default(),
+                networks: Networks::default(),
                 jobs: Jobs::default(),
                 boot: sys::host::Host::new().boot_id().unwrap_or_default(),
                 identity: crate::setup::qemu_identity(&config),
@@ -87,10 +90,14 @@ impl Engine {
         engine.remove_remains().await?;
         engine.load()?;
         engine.load_pools()?;
+        engine.load_networks().await?;
         engine.load_jobs().await?;
         crate::adopt::take_over(&engine).await;
         crate::saved::remove_unfinished(&engine.places().save);
         crate::snapshots::recover::settle_all(&engine).await;
+        if let Err(error) = engine.apply_firewall().await {
+            tracing::error!(%error, "the firewall's rules could not be put in force");
+        }
         Ok(engine)
     }
 
@@ -177,6 +184,15 @@ impl Engine {
 
     pub(crate) fn jobs_table(&self) -> &Jobs {
         &self.inner.jobs
+    }
+
+    pub(crate) fn networks_table(&self) -> &Networks {
+        &self.inner.networks
+    }
+
+    /// The id of this host, of which every key in the store begins.
+    pub(crate) fn host_id(&self) -> Uuid {
+        self.inner.records.host()
     }
 
     pub(crate) fn ports(&self) -> &Ports {

@@ -52,6 +52,8 @@ pub enum ErrorKind {
     VolumeExists,
     /// Metadata asked for is not set.
     NoMetadata,
+    /// Metadata of a network asked for is not set.
+    NoNetworkMetadata,
     /// No job with that number.
     NoJob,
     /// A call of the operating system failed.

@@ -44,6 +44,7 @@ mod live;
 mod log;
 mod metadata;
 mod monitor;
+pub mod network;
 pub mod options;
 mod owner;
 pub mod places;

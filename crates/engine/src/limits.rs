@@ -108,3 +108,9 @@ pub const JOB_NEWS_MAX: usize = 1_024;
 
 /// How often the progress of a job is told to subscribers.
 pub const JOB_PROGRESS_PERIOD_MS: u64 = 100;
+
+/// How long a network's dnsmasq may take to go before it is killed.
+pub const DNSMASQ_END_TIMEOUT_MS: u64 = 2_000;
+
+/// How long to wait before dnsmasq is started once more when that failed.
+pub const DNSMASQ_RESTART_PAUSE_MS: u64 = 2_000;

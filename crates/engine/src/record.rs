@@ -5,6 +5,7 @@
 //! `host/HOST/domain-remains/UUID`: files of a domain that was undefined, still to be removed.
 //! `host/HOST/pool/UUID`: a storage pool, as JSON.
 //! `host/HOST/job/ID`: a long operation, as JSON.
+//! `host/HOST/network/UUID`: a network, as JSON.
 //! `host/HOST/domain-name/NAME`: the uuid that owns the name. What is said of one domain is always written in one
 //! transaction.
 
@@ -234,6 +235,37 @@ impl Records {
     }
 
     pub(crate) async fn commit(&self, txn: Txn) -> Result<()> {
+    fn object(&self, kind: &str, uuid: Uuid) -> String {
+        format!("host/{}/{kind}/{uuid}", self.host)
+    }
+
+    /// Every record of one kind (`network`, …).
+    pub(crate) fn for_each_object(&self, kind: &str, mut each: impl FnMut(&[u8])) -> Result<()> {
+        let prefix = format!("host/{}/{kind}/", self.host);
+        self.store
+            .for_each_blocking(&prefix, |item| each(&item.value))
+            .map(drop)
+            .map_err(store_failed)
+    }
+
+    /// Writes a record.
+    pub(crate) async fn put_object(&self, kind: &str, uuid: Uuid, record: Vec<u8>) -> Result<()> {
+        self.commit(Txn::new().put(self.object(kind, uuid), record))
+            .await
+    }
+
+    /// Removes a record.
+    pub(crate) async fn delete_object(&self, kind: &str, uuid: Uuid) -> Result<()> {
+        self.commit(Txn::new().delete(self.object(kind, uuid)))
+            .await
+    }
+
+    /// The host the records are of.
+    pub(crate) fn host(&self) -> Uuid {
+        self.host
+    }
+
+    async fn commit(&self, txn: Txn) -> Result<()> {
         let outcome = self.store.txn(txn).await.map_err(store_failed)?;
         outcome.into_result().map(drop).map_err(store_failed)
     }

@@ -68,6 +68,7 @@ pub(crate) async fn prepare(
 ) -> Result<Run> {
     let emulator = emulator(engine, &domain)?;
     let caps = engine.binaries().caps(&emulator).await?;
+    engine.ready_networks(&domain).await?;
     let id = engine.table().next_id();
     let directory = engine.places().machine_run(id, &domain.name);
     let made = make_run(
@@ -135,7 +136,7 @@ fn make_run(
     crash_point(Step::StartLending);
     files::lend(&mut record.holdings.files, identity.as_ref())?;
     crash_point(Step::StartLent);
-    let taps = crate::taps::make(&mut domain)?;
+    let taps = crate::taps::make(engine, &mut domain)?;
     crash_point(Step::StartTaps);
     let descriptors = open_descriptors(&launch.descriptors, directory, taps)?;
     crash_point(Step::StartSockets);

@@ -1,9 +1,11 @@
 //! Tap devices of machines on a bridge. A tap goes with its last descriptor,
 //! so one whose QEMU has ended needs no removal.
 
-use crate::error::{EngineError, ErrorKind, Result};
+use crate::engine::Engine;
+use crate::error::{EngineError, Result};
+use crate::network::{Attachment, attachment};
 use model::domain::Domain;
-use model::domain::interface::{Interface, InterfaceTarget, InterfaceType};
+use model::domain::interface::{Interface, InterfaceTarget};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use sys::tap::TapPlan;
@@ -13,12 +15,13 @@ pub(crate) type Queues = BTreeMap<(String, u32), OwnedFd>;
 
 /// Makes the taps of every interface that is on a bridge, puts them there and
 /// writes their names into the running definition.
-pub(crate) fn make(domain: &mut Domain) -> Result<Queues> {
+pub(crate) fn make(engine: &Engine, domain: &mut Domain) -> Result<Queues> {
     let mut queues = Queues::new();
     for interface in &mut domain.devices.interfaces {
-        let Some(bridge) = bridge_of(interface)? else {
+        let Some(attached) = attachment(engine, interface)? else {
             continue;
         };
+        let Attachment::Bridge { name, isolated } = attached;
         let alias = interface.info.alias.clone().unwrap_or_default();
         let wanted = interface
             .driver
@@ -31,11 +34,15 @@ pub(crate) fn make(domain: &mut Domain) -> Result<Queues> {
             vnet_header: true,
             guest_mac: interface.mac.as_ref().map(|mac| mac.address.0),
             mtu: interface.mtu.as_ref().map(|mtu| mtu.size),
-            bridge: Some(bridge),
+            bridge: Some(name),
             up: true,
         };
         let tap = sys::tap::create(&plan)
             .map_err(|e| EngineError::system("cannot connect the machine to its bridge", e))?;
+        if isolated {
+            sys::link::set_isolated(&tap.name, true)
+                .map_err(|e| EngineError::system("cannot isolate the machine on its bridge", e))?;
+        }
         for (number, queue) in (0..).zip(tap.queues) {
             queues.insert((alias.clone(), number), queue);
         }
@@ -52,36 +59,4 @@ fn name_of(interface: &Interface) -> Option<String> {
         .target
         .as_ref()
         .and_then(|target| target.dev.clone())
-}
-
-/// The bridge an interface is to be put on; none for those that need no tap.
-fn bridge_of(interface: &Interface) -> Result<Option<String>> {
-    match interface.kind {
-        InterfaceType::Bridge => {
-            let bridge = interface
-                .source
-                .as_ref()
-                .and_then(|source| source.bridge.clone());
-            bridge.map(Some).ok_or_else(|| {
-                EngineError::new(
-                    ErrorKind::ConfigUnsupported,
-                    "the interface names no bridge of the host",
-                )
-            })
-        }
-        InterfaceType::Network => {
-            let network = interface
-                .source
-                .as_ref()
-                .and_then(|source| source.network.clone());
-            Err(EngineError::new(
-                ErrorKind::NoNetwork,
-                format!(
-                    "no network with matching name '{}'",
-                    network.unwrap_or_default()
-                ),
-            ))
-        }
-        _ => Ok(None),
-    }
 }

@@ -25,7 +25,11 @@ fn files(folder: &str) -> BTreeMap<String, String> {
     entries
         .map(|entry| entry.expect("an entry").path())
         .map(|path| {
-            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .into_owned();
             (name, std::fs::read_to_string(&path).expect("text"))
         })
         .collect()
@@ -61,7 +65,12 @@ fn compare(folder: &str, show: impl Fn(&str) -> Result<String, String>) {
             Err(error) => failed.push(format!("{name} again: {error}")),
         }
     }
-    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "{} failed:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
 }
 
 #[test]

@@ -53,7 +53,10 @@ pub struct Texts {
 
 /// Whether the network wants a server at all.
 pub fn is_wanted(network: &Network) -> bool {
-    let served = network.ips.iter().any(|ip| ip.dhcp.is_some() || ip.tftp.is_some());
+    let served = network
+        .ips
+        .iter()
+        .any(|ip| ip.dhcp.is_some() || ip.tftp.is_some());
     network.kind().owns_bridge()
         && !network.ips.is_empty()
         && (served || network.serves_dns() || network.ips.iter().any(NetworkIp::is_ipv6))
@@ -61,7 +64,8 @@ pub fn is_wanted(network: &Network) -> bool {
 
 /// All texts for `network`; `user` is who the server runs as.
 pub fn texts(network: &Network, bridge: &str, files: &Files, user: Option<&str>) -> Texts {
-    let mut config = String::from("# Written by stead from the network's definition; changes are lost.\n");
+    let mut config =
+        String::from("# Written by stead from the network's definition; changes are lost.\n");
     for line in lines(network, bridge, files) {
         config.push_str(&line);
         config.push('\n');
@@ -106,7 +110,11 @@ fn lines(network: &Network, bridge: &str, files: &Files) -> Vec<String> {
     if let Some(dns) = network.dns.as_ref().filter(|_| network.serves_dns()) {
         let txts = dns.txts.iter();
         out.extend(txts.map(|txt| {
-            format!("txt-record={},{}", txt.name, txt.value.as_deref().unwrap_or_default())
+            format!(
+                "txt-record={},{}",
+                txt.name,
+                txt.value.as_deref().unwrap_or_default()
+            )
         }));
         out.extend(dns.srvs.iter().map(srv_line));
     }
@@ -241,7 +249,10 @@ fn router_lines(network: &Network, out: &mut Vec<String>) {
         out.push("enable-ra".into());
     } else {
         out.extend(ipv6().map(|ip| {
-            format!("dhcp-range={},ra-only", ip.address.as_deref().unwrap_or_default())
+            format!(
+                "dhcp-range={},ra-only",
+                ip.address.as_deref().unwrap_or_default()
+            )
         }));
     }
 }
@@ -264,7 +275,9 @@ fn range_size(range: &DhcpRange) -> Option<u128> {
         IpAddr::V4(ip) => Some(u128::from(u32::from(ip))),
         IpAddr::V6(ip) => Some(u128::from(ip)),
     };
-    number(&range.end)?.checked_sub(number(&range.start)?)?.checked_add(1)
+    number(&range.end)?
+        .checked_sub(number(&range.start)?)?
+        .checked_add(1)
 }
 
 /// The zone of reverse lookups that holds a whole network, where there is one.
@@ -272,7 +285,11 @@ fn reverse_zone(ip: &NetworkIp) -> Option<String> {
     let prefix = usize::from(ip.prefix_length()?);
     match ip.network()? {
         IpAddr::V4(network) => {
-            let labels = network.octets().into_iter().take(prefix / 8).map(|o| o.to_string());
+            let labels = network
+                .octets()
+                .into_iter()
+                .take(prefix / 8)
+                .map(|o| o.to_string());
             let labels: Vec<String> = labels.collect();
             let text = labels.into_iter().rev().collect::<Vec<_>>().join(".");
             Some(format!("{text}.in-addr.arpa"))

@@ -34,7 +34,8 @@ impl Firewall {
     /// The transaction that makes the tables so; with nothing to say, that they are gone.
     pub fn text(&self) -> String {
         let mut out = self.removal();
-        let chains: Vec<NetworkChains> = self.networks.iter().filter_map(NetworkChains::of).collect();
+        let chains: Vec<NetworkChains> =
+            self.networks.iter().filter_map(NetworkChains::of).collect();
         if !chains.is_empty() {
             self.crossing(&chains, &mut out);
         }
@@ -57,17 +58,21 @@ impl Firewall {
             block(out, &format!("in_{}", chain.id), &chain.inward);
             block(out, &format!("out_{}", chain.id), &chain.outward);
         }
-        let mut forward = vec!["type filter hook forward priority filter; policy accept;".to_owned()];
+        let mut forward =
+            vec!["type filter hook forward priority filter; policy accept;".to_owned()];
         // What stays on a bridge is decided there.
-        forward.extend(chains.iter().map(|c| {
-            format!("iifname \"{0}\" oifname \"{0}\" accept", c.bridge)
-        }));
+        forward.extend(
+            chains
+                .iter()
+                .map(|c| format!("iifname \"{0}\" oifname \"{0}\" accept", c.bridge)),
+        );
         forward.push(format!("oifname vmap {{ {} }}", jumps(chains, "in")));
         forward.push(format!("iifname vmap {{ {} }}", jumps(chains, "out")));
         block(out, "forward", &forward);
         let source: Vec<String> = chains.iter().flat_map(|c| c.source.clone()).collect();
         if !source.is_empty() {
-            let mut nat = vec!["type nat hook postrouting priority srcnat; policy accept;".to_owned()];
+            let mut nat =
+                vec!["type nat hook postrouting priority srcnat; policy accept;".to_owned()];
             nat.extend(source);
             block(out, "source_nat", &nat);
         }
@@ -171,8 +176,9 @@ impl NetworkChains {
         ));
         if translated {
             // What a forwarded port led here.
-            self.inward
-                .push(format!("{family} daddr {net} ct status dnat counter return"));
+            self.inward.push(format!(
+                "{family} daddr {net} ct status dnat counter return"
+            ));
             self.translate(forward.nat.as_ref(), family, &net, &dev("oifname"));
         }
         self.outward.push(format!(
@@ -195,7 +201,9 @@ impl NetworkChains {
         }
         let range = nat
             .and_then(|nat| nat.port.as_ref())
-            .map_or("1024-65535".to_owned(), |p| format!("{}-{}", p.start, p.end));
+            .map_or("1024-65535".to_owned(), |p| {
+                format!("{}-{}", p.start, p.end)
+            });
         let address = nat
             .and_then(|nat| nat.address.as_ref())
             .filter(|_| family == "ip")
@@ -211,8 +219,9 @@ impl NetworkChains {
             ),
             None => (format!("masquerade to :{range}"), "masquerade".to_owned()),
         };
-        self.source
-            .push(format!("{out} meta l4proto {{ tcp, udp }} counter {ported}"));
+        self.source.push(format!(
+            "{out} meta l4proto {{ tcp, udp }} counter {ported}"
+        ));
         self.source.push(format!("{out} counter {plain}"));
     }
 }

@@ -32,10 +32,8 @@ pub fn parse(text: &str) -> Vec<Lease> {
         .take(LEASES_MAX)
         .collect();
     // DUIDs of Ethernet end in the address of the card.
-    for at in 0..leases.len() {
-        if leases[at].address.is_ipv6() && leases[at].mac.is_none() {
-            leases[at].mac = leases[at].client_id.as_deref().and_then(mac_of_duid);
-        }
+    for lease in leases.iter_mut().filter(|lease| lease.address.is_ipv6()) {
+        lease.mac = lease.client_id.as_deref().and_then(mac_of_duid);
     }
     leases
 }

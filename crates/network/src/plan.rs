@@ -80,7 +80,9 @@ impl fmt::Display for Step {
                     None => Ok(()),
                 }
             }
-            Step::WithoutIpv6 { device } => write!(f, "sysctl net.ipv6.conf.{device}.disable_ipv6=1"),
+            Step::WithoutIpv6 { device } => {
+                write!(f, "sysctl net.ipv6.conf.{device}.disable_ipv6=1")
+            }
             Step::Address {
                 device,
                 address,
@@ -94,7 +96,10 @@ impl fmt::Display for Step {
                     gateway,
                     metric,
                 } = target;
-                write!(f, "route add {destination}/{prefix} via {gateway} dev {device}")?;
+                write!(
+                    f,
+                    "route add {destination}/{prefix} via {gateway} dev {device}"
+                )?;
                 match metric {
                     Some(metric) => write!(f, " metric {metric}"),
                     None => Ok(()),

@@ -62,7 +62,7 @@ fn numbers(kind: ErrorKind) -> (StatusCode, &'static str) {
         RevertRisky => (StatusCode::CONFLICT, "revert-needs-force"),
         NoJob => (StatusCode::NOT_FOUND, "no-job"),
         NoSuchDevice => (StatusCode::NOT_FOUND, "no-device"),
-        NoMetadata => (StatusCode::NOT_FOUND, "no-metadata"),
+        NoMetadata | NoNetworkMetadata => (StatusCode::NOT_FOUND, "no-metadata"),
         DomainExists => (StatusCode::CONFLICT, "domain-exists"),
         VolumeExists => (StatusCode::CONFLICT, "volume-exists"),
         OperationInvalid => (StatusCode::CONFLICT, "operation-invalid"),

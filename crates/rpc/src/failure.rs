@@ -78,6 +78,7 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
         AgentCommandFailed => ErrorCode::InternalError,
         NoSuchDevice => ErrorCode::DeviceMissing,
         NoMetadata => ErrorCode::NoDomainMetadata,
+        NoNetworkMetadata => ErrorCode::NoNetworkMetadata,
         NoJob => ErrorCode::InvalidArg,
         SystemError => ErrorCode::SystemError,
         Store => ErrorCode::OperationFailed,
@@ -88,6 +89,7 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
     let domain = match kind {
         XmlError => ErrorDomain::Domain,
         NoPool | NoVolume | VolumeExists => ErrorDomain::Storage,
+        NoNetwork | NoNetworkMetadata => ErrorDomain::Network,
         _ => ErrorDomain::Qemu,
     };
     (code, domain)

@@ -13,6 +13,9 @@ use crate::error::{SysError, SysResult};
 /// Longest name of an interface, in bytes.
 pub const INTERFACE_NAME_MAX_BYTES: usize = libc::IFNAMSIZ - 1;
 
+/// The system's number for a name that is taken already.
+pub const NAME_TAKEN: i32 = libc::EEXIST;
+
 /// Counters of an interface, from the host's side: what a guest sends is
 /// what its tap receives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -8,4 +8,5 @@ mod daemon;
 mod faults;
 mod host_shutdown;
 mod machines;
+mod networks;
 mod rest;

@@ -148,7 +148,10 @@ fn check_bandwidth(network: &Network, root: Node) -> Result<(), XmlError> {
                 ));
             }
             if limit.average.is_none() && (limit.peak.is_some() || limit.burst.is_some()) {
-                return Err(invalid(root, "'peak' and 'burst' require 'average' attribute"));
+                return Err(invalid(
+                    root,
+                    "'peak' and 'burst' require 'average' attribute",
+                ));
             }
         }
         if bandwidth
@@ -201,7 +204,12 @@ fn check_groups(network: &Network, root: Node) -> Result<(), XmlError> {
 fn check_ip(network: &Network, ip: &NetworkIp, node: Node) -> Result<(), XmlError> {
     let name = &network.name;
     let text = ip.address.as_deref().unwrap_or_default();
-    let bad = || invalid(node, format!("Invalid address '{text}' in network '{name}'"));
+    let bad = || {
+        invalid(
+            node,
+            format!("Invalid address '{text}' in network '{name}'"),
+        )
+    };
     let address = match &ip.address {
         None => {
             return Err(invalid(
@@ -221,17 +229,13 @@ fn check_ip(network: &Network, ip: &NetworkIp, node: Node) -> Result<(), XmlErro
         Some("ipv4") if address.is_ipv6() => {
             return Err(invalid(
                 node,
-                format!(
-                    "ipv4 family specified for non-IPv4 address '{text}' in network '{name}'"
-                ),
+                format!("ipv4 family specified for non-IPv4 address '{text}' in network '{name}'"),
             ));
         }
         Some("ipv6") if address.is_ipv4() => {
             return Err(invalid(
                 node,
-                format!(
-                    "ipv6 family specified for non-IPv6 address '{text}' in network '{name}'"
-                ),
+                format!("ipv6 family specified for non-IPv6 address '{text}' in network '{name}'"),
             ));
         }
         None | Some("ipv4" | "ipv6") => {}
@@ -283,12 +287,7 @@ fn check_ip(network: &Network, ip: &NetworkIp, node: Node) -> Result<(), XmlErro
     }
 }
 
-fn check_dhcp(
-    network: &Network,
-    ip: &NetworkIp,
-    dhcp: &Dhcp,
-    node: Node,
-) -> Result<(), XmlError> {
+fn check_dhcp(network: &Network, ip: &NetworkIp, dhcp: &Dhcp, node: Node) -> Result<(), XmlError> {
     for range in &dhcp.ranges {
         check_range(ip, &range.start, &range.end).map_err(|why| invalid(node, why))?;
     }
@@ -320,7 +319,10 @@ fn check_dhcp(
             ),
         ));
     }
-    let server = dhcp.bootp.as_ref().and_then(|bootp| bootp.server.as_deref());
+    let server = dhcp
+        .bootp
+        .as_ref()
+        .and_then(|bootp| bootp.server.as_deref());
     if let Some(server) = server
         && server.contains([',', '\n', ' '])
     {
@@ -335,7 +337,8 @@ pub(super) fn check_range(ip: &NetworkIp, start: &str, end: &str) -> Result<(), 
     let (Some(Ok(first)), Some(Ok(last))) = (ends.next(), ends.next()) else {
         return Err(format!("Invalid dhcp range '{start}' to '{end}'"));
     };
-    if first.is_ipv4() != last.is_ipv4() || ip.ip().is_some_and(|ip| ip.is_ipv4() != first.is_ipv4())
+    if first.is_ipv4() != last.is_ipv4()
+        || ip.ip().is_some_and(|ip| ip.is_ipv4() != first.is_ipv4())
     {
         return Err(format!(
             "mismatch of address family in range {start} - {end} for network {}",
@@ -343,9 +346,7 @@ pub(super) fn check_range(ip: &NetworkIp, start: &str, end: &str) -> Result<(), 
         ));
     }
     if first > last {
-        return Err(format!(
-            "range {start} - {end} start larger than end"
-        ));
+        return Err(format!("range {start} - {end} start larger than end"));
     }
     if let (Some(network), Some(prefix)) = (ip.network(), ip.prefix_length())
         && !(ip.contains(first) && ip.contains(last))
@@ -389,7 +390,9 @@ pub(super) fn check_host(
     if let Some(id) = &host.id
         && (id.is_empty() || !id.chars().all(|c| c.is_ascii_hexdigit() || c == ':'))
     {
-        return Err(format!("Invalid character in id '{id}' of network '{name}'"));
+        return Err(format!(
+            "Invalid character in id '{id}' of network '{name}'"
+        ));
     }
     if let Some(text) = &host.name
         && (text.is_empty() || text.contains([',', '\n', ' ', '\t']))
@@ -494,7 +497,10 @@ fn check_dns(network: &Network, root: Node) -> Result<(), XmlError> {
         if let Some(addr) = &forwarder.addr
             && addr.parse::<IpAddr>().is_err()
         {
-            return Err(invalid(node, format!("Invalid forwarder IP address '{addr}' in network '{name}'")));
+            return Err(invalid(
+                node,
+                format!("Invalid forwarder IP address '{addr}' in network '{name}'"),
+            ));
         }
     }
     for txt in &dns.txts {
@@ -537,7 +543,10 @@ pub(super) fn check_srv(network: &str, srv: &super::dns::Srv) -> Result<(), Stri
         ));
     }
     let bad = |what: &str, value: u32| {
-        format!("invalid DNS SRV {what} attribute '{value}' for service '{}' of network {network}", srv.service)
+        format!(
+            "invalid DNS SRV {what} attribute '{value}' for service '{}' of network {network}",
+            srv.service
+        )
     };
     if let Some(port) = srv.port.filter(|port| !(1..=65535).contains(port)) {
         return Err(bad("port", port));

@@ -63,7 +63,10 @@ impl Dns {
 impl DnsHost {
     /// Addresses are shown in their shortest form.
     pub(super) fn normalise(&mut self) {
-        let parsed = self.ip.as_deref().and_then(|ip| ip.parse::<std::net::IpAddr>().ok());
+        let parsed = self
+            .ip
+            .as_deref()
+            .and_then(|ip| ip.parse::<std::net::IpAddr>().ok());
         if let Some(ip) = parsed {
             self.ip = Some(ip.to_string());
         }

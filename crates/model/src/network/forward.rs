@@ -157,10 +157,16 @@ impl Forward {
         }
         for (at, address) in self.addresses.iter().enumerate() {
             let earlier = &self.addresses[..at];
-            if earlier.iter().any(|other| other.pci.place() == address.pci.place()) {
+            if earlier
+                .iter()
+                .any(|other| other.pci.place() == address.pci.place())
+            {
                 return Err(invalid(
                     node,
-                    format!("PCI device '{}' can only be listed once in network", address.pci),
+                    format!(
+                        "PCI device '{}' can only be listed once in network",
+                        address.pci
+                    ),
                 ));
             }
             if address.kind != "pci" {

@@ -244,5 +244,8 @@ impl Network {
 }
 
 fn invalid(node: Node, message: impl Into<String>) -> XmlError {
-    node.error(XmlErrorKind::Invalid, format!("XML error: {}", message.into()))
+    node.error(
+        XmlErrorKind::Invalid,
+        format!("XML error: {}", message.into()),
+    )
 }

@@ -22,24 +22,31 @@ pub struct RouteTarget {
 
 /// The route with its addresses read; what is wrong with it otherwise.
 pub fn target(route: &Route) -> Result<RouteTarget, String> {
-    let destination: IpAddr = route
-        .address
-        .parse()
-        .map_err(|_| format!("Bad network address '{}' in route definition", route.address))?;
+    let destination: IpAddr = route.address.parse().map_err(|_| {
+        format!(
+            "Bad network address '{}' in route definition",
+            route.address
+        )
+    })?;
     let gateway = route.gateway.as_deref().unwrap_or_default();
     let gateway: IpAddr = gateway
         .parse()
         .map_err(|_| format!("Bad gateway address '{gateway}' in route definition"))?;
     let longest = if destination.is_ipv4() { 32 } else { 128 };
     let prefix = match (&route.netmask, route.prefix) {
-        (Some(_), Some(_)) => return Err("Route definition cannot have both prefix and netmask".into()),
+        (Some(_), Some(_)) => {
+            return Err("Route definition cannot have both prefix and netmask".into());
+        }
         (Some(mask), None) => mask_length(mask),
         (None, Some(prefix)) => u8::try_from(prefix).ok(),
         (None, None) if destination.is_unspecified() => Some(0),
         (None, None) => Some(longest),
     };
     let prefix = prefix.filter(|prefix| *prefix <= longest).ok_or_else(|| {
-        format!("Invalid netmask or prefix for route address '{}'", route.address)
+        format!(
+            "Invalid netmask or prefix for route address '{}'",
+            route.address
+        )
     })?;
     if destination.is_ipv4() != gateway.is_ipv4() {
         return Err(format!(

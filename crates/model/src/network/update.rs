@@ -183,20 +183,14 @@ impl Network {
             let message = format!(
                 "couldn't update dhcp host entry - no <ip> element found at index {index} in network '{name}'"
             );
-            return self
-                .ips
-                .get_mut(index)
-                .ok_or(UpdateError::Invalid(message));
+            return self.ips.get_mut(index).ok_or(UpdateError::Invalid(message));
         }
-        let message = format!(
-            "couldn't update dhcp host entry - no <ip> element found in network '{name}'"
-        );
+        let message =
+            format!("couldn't update dhcp host entry - no <ip> element found in network '{name}'");
         let served = self.ips.iter().position(|ip| ip.dhcp.is_some());
         let ipv4 = || self.ips.iter().position(|ip| !ip.is_ipv6());
         let index = served.or_else(ipv4).unwrap_or(0);
-        self.ips
-            .get_mut(index)
-            .ok_or(UpdateError::Invalid(message))
+        self.ips.get_mut(index).ok_or(UpdateError::Invalid(message))
     }
 
     fn update_dhcp_host(

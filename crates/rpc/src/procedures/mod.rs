@@ -16,6 +16,7 @@ mod domain_stats;
 mod domain_tune;
 pub(crate) mod job;
 mod monitor_events;
+mod networks;
 mod node;
 pub(crate) mod session;
 mod snapshots;
@@ -53,6 +54,7 @@ pub(crate) fn register(dispatch: &mut Dispatch) {
     job::register(dispatch);
     monitor_events::register(dispatch);
     snapshots::register(dispatch);
+    networks::register(dispatch);
     storage_pools::register(dispatch);
     storage_volumes::register(dispatch);
 }

@@ -1,0 +1,305 @@
+//! Networks of the host: their definitions, the bridges, servers and rules
+//! that make them, and the interfaces of machines on them.
+//!
+//! One at a time changes a network: whoever holds its entry's lock. Readers
+//! see the [`NetworkView`] published after each change and never wait. What is
+//! done to the host comes as plain data from the `network` crate.
+
+mod attach;
+mod define;
+mod dnsmasq;
+mod firewall;
+mod leases;
+mod record;
+mod start;
+mod status;
+mod tools;
+pub mod update;
+
+use crate::engine::Engine;
+use crate::error::{EngineError, ErrorKind, Result};
+use crate::limits::EVENT_BACKLOG_MAX;
+use model::XmlFlags;
+use model::network::Network;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+pub(crate) use attach::{Attachment, attachment};
+pub use define::DefineMode;
+pub use leases::NetworkLease;
+
+/// What readers see of a network.
+#[derive(Debug, Clone)]
+pub struct NetworkView {
+    /// Its uuid.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// The stored definition; none of a transient network.
+    pub stored: Option<Arc<Network>>,
+    /// What it is while it is active.
+    pub live: Option<Arc<LiveNetwork>>,
+    /// Made by the daemon itself and untouched since: names and subnet are ours to change.
+    pub(crate) ours: bool,
+}
+
+/// An active network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveNetwork {
+    /// The definition it was started from, changes to the live network included.
+    pub definition: Network,
+    /// The bridge that was made for it, or that it names.
+    pub bridge: Option<String>,
+}
+
+impl NetworkView {
+    /// Whether it is active.
+    pub fn is_active(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Whether its definition is stored.
+    pub fn is_persistent(&self) -> bool {
+        self.stored.is_some()
+    }
+
+    /// The definition in force: of the active network, or the stored one.
+    pub fn definition(&self) -> Option<&Network> {
+        let live = self.live.as_ref().map(|live| &live.definition);
+        live.or(self.stored.as_deref())
+    }
+
+    /// The definition as libvirt shows it.
+    pub fn xml(&self, inactive: bool) -> String {
+        let stored = self.stored.as_deref();
+        let shown = match inactive {
+            true => stored.or(self.definition()),
+            false => self.definition(),
+        };
+        let flags = XmlFlags {
+            inactive: inactive || !self.is_active(),
+            secure: true,
+            migratable: false,
+        };
+        shown
+            .map(|network| network.to_xml(flags))
+            .unwrap_or_default()
+    }
+
+    /// The bridge it is on; refused for networks without one.
+    pub fn bridge(&self) -> Result<String> {
+        let live = self.live.as_ref().and_then(|live| live.bridge.clone());
+        let named = || self.definition()?.bridge_name().map(str::to_owned);
+        live.or_else(named).ok_or_else(|| {
+            EngineError::new(
+                ErrorKind::Internal,
+                format!("network '{}' does not have a bridge name.", self.name),
+            )
+        })
+    }
+}
+
+/// What happened to a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkHappening {
+    /// Its life: libvirt's number (defined 0, undefined 1, started 2, stopped 3).
+    Lifecycle(i32),
+    /// Its title, description or metadata: `virNetworkMetadataType` and the namespace.
+    Metadata(i32, Option<String>),
+}
+
+/// An event of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkEvent {
+    /// Its uuid.
+    pub uuid: Uuid,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What happened.
+    pub what: NetworkHappening,
+}
+
+const DEFINED: i32 = 0;
+const UNDEFINED: i32 = 1;
+const STARTED: i32 = 2;
+const STOPPED: i32 = 3;
+
+/// A network, and the right to change it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    view: RwLock<Arc<NetworkView>>,
+    /// Held by whoever changes the network; in it, what only they need.
+    pub(crate) owner: tokio::sync::Mutex<Held>,
+}
+
+/// What the holder of a network's lock knows.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    /// The server of addresses and names.
+    pub(crate) server: Option<dnsmasq::Server>,
+}
+
+impl Entry {
+    fn view(&self) -> Arc<NetworkView> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        view.clone()
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut NetworkView)) -> Arc<NetworkView> {
+        let mut slot = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        let mut view = NetworkView::clone(&slot);
+        change(&mut view);
+        *slot = Arc::new(view);
+        slot.clone()
+    }
+}
+
+/// All networks of the host.
+#[derive(Debug)]
+pub(crate) struct Networks {
+    by_uuid: Mutex<BTreeMap<Uuid, Arc<Entry>>>,
+    events: broadcast::Sender<Arc<NetworkEvent>>,
+    /// Held while the firewall's tables are replaced.
+    firewall: tokio::sync::Mutex<firewall::Applied>,
+    /// Held while something of the host is chosen: a bridge's name, a subnet.
+    choosing: tokio::sync::Mutex<()>,
+}
+
+impl Default for Networks {
+    fn default() -> Self {
+        Self {
+            by_uuid: Mutex::default(),
+            events: broadcast::Sender::new(EVENT_BACKLOG_MAX),
+            firewall: tokio::sync::Mutex::default(),
+            choosing: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+impl Networks {
+    fn all(&self) -> Vec<Arc<Entry>> {
+        let map = self.by_uuid.lock().unwrap_or_else(PoisonError::into_inner);
+        map.values().cloned().collect()
+    }
+
+    fn get(&self, uuid: Uuid) -> Option<Arc<Entry>> {
+        let map = self.by_uuid.lock().unwrap_or_else(PoisonError::into_inner);
+        map.get(&uuid).cloned()
+    }
+
+    fn remove(&self, uuid: Uuid) {
+        let mut map = self.by_uuid.lock().unwrap_or_else(PoisonError::into_inner);
+        map.remove(&uuid);
+    }
+
+    /// Puts a network into the table, unless its name or uuid belongs to another one.
+    fn claim(&self, view: NetworkView) -> Result<Arc<Entry>> {
+        let mut map = self.by_uuid.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = |what: String| Err(EngineError::failed(what));
+        if let Some(entry) = map.get(&view.uuid) {
+            let present = entry.view();
+            return match present.name == view.name {
+                true => Ok(entry.clone()),
+                false => taken(format!(
+                    "network '{}' is already defined with uuid {}",
+                    present.name, present.uuid
+                )),
+            };
+        }
+        if let Some(other) = map.values().find(|e| e.view().name == view.name) {
+            return taken(format!(
+                "network '{}' already exists with uuid {}",
+                view.name,
+                other.view().uuid
+            ));
+        }
+        let uuid = view.uuid;
+        let entry = Arc::new(Entry {
+            view: RwLock::new(Arc::new(view)),
+            owner: tokio::sync::Mutex::default(),
+        });
+        map.insert(uuid, entry.clone());
+        Ok(entry)
+    }
+
+    fn emit(&self, view: &NetworkView, what: NetworkHappening) {
+        // Nobody listening is no error.
+        let _ = self.events.send(Arc::new(NetworkEvent {
+            uuid: view.uuid,
+            name: view.name.clone(),
+            what,
+        }));
+    }
+
+    fn emit_life(&self, view: &NetworkView, number: i32) {
+        self.emit(view, NetworkHappening::Lifecycle(number));
+    }
+}
+
+fn no_network(what: &str) -> EngineError {
+    EngineError::new(
+        ErrorKind::NoNetwork,
+        format!("no network with matching {what}"),
+    )
+}
+
+impl Engine {
+    /// Every network, in the order of their names.
+    pub fn networks(&self) -> Vec<Arc<NetworkView>> {
+        let mut views: Vec<_> = self
+            .networks_table()
+            .all()
+            .iter()
+            .map(|e| e.view())
+            .collect();
+        // One that is neither stored nor active is being made, or is gone.
+        views.retain(|view| view.is_active() || view.is_persistent());
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+
+    /// The network with this uuid.
+    pub fn network_by_uuid(&self, uuid: Uuid) -> Result<Arc<NetworkView>> {
+        let found = self.networks_table().get(uuid).map(|entry| entry.view());
+        found
+            .filter(|view| view.is_active() || view.is_persistent())
+            .ok_or_else(|| no_network(&format!("uuid '{uuid}'")))
+    }
+
+    /// The network with this name.
+    pub fn network_by_name(&self, name: &str) -> Result<Arc<NetworkView>> {
+        let views = self.networks();
+        views
+            .into_iter()
+            .find(|view| &*view.name == name)
+            .ok_or_else(|| no_network(&format!("name '{name}'")))
+    }
+
+    /// A network's definition as libvirt shows it, with how many machines are on it now.
+    pub fn network_xml(&self, view: &NetworkView, inactive: bool) -> String {
+        let mut view = view.clone();
+        if let (Some(live), false) = (&view.live, inactive) {
+            let mut live = LiveNetwork::clone(live);
+            let count = self.network_ports(&view.name).len();
+            live.definition.connections = u32::try_from(count).ok().filter(|n| *n > 0);
+            view.live = Some(Arc::new(live));
+        }
+        view.xml(inactive)
+    }
+
+    fn network_entry(&self, uuid: Uuid) -> Result<Arc<Entry>> {
+        self.network_by_uuid(uuid)?;
+        self.networks_table()
+            .get(uuid)
+            .ok_or_else(|| no_network(&format!("uuid '{uuid}'")))
+    }
+
+    /// Everything that happens to networks from now on.
+    pub fn network_events(&self) -> broadcast::Receiver<Arc<NetworkEvent>> {
+        self.networks_table().events.subscribe()
+    }
+}

@@ -1,0 +1,89 @@
+//! Programs that do a thing and end: nft, dnsmasq, tc.
+
+use crate::error::{EngineError, ErrorKind, Result};
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// A program to be run to its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Tool {
+    /// Its name.
+    pub(crate) program: &'static str,
+    /// The Debian package that holds it.
+    pub(crate) package: &'static str,
+    /// Its arguments.
+    pub(crate) arguments: Vec<OsString>,
+    /// What it reads.
+    pub(crate) input: String,
+}
+
+impl Tool {
+    pub(crate) fn new<A: Into<OsString>>(
+        program: &'static str,
+        package: &'static str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        Self {
+            program,
+            package,
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            input: String::new(),
+        }
+    }
+
+    pub(crate) fn reading(mut self, input: String) -> Self {
+        self.input = input;
+        self
+    }
+
+    /// Runs it beside everything else; gives back what it printed.
+    pub(crate) async fn run(self) -> Result<String> {
+        let done = tokio::task::spawn_blocking(move || self.run_blocking());
+        done.await
+            .map_err(|e| EngineError::new(ErrorKind::Internal, e.to_string()))?
+    }
+
+    fn run_blocking(self) -> Result<String> {
+        let program = self.program;
+        let failed = |e: std::io::Error| EngineError::system(&format!("cannot run {program}"), e);
+        let mut child = command(program)
+            .args(&self.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| match e.kind() {
+                std::io::ErrorKind::NotFound => EngineError::new(
+                    ErrorKind::ResourceUnavailable,
+                    format!(
+                        "{program} is not installed: install the package '{}'",
+                        self.package
+                    ),
+                ),
+                _ => failed(e),
+            })?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A program that refuses early has no ear for the rest.
+            let _ = stdin.write_all(self.input.as_bytes());
+        }
+        let output = child.wait_with_output().map_err(failed)?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(EngineError::failed(format!(
+            "{program} failed: {}",
+            said.trim()
+        )))
+    }
+}
+
+/// The program, found also where an ordinary user's `PATH` does not look.
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin:/usr/bin:/bin"));
+    command.env("LC_ALL", "C");
+    command
+}
