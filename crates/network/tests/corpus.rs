@@ -38,7 +38,11 @@ fn configurations_mean_what_libvirts_mean() {
         if path.extension().is_none_or(|extension| extension != "xml") {
             continue;
         }
-        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         let xml = std::fs::read_to_string(&path).expect("text");
         let network = Network::parse(&xml).unwrap_or_else(|e| panic!("{name}: {e}"));
         let bridge = network.bridge_name().expect("a bridge").to_owned();
