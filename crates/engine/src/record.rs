@@ -234,7 +234,6 @@ impl Records {
             .await
     }
 
-    pub(crate) async fn commit(&self, txn: Txn) -> Result<()> {
     fn object(&self, kind: &str, uuid: Uuid) -> String {
         format!("host/{}/{kind}/{uuid}", self.host)
     }
@@ -265,7 +264,7 @@ impl Records {
         self.host
     }
 
-    async fn commit(&self, txn: Txn) -> Result<()> {
+    pub(crate) async fn commit(&self, txn: Txn) -> Result<()> {
         let outcome = self.store.txn(txn).await.map_err(store_failed)?;
         outcome.into_result().map(drop).map_err(store_failed)
     }
