@@ -372,6 +372,9 @@ impl Drop for Host {
         }
         for group in self.groups() {
             // Left by a daemon that was killed. One that still holds a process stays.
+            for threads in fs::read_dir(&group).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(threads.path());
+            }
             let _ = fs::remove_dir(group);
         }
         if std::thread::panicking() {

@@ -107,6 +107,8 @@ pub enum Happening {
         /// The namespace of a metadata element.
         namespace: Option<String>,
     },
+    /// What it may use of the host changed: names of values, and the values.
+    Tunable(Vec<(String, crate::tuning::TunableValue)>),
     /// A long operation on it ended.
     JobCompleted(crate::job::JobStats),
     /// Its monitor failed.

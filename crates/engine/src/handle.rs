@@ -10,6 +10,7 @@ use crate::options::{
 };
 use crate::owner::{self, Request};
 use crate::table::Entry;
+use crate::tuning::Tuning;
 use crate::view::DomainView;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -69,6 +70,15 @@ impl DomainHandle {
         let view = self.view();
         if let Some(live) = &view.live {
             return Ok(live.definition());
+        }
+        let text = self.engine.stored_xml(self.uuid())?;
+        Ok(Arc::new(self.engine.parse_stored(&text)?))
+    }
+
+    /// The stored definition, also while the machine runs.
+    pub fn stored_definition(&self) -> Result<Arc<model::domain::Domain>> {
+        if self.view().stored.is_none() {
+            return Err(owner::transient());
         }
         let text = self.engine.stored_xml(self.uuid())?;
         Ok(Arc::new(self.engine.parse_stored(&text)?))
@@ -231,6 +241,17 @@ impl DomainHandle {
         self.ask(|reply| Request::SetMemory {
             kib,
             maximum,
+            affect,
+            reply,
+        })
+        .await
+    }
+
+    /// Changes what it may use of its host.
+    pub async fn tune(&self, tuning: Tuning, affect: Affect) -> Result<()> {
+        let tuning = Box::new(tuning);
+        self.ask(|reply| Request::Tune {
+            tuning,
             affect,
             reply,
         })

@@ -19,6 +19,7 @@ use crate::process::Process;
 use crate::run::{self, Run};
 use crate::saved::SavedState;
 use crate::status::Phase;
+use crate::tuning;
 use qemu::caps::Accelerator;
 use qemu::machine::{PausedReason, RunningReason, Status};
 use qemu::qmp::commands::{self, Stream};
@@ -183,7 +184,9 @@ async fn bring_up(
     let timeout = Duration::from_millis(QEMU_START_TIMEOUT_MS);
     let (monitor, news) = Monitor::reach(&monitor_path(&run.directory)).await?;
     crash_point(Step::StartReached);
-    let plain_boot = matches!(from, StartFrom::Boot) && run.setup.is_empty();
+    let plain_boot = matches!(from, StartFrom::Boot)
+        && run.setup.is_empty()
+        && !tuning::threads_are_tuned(&run.domain);
     let (negotiated, terminals, running) = tokio::join!(
         monitor.capabilities(timeout),
         query_terminals(&run.domain, &monitor, timeout),
@@ -197,6 +200,17 @@ async fn bring_up(
     if plain_boot {
         return Ok((monitor, news));
     }
+    // A group of threads lies within the machine's own.
+    run.joined().await;
+    let group = run.cgroup.as_ref();
+    tuning::apply_threads(
+        process.id().pid,
+        &monitor,
+        group,
+        &run.domain,
+        SETUP_TIMEOUT,
+    )
+    .await?;
     for command in &run.setup {
         monitor.ask(command, SETUP_TIMEOUT).await?;
     }

@@ -60,6 +60,7 @@ pub mod stats;
 mod status;
 mod table;
 mod taps;
+pub mod tuning;
 mod view;
 pub mod volumes;
 

@@ -142,10 +142,23 @@ fn make_run(
     crash_point(Step::StartSockets);
     let cgroup = make_cgroup(engine, id, &domain.name, &mut notes);
     crash_point(Step::StartGroup);
+    crate::tuning::apply_groups(cgroup.as_ref(), &domain)?;
     record.notes.clone_from(&notes);
     record.xml = live_xml(&domain);
     record.write(directory)?;
     crash_point(Step::StartPrepared);
+    let mut plan = spawn_plan(
+        &launch,
+        &facts::header_images(&domain),
+        emulator,
+        directory,
+        identity,
+    );
+    plan.processors = crate::tuning::initial_cpus(&domain);
+    let joins_first = crate::tuning::groups_confine(&domain);
+    if let Some(group) = cgroup.as_ref().filter(|_| joins_first) {
+        plan.cgroups = group.procs_files();
+    }
     Ok(Run {
         id,
         accelerator,
@@ -153,13 +166,7 @@ fn make_run(
         setup: launch.setup.clone(),
         notes,
         shown_command: shown(&launch),
-        plan: spawn_plan(
-            &launch,
-            &facts::header_images(&domain),
-            emulator,
-            directory,
-            identity,
-        ),
+        plan,
         joining: None,
         cgroup,
         holdings: record.holdings,
@@ -392,10 +399,8 @@ impl Run {
         // Joining can take the kernel longer than QEMU takes to come up, so it
         // goes on meanwhile.
         let pid = process.id().pid;
-        self.joining = self
-            .cgroup
-            .clone()
-            .map(|cgroup| tokio::task::spawn_blocking(move || cgroup.add(pid)));
+        let later = self.cgroup.clone().filter(|_| self.plan.cgroups.is_empty());
+        self.joining = later.map(|cgroup| tokio::task::spawn_blocking(move || cgroup.add(pid)));
         Ok((process, Words { file, start }))
     }
 

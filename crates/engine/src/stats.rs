@@ -307,7 +307,7 @@ async fn block_figures(live: &LiveMachine) -> Vec<BlockFigures> {
 }
 
 /// Whether QEMU's name for a device is that of the disk with this alias.
-fn names(qdev: Option<&str>, alias: &str) -> bool {
+pub(crate) fn names(qdev: Option<&str>, alias: &str) -> bool {
     let last = qdev
         .unwrap_or_default()
         .trim_end_matches("/virtio-backend")

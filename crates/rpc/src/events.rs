@@ -6,6 +6,7 @@
 
 use engine::events::{DomainEvent, DomainName, Happening};
 use engine::machine::{LifecycleEvent, StartedDetail};
+use engine::tuning::TunableValue;
 use wire::connection::encode_event;
 use wire::consts::event::*;
 use wire::errors::ErrorCode;
@@ -390,6 +391,18 @@ fn numbered_packets(
                 dom,
                 kind: *kind,
                 nsuri: namespace.clone(),
+            })
+        }
+        (VIR_DOMAIN_EVENT_ID_TUNABLE, Happening::Tunable(values)) => {
+            let param = |(name, value): &(String, TunableValue)| match value {
+                TunableValue::Unsigned(number) => TypedParam::new(name.as_str(), *number),
+                TunableValue::Signed(number) => TypedParam::new(name.as_str(), *number),
+                TunableValue::Text(text) => TypedParam::new(name.as_str(), text.as_str()),
+            };
+            packet(DomainEventCallbackTunableMsg {
+                callback_id,
+                dom,
+                params: values.iter().map(param).collect(),
             })
         }
         (VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, Happening::JobCompleted(stats)) => {

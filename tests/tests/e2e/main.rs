@@ -10,3 +10,4 @@ mod host_shutdown;
 mod machines;
 mod networks;
 mod rest;
+mod tuning;

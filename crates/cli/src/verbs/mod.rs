@@ -13,10 +13,12 @@ mod guest;
 mod host;
 mod info;
 mod interfaces;
+mod iothreads;
 mod itself;
 mod jobs;
 mod keys;
 mod lifecycle;
+mod limits;
 mod list;
 mod long_jobs;
 mod monitor;
@@ -44,9 +46,11 @@ pub(crate) const GROUPS: &[Group] = &[
             guest::VERBS,
             info::MANAGEMENT,
             interfaces::VERBS,
+            iothreads::VERBS,
             jobs::VERBS,
             keys::VERBS,
             lifecycle::VERBS,
+            limits::VERBS,
             monitor::VERBS,
             save::VERBS,
             tune::VERBS,

@@ -12,6 +12,17 @@ use crate::table::{CONFIG, CURRENT, Completes, DOMAIN, LIVE, Verb, flag, number,
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
+    Verb::new(
+        "cpu-stats",
+        "CPU time used on each of the host's CPUs",
+        cpu_stats,
+    )
+    .options(&[
+        DOMAIN,
+        flag("total", "only the sum"),
+        number("start", "from this CPU on").bare(),
+        number("count", "at most so many CPUs").bare(),
+    ]),
     Verb::new("dommemstat", "memory statistics of a domain", dommemstat).options(&[
         DOMAIN,
         number("period", "have the balloon report every so many seconds"),
@@ -111,6 +122,85 @@ fn domstats(s: &mut Session, args: &Args) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Times of so many processors are asked for at once.
+const CPUS_AT_ONCE: u32 = 128;
+
+fn cpu_stats(s: &mut Session, args: &Args) -> Outcome {
+    let dom = target(s, args)?.dom;
+    let (start, count) = (args.number::<i32>("start")?, args.number::<i32>("count")?);
+    let everything = !args.has("total") && start.is_none() && count.is_none();
+    let failed = || {
+        format!(
+            "Failed to retrieve CPU statistics for domain '{}'",
+            dom.name
+        )
+    };
+    let mut call = remote::DomainGetCpuStatsArgs {
+        dom: dom.clone(),
+        nparams: 0,
+        start_cpu: 0,
+        ncpus: 0,
+        flags: 0,
+    };
+    if let Some(wrong) = start.filter(|cpu| *cpu < 0) {
+        return Err(Failure::said(format!(
+            "Invalid value for start CPU: {wrong}"
+        )));
+    }
+    if everything || start.is_some() || count.is_some() {
+        let cpus = s.call(&call).or_fail(failed)?.nparams;
+        let mut cpu = start.unwrap_or(0);
+        if cpu >= cpus {
+            let last = cpus - 1;
+            let what = format!("Start CPU {cpu} is out of range (min: 0, max: {last})");
+            return Err(Failure::said(what));
+        }
+        let wanted = count.filter(|count| (0..=cpus - cpu).contains(count));
+        let mut left = u32::try_from(wanted.unwrap_or(cpus - cpu)).unwrap_or(0);
+        call.ncpus = 1;
+        call.nparams = u32::try_from(s.call(&call).or_fail(failed)?.nparams).unwrap_or(0);
+        while left > 0 {
+            call.start_cpu = cpu;
+            call.ncpus = left.min(CPUS_AT_ONCE);
+            let got = s.call(&call).or_fail(failed)?;
+            let each = usize::try_from(got.nparams).unwrap_or(0).max(1);
+            for times in got.params.chunks(each) {
+                sayln!(s, "CPU{cpu}:");
+                say_times(s, times);
+                cpu += 1;
+            }
+            left -= call.ncpus;
+        }
+        if !everything {
+            return Ok(());
+        }
+    }
+    (call.start_cpu, call.ncpus, call.nparams) = (-1, 1, 0);
+    let counted = s.call(&call).or_fail(failed)?.nparams;
+    if counted == 0 {
+        sayln!(s, "No total stats available");
+        return Ok(());
+    }
+    call.nparams = u32::try_from(counted).unwrap_or(0);
+    let total = s.call(&call).or_fail(failed)?.params;
+    sayln!(s, "Total:");
+    say_times(s, &total);
+    Ok(())
+}
+
+fn say_times(s: &mut Session, times: &[remote::TypedParam]) {
+    const SECOND_NS: u64 = 1_000_000_000;
+    for time in times {
+        match params::unsigned(times, &time.field) {
+            Some(ns) => {
+                let (whole, rest) = (ns / SECOND_NS, ns % SECOND_NS);
+                sayln!(s, "\t{:<12} {whole:>9}.{rest:09} seconds", time.field);
+            }
+            None => sayln!(s, "\t{:<12} {}", time.field, params::show(&time.value)),
+        }
+    }
 }
 
 /// By libvirt's number.

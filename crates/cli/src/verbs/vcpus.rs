@@ -97,7 +97,7 @@ pub(super) fn bitmap_ranges(map: &[u8]) -> String {
 const CPU_MAX: usize = 1024;
 
 /// A list of CPUs (`0-3,^2,7`, `r` for all) as a map of bits.
-fn parse_cpus(list: &str, host_cpus: usize) -> Result<Vec<u8>, Failure> {
+pub(super) fn parse_cpus(list: &str, host_cpus: usize) -> Result<Vec<u8>, Failure> {
     let mut map = vec![0u8; CPU_MAX / 8];
     let mut set = |cpu: usize, on: bool| match on {
         true => map[cpu / 8] |= 1 << (cpu % 8),
@@ -135,7 +135,7 @@ fn invalid(list: &str) -> Failure {
     Failure::said(what).context(format!("Invalid cpulist '{list}'"))
 }
 
-fn host_cpus(s: &mut Session) -> Result<usize, Failure> {
+pub(super) fn host_cpus(s: &mut Session) -> Result<usize, Failure> {
     let call = remote::NodeGetCpuMapArgs {
         need_map: 0,
         need_online: 0,

@@ -284,7 +284,7 @@ impl Owner {
     }
 }
 
-fn transient() -> EngineError {
+pub(crate) fn transient() -> EngineError {
     EngineError::invalid("transient domains do not have any persistent config")
 }
 

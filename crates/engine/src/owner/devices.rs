@@ -1,6 +1,7 @@
 //! Devices that come and go, in the stored definition and in the running
 //! machine.
 
+use super::change::ChangeEnd;
 use super::errand::ErrandEnd;
 use super::{Owner, Reply, answer};
 use crate::definition::Definition;
@@ -22,16 +23,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Numbers of descriptor sets; each is used once in a machine's life.
 static NEXT_SET: AtomicU32 = AtomicU32::new(1);
-
-/// What is known once the running machine has been changed.
-pub(super) struct DeviceEnd {
-    pub(super) reply: Reply<()>,
-    pub(super) result: Result<()>,
-    /// The running definition with the change, unless the guest has its say first.
-    live: Option<Domain>,
-    stored: Option<Definition>,
-    added: Option<String>,
-}
 
 /// What is to be done to a running machine.
 enum Plan {
@@ -61,17 +52,17 @@ impl Owner {
         match self.plan_device_change(change, &xml, affect).await {
             Err(error) => answer(reply, Err(error)),
             Ok((None, stored)) => {
-                let end = DeviceEnd {
+                let end = ChangeEnd {
                     reply,
                     result: Ok(()),
                     live: None,
                     stored,
-                    added: None,
+                    told: None,
                 };
-                self.device_changed(end).await;
+                self.changed(end).await;
             }
             Ok((Some((live, plan)), stored)) => self.hold("device", async move {
-                ErrandEnd::Device(Box::new(carry_out(&live, plan, stored, reply).await))
+                ErrandEnd::Change(Box::new(carry_out(&live, plan, stored, reply).await))
             }),
         }
     }
@@ -162,31 +153,6 @@ impl Owner {
         command_line(domain, &caps, &context).map_err(unsupported)
     }
 
-    pub(super) async fn device_changed(&mut self, end: DeviceEnd) {
-        let DeviceEnd {
-            reply,
-            mut result,
-            live,
-            stored,
-            added,
-        } = end;
-        if result.is_ok() {
-            if let Some(definition) = stored {
-                let name = self.entry.view().name.clone();
-                result = self.store_definition(&definition, &name, false).await;
-            }
-            if let (Some(machine), Some(definition)) = (&self.live, live) {
-                machine.set_definition(definition);
-                self.engine
-                    .write_status(machine, &self.entry, self.life.status());
-            }
-            if let Some(alias) = added {
-                self.emit(Happening::DeviceAdded { alias });
-            }
-        }
-        answer(reply, result);
-    }
-
     /// The guest has let go of a device: what was behind it goes too.
     pub(super) async fn device_gone(&mut self, alias: String) {
         let Some(live) = self.live.clone() else {
@@ -240,7 +206,7 @@ async fn carry_out(
     plan: Plan,
     stored: Option<Definition>,
     reply: Reply<()>,
-) -> DeviceEnd {
+) -> ChangeEnd {
     let (result, after, added) = match plan {
         Plan::Plug {
             steps,
@@ -250,12 +216,12 @@ async fn carry_out(
         Plan::Change { commands, after } => (run_all(live, &commands).await, Some(*after), None),
         Plan::Unplug { alias } => (ask_to_let_go(live, &alias).await, None, None),
     };
-    DeviceEnd {
+    ChangeEnd {
         reply,
         result,
         live: after,
         stored,
-        added,
+        told: added.map(|alias| Happening::DeviceAdded { alias }),
     }
 }
 

@@ -50,8 +50,8 @@ pub(super) enum ErrandEnd {
     },
     /// A QEMU that hung answers again.
     Reconnected(Box<super::start::TakenOver>),
-    /// A device change came to its end.
-    Device(Box<super::devices::DeviceEnd>),
+    /// A change came to its end.
+    Change(Box<super::change::ChangeEnd>),
     /// Work on snapshots came to its end.
     Snapshot(Box<super::snapshots::SnapshotEnd>),
     /// Half-way work on snapshots was finished, or cannot be; then the request
@@ -134,9 +134,9 @@ impl Owner {
                 self.dump_ended(reply, result, crash).await;
             }
             Ok(ErrandEnd::Reconnected(taken)) => self.reconnected(*taken).await,
-            Ok(ErrandEnd::Device(end)) => {
+            Ok(ErrandEnd::Change(end)) => {
                 self.busy = None;
-                self.device_changed(*end).await;
+                self.changed(*end).await;
             }
             Ok(ErrandEnd::Snapshot(end)) => {
                 self.busy = None;

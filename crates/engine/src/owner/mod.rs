@@ -7,12 +7,13 @@
 //! errand runs at a time; requests that need the machine meanwhile queue, and
 //! are told when they have queued too long.
 
-pub(crate) use define::{check_name, remove_file};
+pub(crate) use define::{check_name, remove_file, transient};
 pub(crate) use save::follow as follow_migration;
 pub(crate) use start::{SETUP_TIMEOUT, cancelled, undo as undo_start};
 pub(crate) use stop::abandon;
 
 mod ask;
+mod change;
 mod define;
 mod devices;
 mod errand;
@@ -34,6 +35,7 @@ use crate::options::{
     SnapshotCreate, SnapshotDelete, SnapshotRevert, StartOptions, UndefineOptions,
 };
 use crate::table::Entry;
+use crate::tuning::Tuning;
 use crate::view::DomainView;
 use errand::{Errand, ErrandEnd};
 use qemu::machine::{Effect, Input, Life, LifecycleEvent, Operation};
@@ -149,6 +151,11 @@ pub(crate) enum Request {
     SetMemory {
         kib: u64,
         maximum: bool,
+        affect: Affect,
+        reply: Reply<()>,
+    },
+    Tune {
+        tuning: Box<Tuning>,
         affect: Affect,
         reply: Reply<()>,
     },
@@ -387,6 +394,11 @@ impl Owner {
             } => {
                 self.set_memory(kib, maximum, affect, reply).await;
             }
+            Request::Tune {
+                tuning,
+                affect,
+                reply,
+            } => self.tune(*tuning, affect, reply).await,
             Request::SetVcpus {
                 count,
                 maximum,
@@ -497,6 +509,7 @@ impl Request {
             | Self::RevertToSnapshot { reply, .. }
             | Self::DeleteSnapshot { reply, .. }
             | Self::SetMemory { reply, .. }
+            | Self::Tune { reply, .. }
             | Self::SetVcpus { reply, .. } => reply,
         };
         answer(reply, Err(error));

@@ -140,6 +140,35 @@ impl Domain {
         }
     }
 
+    /// The numbers of its I/O threads: those given, and the lowest free ones for the others.
+    pub fn iothread_numbers(&self) -> Vec<u32> {
+        let named = self.iothread_ids.as_ref().map(|ids| &ids.iothreads);
+        let mut numbers: Vec<u32> = named.into_iter().flatten().map(|t| t.id).collect();
+        let count = self.iothreads.unwrap_or(0) as usize;
+        let mut next = 1;
+        while numbers.len() < count {
+            if !numbers.contains(&next) {
+                numbers.push(next);
+            }
+            next += 1;
+        }
+        numbers
+    }
+
+    /// Writes the I/O threads out one by one, so that each can be spoken of.
+    pub fn name_iothreads(&mut self) {
+        let numbers = self.iothread_numbers();
+        let ids = self.iothread_ids.get_or_insert_default();
+        for id in numbers {
+            if ids.iothreads.iter().all(|thread| thread.id != id) {
+                ids.iothreads.push(resources::IothreadId {
+                    id,
+                    ..resources::IothreadId::default()
+                });
+            }
+        }
+    }
+
     /// The definition as libvirt shows it.
     pub fn to_xml(&self, flags: XmlFlags) -> String {
         let mut w = XmlWriter::new(flags);

@@ -22,7 +22,7 @@ impl Builder<'_> {
             let disk = self.domain.devices.disks[position].clone();
             let mut node = self.disk_nodes(position)?;
             if let Some(top) = node {
-                node = Some(self.throttled(&disk, top)?);
+                node = Some(self.throttled(&disk, top));
             }
             let device = self.disk(&disk, position, node)?;
             self.device(device)?;

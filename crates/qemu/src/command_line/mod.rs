@@ -36,6 +36,7 @@ pub use launch::{
 };
 pub use plug::{Step, plug};
 pub use props::Props;
+pub use throttle::{throttle_command, throttle_target};
 
 use std::path::PathBuf;
 
@@ -128,22 +129,7 @@ impl Builder<'_> {
     }
 
     fn iothreads(&mut self) {
-        let named = self.domain.iothread_ids.as_ref().map(|ids| &ids.iothreads);
-        let mut ids: Vec<u32> = named
-            .into_iter()
-            .flatten()
-            .map(|thread| thread.id)
-            .collect();
-        let count = usize::try_from(self.domain.iothreads.unwrap_or(0)).unwrap_or(0);
-        // Those without a number of their own take the lowest that are free.
-        let mut next = 1;
-        while ids.len() < count {
-            if !ids.contains(&next) {
-                ids.push(next);
-            }
-            next += 1;
-        }
-        for id in ids {
+        for id in self.domain.iothread_numbers() {
             let object = Props::object("iothread", &format!("iothread{id}"));
             self.object(&object);
         }
@@ -207,6 +193,22 @@ impl Builder<'_> {
             && self.has_balloon()
         {
             self.setup.push(commands::balloon(current * 1024).untyped());
+        }
+        self.balloon_period();
+        self.disk_limits();
+    }
+
+    /// How often the guest says how it uses its memory.
+    fn balloon_period(&mut self) {
+        let balloon = self.domain.devices.memballoon.as_ref();
+        let period = balloon
+            .and_then(|balloon| balloon.stats.as_ref())
+            .map(|stats| stats.period);
+        let alias = balloon.and_then(|balloon| balloon.info.alias.as_deref());
+        if let (Some(period @ 1..), Some(alias), true) = (period, alias, self.has_balloon()) {
+            let path = format!("/machine/peripheral/{alias}");
+            self.setup
+                .push(commands::set_balloon_period(&path, period).untyped());
         }
     }
 

@@ -69,6 +69,12 @@ pub fn plug(before: &Launch, after: &Launch, mut set: u32) -> Result<Vec<Step>, 
             }
         }
     }
+    // What is said to a device that is there can be said at any time.
+    let said = after
+        .setup
+        .iter()
+        .filter(|command| !before.setup.contains(command));
+    steps.extend(said.map(|command| Step::Run(command.clone().without_reply())));
     Ok(steps)
 }
 

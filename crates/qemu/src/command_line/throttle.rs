@@ -1,12 +1,13 @@
 //! Limits on the throughput of disks.
 //!
-//! They are block nodes of their own, between a disk's image and its device: what QEMU can set on
-//! a device holds only for drives of the old kind.
+//! A disk's own limits are set at its device once QEMU runs, and can be changed there. Groups of
+//! limits that disks name are block nodes of their own, between the image and the device.
 
-use model::domain::disk::{Disk, IoTune};
+use model::domain::disk::{Disk, DiskBus, IoTune};
 
-use super::builder::{Builder, Result, alias};
+use super::builder::Builder;
 use super::props::Props;
+use crate::qmp::{Command, Done};
 
 impl Builder<'_> {
     /// The groups of limits which disks name.
@@ -23,41 +24,37 @@ impl Builder<'_> {
         }
     }
 
-    /// Puts a disk's limits on the node `top` and returns the node that is on top then.
-    pub(super) fn throttled(&mut self, disk: &Disk, top: String) -> Result<String> {
-        let mut groups = Vec::new();
-        if let Some(tune) = disk
-            .iotune
-            .as_deref()
-            .filter(|tune| **tune != IoTune::default())
-        {
-            let group = match &tune.group_name {
-                Some(name) => format!("throttle-{name}"),
-                None => format!("throttle-{}", alias(&disk.info)?),
-            };
-            self.throttle_group(&group, tune);
-            groups.push(group);
-        }
+    /// Puts the groups of limits a disk names on the node `top` and returns the node that is on
+    /// top then.
+    pub(super) fn throttled(&mut self, disk: &Disk, top: String) -> String {
         let filters = disk
             .throttle_filters
             .as_ref()
             .map(|filters| &filters.filters);
-        let named = filters
-            .into_iter()
-            .flatten()
-            .map(|filter| format!("throttle-{}", filter.group));
-        groups.extend(named);
         let mut below = top;
-        for (number, group) in groups.into_iter().enumerate() {
+        for (number, filter) in filters.into_iter().flatten().enumerate() {
             let name = format!("libvirt-{}-filter{number}", disk.target_dev());
             let node = Props::device("throttle")
                 .with("node-name", name.as_str())
-                .with("throttle-group", group)
+                .with("throttle-group", format!("throttle-{}", filter.group))
                 .with("file", below);
             self.blockdev(&node);
             below = name;
         }
-        Ok(below)
+        below
+    }
+
+    /// The commands for the disks' own limits.
+    pub(super) fn disk_limits(&mut self) {
+        let limited = self
+            .domain
+            .devices
+            .disks
+            .iter()
+            .filter(|disk| disk.iotune.is_some());
+        let commands: Vec<_> = limited.filter_map(throttle_command).collect();
+        self.setup
+            .extend(commands.into_iter().map(Command::untyped));
     }
 
     /// Makes a group once, however many disks are in it.
@@ -72,6 +69,62 @@ impl Builder<'_> {
         let group = Props::object("throttle-group", id).with("limits", limits);
         self.object(&group);
     }
+}
+
+/// The command that sets all of a disk's own limits, those it has not included. None for a disk
+/// without a device in QEMU.
+pub fn throttle_command(disk: &Disk) -> Option<Command<Done>> {
+    let id = throttle_target(disk)?;
+    let none = IoTune::default();
+    let tune = disk.iotune.as_deref().unwrap_or(&none);
+    let mut command = Command::new("block_set_io_throttle").arg("id", id);
+    for (name, old_name, value) in old_names(tune) {
+        let is_burst = name.ends_with("-max") || name.ends_with("-length") || name == "iops-size";
+        // QEMU wants the six plain limits always, the others only where they are set.
+        if !is_burst || value.is_some_and(|value| value > 0) {
+            command = command.arg(old_name, value.unwrap_or(0));
+        }
+    }
+    Some(command.maybe("group", tune.group_name.as_deref()))
+}
+
+/// The part of a running disk's device that its own limits are set at.
+pub fn throttle_target(disk: &Disk) -> Option<String> {
+    let alias = disk.info.alias.as_deref()?;
+    // A virtio disk's requests come from a part of its device.
+    Some(match disk.bus() {
+        Some(DiskBus::Virtio) => format!("/machine/peripheral/{alias}/virtio-backend"),
+        _ => alias.to_owned(),
+    })
+}
+
+/// The limits with the names they have for groups and those they have for devices.
+fn old_names(tune: &IoTune) -> impl Iterator<Item = (&'static str, &'static str, Option<u64>)> {
+    const OLD: [&str; 19] = [
+        "bps",
+        "bps_rd",
+        "bps_wr",
+        "iops",
+        "iops_rd",
+        "iops_wr",
+        "bps_max",
+        "bps_rd_max",
+        "bps_wr_max",
+        "iops_max",
+        "iops_rd_max",
+        "iops_wr_max",
+        "iops_size",
+        "bps_max_length",
+        "bps_rd_max_length",
+        "bps_wr_max_length",
+        "iops_max_length",
+        "iops_rd_max_length",
+        "iops_wr_max_length",
+    ];
+    limits_of(tune)
+        .into_iter()
+        .zip(OLD)
+        .map(|((name, value), old)| (name, old, value))
 }
 
 fn limits_of(tune: &IoTune) -> [(&'static str, Option<u64>); 19] {

@@ -117,6 +117,16 @@ impl<R> Command<R> {
         }
     }
 
+    /// The same command, of whose reply only its being one matters.
+    #[must_use]
+    pub fn without_reply(self) -> Command<Done> {
+        Command {
+            name: self.name,
+            arguments: self.arguments,
+            reply: PhantomData,
+        }
+    }
+
     fn object(&self) -> Map<String, Value> {
         let mut object = Map::new();
         object.insert("execute".to_owned(), self.name.as_ref().into());

@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use engine::DomainHandle;
 use engine::stats::{StatsWanted, VcpuFigures};
+use engine::tuning::Tuning;
 use model::domain::Domain;
 use model::domain::id_set::IdSet;
 use sys::host::{Host, parse_list};
 use wire::consts::domain::VIR_VCPU_RUNNING;
-use wire::consts::flags::{VIR_DOMAIN_AFFECT_CONFIG, VIR_DOMAIN_AFFECT_LIVE};
+use wire::consts::flags::VIR_DOMAIN_AFFECT_LIVE;
 use wire::remote::*;
 
 use super::node::host_failure;
-use super::{check_flags, domain, not_negative, positive};
+use super::parameters::{Asked, affect_only, asked};
+use super::{domain, not_negative, positive};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::{Answer, Failure};
@@ -28,6 +30,44 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.task(get_vcpus);
     dispatch.task(get_vcpu_pin_info);
     dispatch.task(get_emulator_pin_info);
+    dispatch.task(get_iothread_info);
+    dispatch.task(|client, args: DomainPinVcpuArgs| {
+        pin_vcpu(
+            client,
+            args.dom,
+            args.vcpu,
+            args.cpumap,
+            VIR_DOMAIN_AFFECT_LIVE,
+        )
+    });
+    dispatch.task(|client, args: DomainPinVcpuFlagsArgs| {
+        pin_vcpu(client, args.dom, args.vcpu, args.cpumap, args.flags)
+    });
+    dispatch.task(|client, args: DomainPinEmulatorArgs| async move {
+        let tuning = Tuning::PinEmulator(pinned_to(&args.cpumap)?);
+        pin(
+            &client,
+            &args.dom,
+            tuning,
+            args.flags,
+            "qemuDomainPinEmulator",
+        )
+        .await
+    });
+    dispatch.task(|client, args: DomainPinIothreadArgs| async move {
+        let tuning = Tuning::PinIothread {
+            iothread: args.iothreads_id,
+            cpus: pinned_to(&args.cpumap)?,
+        };
+        pin(
+            &client,
+            &args.dom,
+            tuning,
+            args.flags,
+            "qemuDomainPinIOThread",
+        )
+        .await
+    });
 }
 
 type Cpus = BTreeSet<u32>;
@@ -56,6 +96,44 @@ fn bitmaps(sets: &[Cpus], length: usize) -> Answer<Vec<u8>> {
 fn all_cpus() -> Answer<Cpus> {
     let map = Host::new().cpu_map().map_err(host_failure)?;
     Ok(map.online.into_iter().collect())
+}
+
+/// libvirt's bitmap as a set of the host's processors.
+fn pinned_to(map: &[u8]) -> Answer<IdSet> {
+    let online = all_cpus()?;
+    let set =
+        (0..map.len() as u32 * 8).filter(|cpu| map[*cpu as usize / 8] & (1 << (cpu % 8)) != 0);
+    // Clients send all bits for "anywhere".
+    Ok(IdSet(set.filter(|cpu| online.contains(cpu)).collect()))
+}
+
+async fn pin_vcpu(
+    client: Arc<Client>,
+    dom: RemoteDomain,
+    vcpu: u32,
+    map: Vec<u8>,
+    flags: u32,
+) -> Answer<()> {
+    let cpus = pinned_to(&map)?;
+    pin(
+        &client,
+        &dom,
+        Tuning::PinVcpu { vcpu, cpus },
+        flags,
+        "qemuDomainPinVcpuFlags",
+    )
+    .await
+}
+
+async fn pin(
+    client: &Client,
+    dom: &RemoteDomain,
+    tuning: Tuning,
+    flags: u32,
+    function: &str,
+) -> Answer<()> {
+    let affect = affect_only(flags, function)?;
+    Ok(domain(client, dom)?.tune(tuning, affect).await?)
 }
 
 /// Where the kernel lets a thread run; everywhere if it does not tell.
@@ -111,24 +189,6 @@ async fn get_vcpus(client: Arc<Client>, args: DomainGetVcpusArgs) -> Answer<Doma
     })
 }
 
-/// Whether the running machine is asked about; else its definition.
-fn asks_live(handle: &DomainHandle, flags: u32, function: &str) -> Answer<bool> {
-    check_flags(
-        flags,
-        VIR_DOMAIN_AFFECT_LIVE | VIR_DOMAIN_AFFECT_CONFIG,
-        function,
-    )?;
-    super::exclusive_flags(
-        flags,
-        (VIR_DOMAIN_AFFECT_LIVE, "VIR_DOMAIN_AFFECT_LIVE"),
-        (VIR_DOMAIN_AFFECT_CONFIG, "VIR_DOMAIN_AFFECT_CONFIG"),
-    )?;
-    if flags & VIR_DOMAIN_AFFECT_LIVE != 0 {
-        handle.live()?;
-    }
-    Ok(flags & VIR_DOMAIN_AFFECT_CONFIG == 0 && handle.view().is_active())
-}
-
 /// Where the definition lets the machine run as a whole.
 fn defined(definition: &Domain, own: Option<&IdSet>) -> Answer<Cpus> {
     match own.or(definition.vcpu.cpuset.as_ref()) {
@@ -145,25 +205,24 @@ async fn get_vcpu_pin_info(
     let max = positive(args.ncpumaps, "ncpumaps", FUNCTION)?;
     let length = positive(args.maplen, "maplen", FUNCTION)?;
     let handle = domain(&client, &args.dom)?;
-    let sets = if asks_live(&handle, args.flags, "qemuDomainGetVcpuPinInfo")? {
-        let pid = handle.live()?.pid();
-        let figures = vcpus(&handle).await;
-        let threads = figures.iter().take(max);
-        threads
-            .map(|vcpu| allowed(pid, vcpu.thread))
-            .collect::<Answer<Vec<Cpus>>>()?
-    } else {
-        let definition = handle.definition()?;
-        let pins = definition.cputune.as_ref().map(|tune| &tune.vcpu_pins);
-        let pin_of = |vcpu| {
-            let pin = pins?.iter().find(|pin| pin.vcpu == vcpu);
-            pin.map(|pin| &pin.cpuset)
-        };
-        (0..definition.vcpu.count())
-            .take(max)
-            .map(|vcpu| defined(&definition, pin_of(vcpu)))
-            .collect::<Answer<Vec<Cpus>>>()?
+    let Asked { definition, live } = asked(&handle, args.flags, "qemuDomainGetVcpuPinInfo")?;
+    let running = match live {
+        Some(live) => (live.pid(), vcpus(&handle).await),
+        None => (0, Vec::new()),
     };
+    let pins = definition.cputune.as_ref().map(|tune| &tune.vcpu_pins);
+    let one = |vcpu| match running.1.iter().find(|figure| figure.number == vcpu) {
+        Some(figure) => allowed(running.0, figure.thread),
+        // One that is not plugged in has no thread yet.
+        None => {
+            let pin = pins.and_then(|pins| pins.iter().find(|pin| pin.vcpu == vcpu));
+            defined(&definition, pin.map(|pin| &pin.cpuset))
+        }
+    };
+    let sets = (0..definition.vcpu.count())
+        .take(max)
+        .map(one)
+        .collect::<Answer<Vec<Cpus>>>()?;
     Ok(DomainGetVcpuPinInfoRet {
         num: sets.len() as i32,
         cpumaps: bitmaps(&sets, length)?,
@@ -176,11 +235,11 @@ async fn get_emulator_pin_info(
 ) -> Answer<DomainGetEmulatorPinInfoRet> {
     let length = positive(args.maplen, "maplen", "virDomainGetEmulatorPinInfo")?;
     let handle = domain(&client, &args.dom)?;
-    let set = if asks_live(&handle, args.flags, "qemuDomainGetEmulatorPinInfo")? {
-        let pid = handle.live()?.pid();
+    let Asked { definition, live } = asked(&handle, args.flags, "qemuDomainGetEmulatorPinInfo")?;
+    let set = if let Some(live) = live {
+        let pid = live.pid();
         allowed(pid, i32::try_from(pid).unwrap_or(0))?
     } else {
-        let definition = handle.definition()?;
         let tune = definition.cputune.as_ref();
         let pin = tune.and_then(|tune| tune.emulator_pin.as_ref());
         defined(&definition, pin.map(|pin| &pin.cpuset))?
@@ -189,6 +248,39 @@ async fn get_emulator_pin_info(
         cpumaps: bitmaps(&[set], length)?,
         ret: 1,
     })
+}
+
+async fn get_iothread_info(
+    client: Arc<Client>,
+    args: DomainGetIothreadInfoArgs,
+) -> Answer<DomainGetIothreadInfoRet> {
+    let handle = domain(&client, &args.dom)?;
+    let Asked { definition, live } = asked(&handle, args.flags, "qemuDomainGetIOThreadInfo")?;
+    let length = Host::new().cpu_map().map_err(host_failure)?.present;
+    let length = (length as usize).div_ceil(8);
+    let pins = definition.cputune.as_ref().map(|tune| &tune.iothread_pins);
+    let mut info = Vec::new();
+    for id in definition.iothread_numbers() {
+        let cpus = match &live {
+            Some(live) => {
+                let threads = live.iothreads().await?;
+                let Some(thread) = threads.get(&id) else {
+                    continue;
+                };
+                allowed(live.pid(), *thread)?
+            }
+            None => {
+                let pin = pins.and_then(|pins| pins.iter().find(|pin| pin.iothread == id));
+                defined(&definition, pin.map(|pin| &pin.cpuset))?
+            }
+        };
+        info.push(DomainIothreadInfo {
+            iothread_id: id,
+            cpumap: bitmap(&cpus, length),
+        });
+    }
+    let ret = info.len() as u32;
+    Ok(DomainGetIothreadInfoRet { info, ret })
 }
 
 #[cfg(test)]

@@ -22,7 +22,6 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.task(block_stats_flags);
     dispatch.task(block_info);
     dispatch.task(interface_stats);
-    dispatch.task(cpu_stats);
 }
 
 /// The groups that are answered.
@@ -459,39 +458,4 @@ async fn interface_stats(
 
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// Only the machine's total: the host does not account its processors one by one.
-async fn cpu_stats(
-    client: Arc<Client>,
-    args: DomainGetCpuStatsArgs,
-) -> Answer<DomainGetCpuStatsRet> {
-    const TOTAL: i32 = -1;
-    check_flags(
-        args.flags,
-        VIR_TYPED_PARAM_STRING_OKAY,
-        "qemuDomainGetCPUStats",
-    )?;
-    let handle = domain(&client, &args.dom)?;
-    handle.live()?;
-    if args.start_cpu != TOTAL {
-        return Err(Failure::new(
-            ErrorCode::OperationUnsupported,
-            "only the total of all processors is accounted (virsh cpu-stats --total)",
-        ));
-    }
-    let wanted = StatsWanted {
-        cpu: true,
-        ..StatsWanted::default()
-    };
-    let cpu = handle.stats(wanted).await.cpu.unwrap_or_default();
-    let all = [
-        TypedParam::new("cpu_time", cpu.time_ns),
-        TypedParam::new("user_time", cpu.user_ns),
-        TypedParam::new("system_time", cpu.system_ns),
-    ];
-    Ok(DomainGetCpuStatsRet {
-        nparams: all.len() as i32,
-        params: all.into_iter().take(args.nparams as usize).collect(),
-    })
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use engine::options::Affect;
 use wire::consts::flags::*;
 use wire::remote::*;
 
+use super::parameters::affect;
 use super::{check_flags, domain};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
@@ -27,14 +27,6 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.task(|client, args: DomainSetVcpusFlagsArgs| {
         set_vcpus(client, args.dom, args.nvcpus, args.flags)
     });
-}
-
-/// The flags for live and config have the same values in all these calls.
-fn affect(flags: u32) -> Affect {
-    Affect {
-        live: flags & VIR_DOMAIN_AFFECT_LIVE != 0,
-        config: flags & VIR_DOMAIN_AFFECT_CONFIG != 0,
-    }
 }
 
 async fn set_memory(client: Arc<Client>, dom: RemoteDomain, kib: u64, flags: u32) -> Answer<()> {

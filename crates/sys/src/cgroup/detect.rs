@@ -86,12 +86,15 @@ pub(super) fn of_process(pid: i32, name: &str) -> SysResult<Option<Cgroup>> {
     let groups = own_groups(&pid.to_string())?;
     let mut found: Option<(Version, Vec<Branch>)> = None;
     for tree in parse_mounts(&mounts) {
-        let Some(directory) = own_directory(&tree, &groups) else {
+        let own = own_directory(&tree, &groups);
+        // Its first thread may be in a group of threads within the group.
+        let within = own
+            .iter()
+            .flat_map(|directory| directory.ancestors().take(2));
+        let mut called = within.filter(|d| d.file_name().and_then(|n| n.to_str()) == Some(name));
+        let Some(directory) = called.next().map(Path::to_path_buf) else {
             continue;
         };
-        if directory.file_name().and_then(|n| n.to_str()) != Some(name) {
-            continue;
-        }
         let controllers = match tree.version {
             Version::V1 => tree
                 .options

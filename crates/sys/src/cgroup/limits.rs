@@ -85,6 +85,39 @@ impl Cgroup {
         self.set_memory(name, bytes)
     }
 
+    /// Bounds memory and, with what is swapped out, both together, in bytes;
+    /// none for no bound.
+    pub fn set_memory_and_swap_max(&self, memory: Option<u64>, both: Option<u64>) -> SysResult<()> {
+        match self.version {
+            Version::V2 => {
+                self.set_memory_max(memory)?;
+                let swap = both.map(|both| both.saturating_sub(memory.unwrap_or(0)));
+                self.set_memory("memory.swap.max", swap)
+            }
+            // The bound on both may at no time be below the one on memory.
+            Version::V1 => {
+                let name = "memory.memsw.limit_in_bytes";
+                if self.set_memory_max(memory).is_ok() {
+                    return self.set_memory(name, both);
+                }
+                self.set_memory(name, both)?;
+                self.set_memory_max(memory)
+            }
+        }
+    }
+
+    /// The bound on memory and swap together; none without one.
+    pub fn memory_and_swap_max(&self) -> SysResult<Option<u64>> {
+        match self.version {
+            Version::V1 => self.memory("memory.memsw.limit_in_bytes"),
+            Version::V2 => {
+                let swap = self.memory("memory.swap.max")?;
+                let memory = self.memory_max()?.unwrap_or(0);
+                Ok(swap.map(|swap| swap.saturating_add(memory)))
+            }
+        }
+    }
+
     /// The memory above which the group is pressed when the host runs short.
     pub fn set_memory_soft(&self, bytes: Option<u64>) -> SysResult<()> {
         let name = self.by_version("memory.soft_limit_in_bytes", "memory.high");
@@ -103,12 +136,6 @@ impl Cgroup {
         self.memory(name)
     }
 
-    /// Sets the weight against other groups at block devices.
-    pub fn set_io_weight(&self, weight: u64) -> SysResult<()> {
-        let name = self.by_version("blkio.weight", "io.weight");
-        write(&self.file(Controller::BlockIo, name)?, &weight.to_string())
-    }
-
     /// Confines the group to these processors (`0-3,8`).
     pub fn set_cpus(&self, cpus: &str) -> SysResult<()> {
         write(&self.file(Controller::CpuSet, "cpuset.cpus")?, cpus)
@@ -119,13 +146,19 @@ impl Cgroup {
         write(&self.file(Controller::CpuSet, "cpuset.mems")?, nodes)
     }
 
+    /// The memory nodes the group is confined to.
+    pub fn memory_nodes(&self) -> SysResult<String> {
+        let text = read(&self.file(Controller::CpuSet, "cpuset.mems")?)?;
+        Ok(text.trim().to_owned())
+    }
+
     /// Bounds the number of processes and threads; none for no bound.
     pub fn set_pids_max(&self, count: Option<u64>) -> SysResult<()> {
         let value = count.map_or("max".to_owned(), |count| count.to_string());
         write(&self.file(Controller::Pids, "pids.max")?, &value)
     }
 
-    fn by_version(&self, v1: &'static str, v2: &'static str) -> &'static str {
+    pub(super) fn by_version(&self, v1: &'static str, v2: &'static str) -> &'static str {
         match self.version {
             Version::V1 => v1,
             Version::V2 => v2,

@@ -12,9 +12,11 @@
 //! [`Cgroup::add`] from another thread while it initialises. Its threads move
 //! with it. Do wait for the answer before letting the guest run.
 
+mod block;
 mod detect;
 mod devices;
 mod limits;
+mod threads;
 mod usage;
 
 use std::fs;
@@ -23,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{SysError, SysResult};
 
+pub use block::{BlockDevice, BlockLimit};
 pub use detect::{Availability, detect};
 pub use devices::{DeviceKind, DeviceRule};
 pub use limits::CpuBandwidth;
@@ -188,6 +191,13 @@ impl Cgroup {
         self.version
     }
 
+    /// Whether it can bound or count `controller`'s part.
+    pub fn has(&self, controller: Controller) -> bool {
+        self.branches
+            .iter()
+            .any(|branch| branch.controllers.contains(&controller))
+    }
+
     /// The files to which a process id is written to join.
     pub fn procs_files(&self) -> Vec<PathBuf> {
         self.branches
@@ -270,6 +280,7 @@ impl Cgroup {
     pub fn remove(&self) -> SysResult<()> {
         let mut first = Ok(());
         for branch in &self.branches {
+            threads::remove_groups(&branch.directory);
             match fs::remove_dir(&branch.directory) {
                 Err(e) if e.kind() != ErrorKind::NotFound && first.is_ok() => {
                     first = Err(SysError::on_path("remove", &branch.directory, e));

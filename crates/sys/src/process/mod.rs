@@ -6,6 +6,7 @@
 //! readable once the process has ended, whoever its parent is.
 
 mod exit;
+mod scheduling;
 mod search;
 mod stat;
 
@@ -18,6 +19,8 @@ use crate::error::{SysError, SysResult};
 
 pub use exit::Exit;
 pub use rustix::process::Signal;
+pub(crate) use scheduling::cpu_set;
+pub use scheduling::{CPU_MAX, Policy, affinity, set_affinity, set_policy};
 pub use search::find_by_start;
 pub use stat::{ProcessStat, ThreadStat, cpu_time_ns, stat, threads};
 

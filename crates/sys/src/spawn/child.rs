@@ -24,6 +24,7 @@ const CHILD_STACK_BYTES: usize = 64 * 1024;
 enum Step {
     Session = 1,
     Cgroup,
+    Processors,
     Limit,
     OomScore,
     Descriptors,
@@ -40,6 +41,7 @@ impl Step {
         match number {
             n if n == Step::Session as i32 => "make a session for",
             n if n == Step::Cgroup as i32 => "put into its control group",
+            n if n == Step::Processors as i32 => "choose the processors of",
             n if n == Step::Limit as i32 => "set the resource limits of",
             n if n == Step::OomScore as i32 => "set the OOM score of",
             n if n == Step::Descriptors as i32 => "place the descriptors of",
@@ -215,6 +217,12 @@ fn confine(prepared: &Prepared) -> Result<(), (Step, i32)> {
     for file in &prepared.cgroups {
         // "0" is the writing process.
         write_all(Step::Cgroup, file.as_raw_fd(), b"0")?;
+    }
+    if let Some(processors) = &prepared.processors {
+        // A bare system call; 0 is this thread, the only one there is.
+        if let Err(e) = rustix::thread::sched_setaffinity(None, processors) {
+            return Err((Step::Processors, e.raw_os_error()));
+        }
     }
     for limit in &prepared.limits {
         // SAFETY: the limit is valid and only read.

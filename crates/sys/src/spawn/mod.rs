@@ -70,6 +70,9 @@ pub struct SpawnPlan {
     pub cgroups: Vec<PathBuf>,
     /// Bounds on resources.
     pub limits: Vec<ResourceLimit>,
+    /// The processors it may run on, with every thread it makes; none for
+    /// the parent's.
+    pub processors: Option<Vec<u32>>,
     /// All the paths it may access; none for no such confinement.
     pub paths: Option<Vec<PathRule>>,
     /// How willingly the kernel kills it for memory, −1000 to 1000; none to
@@ -95,6 +98,7 @@ impl SpawnPlan {
             identity: None,
             cgroups: Vec::new(),
             limits: Vec::new(),
+            processors: None,
             paths: None,
             oom_score_adj: None,
             dies_with_parent: false,

@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
+use rustix::thread::CpuSet;
+
 use super::{Descriptors, Identity, Resource, ResourceLimit, SpawnPlan};
 use crate::error::{SysError, SysResult};
 use crate::landlock::Ruleset;
@@ -54,6 +56,7 @@ pub(super) struct Prepared {
     /// Open `cgroup.procs` files, in order.
     pub(super) cgroups: Vec<File>,
     pub(super) limits: Vec<KernelLimit>,
+    pub(super) processors: Option<CpuSet>,
     pub(super) ruleset: Option<Ruleset>,
     pub(super) oom_score: Option<Vec<u8>>,
     pub(super) dies_with_parent: bool,
@@ -87,6 +90,10 @@ impl Prepared {
                 .map(|path| open_procs(path))
                 .collect::<SysResult<_>>()?,
             limits: plan.limits.iter().map(kernel_limit).collect(),
+            processors: plan
+                .processors
+                .as_ref()
+                .map(|cpus| crate::process::cpu_set(cpus.iter().copied())),
             ruleset: ruleset(plan, &mut notes)?,
             oom_score: plan
                 .oom_score_adj

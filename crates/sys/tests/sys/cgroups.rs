@@ -104,6 +104,16 @@ fn limits_read_back_as_they_were_set() {
         assert_eq!(group.memory_max().unwrap(), Some(64 << 20));
         group.set_memory_max(None).unwrap();
         assert_eq!(group.memory_max().unwrap(), None);
+        let (half, whole) = (Some(32 << 20), Some(64 << 20));
+        if group.set_memory_and_swap_max(half, whole).is_ok() {
+            assert_eq!(group.memory_and_swap_max().unwrap(), whole);
+            // Upwards the bound on both must go first, downwards the other.
+            group
+                .set_memory_and_swap_max(whole, Some(96 << 20))
+                .unwrap();
+            group.set_memory_and_swap_max(half, half).unwrap();
+            assert_eq!(group.memory_max().unwrap(), half);
+        }
         group.memory_usage().unwrap();
     } else {
         let error = group.set_memory_max(Some(1 << 30)).unwrap_err();
@@ -111,6 +121,8 @@ fn limits_read_back_as_they_were_set() {
     }
     if has(Controller::CpuSet) {
         group.set_cpus("0").unwrap();
+        group.set_memory_nodes("0").unwrap();
+        assert_eq!(group.memory_nodes().unwrap(), "0");
     }
     if has(Controller::Devices) && group.version() == Version::V1 {
         use sys::cgroup::DeviceRule;
@@ -118,6 +130,36 @@ fn limits_read_back_as_they_were_set() {
         group.allow_devices_only(&[null]).unwrap();
         group.deny_device(null).unwrap();
     }
+    group.remove().unwrap();
+}
+
+#[test]
+fn threads_are_bounded_within_the_group() {
+    let Some(group) = group("threads") else {
+        return;
+    };
+    if !group.has(Controller::Cpu) {
+        let error = group.thread_group("vcpu0").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        return group.remove().unwrap();
+    }
+    let child = sleeper(Some(&group));
+    assert_eq!(group.existing_thread_group("vcpu0"), None);
+    let threads = group.thread_group("vcpu0").unwrap();
+    threads.add_thread(child.id().pid).unwrap();
+    let tenth = CpuBandwidth {
+        period_us: 100_000,
+        quota_us: Some(10_000),
+    };
+    threads.set_cpu_bandwidth(tenth).unwrap();
+    let again = group.existing_thread_group("vcpu0").unwrap();
+    assert_eq!(again.cpu_bandwidth().unwrap(), tenth);
+    // The machine's group is found by a process whose first thread is further in.
+    let found = Manager::of_process(child.id().pid, group.name()).unwrap();
+    assert_eq!(found.unwrap().name(), group.name());
+    assert_eq!(group.pids().unwrap(), [child.id().pid]);
+    group.kill().unwrap();
+    end(&child);
     group.remove().unwrap();
 }
 

@@ -1,0 +1,166 @@
+//! What a machine may use of its host: processors, memory, disk time, network
+//! speed. The definition says it; control groups, the scheduler and QEMU
+//! carry it out, at the start and whenever it is changed.
+//!
+//! A change is the part of the definition it is about, with only the fields
+//! set that are to change.
+
+mod amend;
+mod disks;
+mod enact;
+mod groups;
+mod present;
+mod threads;
+
+use crate::error::{EngineError, ErrorKind, Result};
+use model::domain::Domain;
+use model::domain::disk::{Disk, IoTune};
+use model::domain::id_set::IdSet;
+use model::domain::interface::{Bandwidth, Interface};
+use model::domain::resources::{BlkioTune, CpuTune, MemTune, NumaMemory};
+
+pub(crate) use groups::{apply as apply_groups, confines as groups_confine};
+pub use present::DiskError;
+pub use qemu::command_line::throttle_target;
+pub(crate) use threads::{apply as apply_threads, are_tuned as threads_are_tuned, initial_cpus};
+
+/// The period of a bandwidth whose definition names none, in microseconds.
+pub const CPU_PERIOD_DEFAULT_US: u64 = 100_000;
+
+/// A change of what a machine may use.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tuning {
+    /// The host's processors one virtual processor may run on.
+    PinVcpu {
+        /// Its number.
+        vcpu: u32,
+        /// The host's processors.
+        cpus: IdSet,
+    },
+    /// The host's processors QEMU's own threads may run on.
+    PinEmulator(IdSet),
+    /// The host's processors an I/O thread may run on.
+    PinIothread {
+        /// Its number.
+        iothread: u32,
+        /// The host's processors.
+        cpus: IdSet,
+    },
+    /// Shares, periods and quotas.
+    Cpu(Box<CpuTune>),
+    /// Limits on memory.
+    Memory(Box<MemTune>),
+    /// Limits on the host's block devices; a value of 0 takes a device's limit away.
+    Block(Box<BlkioTune>),
+    /// The host's nodes the memory comes from.
+    Numa(NumaMemory),
+    /// Limits on one disk.
+    Disk {
+        /// Its name in the guest, or its source.
+        disk: String,
+        /// The limits.
+        limits: Box<IoTune>,
+    },
+    /// Limits on one network interface; a direction without a value loses its limit.
+    Interface {
+        /// Its name on the host, or its MAC address.
+        device: String,
+        /// The limits.
+        bandwidth: Box<Bandwidth>,
+    },
+    /// How often the guest says how it uses its memory, in seconds; 0 for never.
+    BalloonPeriod(u32),
+}
+
+/// A value in the event that tells of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TunableValue {
+    /// A number.
+    Unsigned(u64),
+    /// A number that may be negative.
+    Signed(i64),
+    /// Text.
+    Text(String),
+}
+
+/// A bandwidth of processor time by libvirt's name of its part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedBandwidth {
+    /// `vcpu`, `emulator`, `global` or `iothread`.
+    pub part: &'static str,
+    /// Microseconds of a period.
+    pub period_us: Option<u64>,
+    /// Microseconds of processor time per period; negative for no bound.
+    pub quota_us: Option<i64>,
+}
+
+/// The bandwidths a definition has, in libvirt's order.
+pub fn bandwidths(tune: &CpuTune) -> [NamedBandwidth; 4] {
+    let one = |part, period_us, quota_us| NamedBandwidth {
+        part,
+        period_us,
+        quota_us,
+    };
+    [
+        one("vcpu", tune.period, tune.quota),
+        one("emulator", tune.emulator_period, tune.emulator_quota),
+        one("global", tune.global_period, tune.global_quota),
+        one("iothread", tune.iothread_period, tune.iothread_quota),
+    ]
+}
+
+/// The disk with this name in the guest or this source.
+pub fn disk<'a>(domain: &'a Domain, name: &str) -> Result<&'a Disk> {
+    disks::find(domain, name).ok_or_else(|| {
+        let message = format!("disk '{name}' not found in domain");
+        EngineError::new(ErrorKind::InvalidArgument, message)
+    })
+}
+
+/// The interface with this name on the host or this MAC address.
+pub fn interface<'a>(domain: &'a Domain, device: &str) -> Result<&'a Interface> {
+    let is_it = |interface: &&Interface| {
+        let name = interface.target.as_ref().and_then(|t| t.dev.as_deref());
+        let mac = interface.mac.as_ref().map(|mac| mac.address.to_string());
+        name == Some(device) || mac.is_some_and(|mac| mac.eq_ignore_ascii_case(device))
+    };
+    let found = domain.devices.interfaces.iter().find(is_it);
+    found.ok_or_else(|| {
+        let message = format!("'{device}' is not a known interface");
+        EngineError::new(ErrorKind::InvalidArgument, message)
+    })
+}
+
+impl Tuning {
+    /// What the event about it tells; some changes are not told.
+    pub(crate) fn told(&self, domain: &Domain) -> Vec<(String, TunableValue)> {
+        let text = |name: String, cpus: &IdSet| vec![(name, TunableValue::Text(cpus.to_string()))];
+        match self {
+            Self::PinVcpu { vcpu, cpus } => text(format!("cputune.vcpupin{vcpu}"), cpus),
+            Self::PinEmulator(cpus) => text("cputune.emulatorpin".to_owned(), cpus),
+            Self::PinIothread { iothread, cpus } => {
+                text(format!("cputune.iothreadpin{iothread}"), cpus)
+            }
+            Self::Cpu(tune) => told_of_cpu(tune),
+            Self::Disk { disk, .. } => disks::told(domain, disk),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn told_of_cpu(tune: &CpuTune) -> Vec<(String, TunableValue)> {
+    let mut told = Vec::new();
+    if let Some(shares) = tune.shares {
+        told.push(("cputune.cpu_shares".into(), TunableValue::Unsigned(shares)));
+    }
+    for bandwidth in bandwidths(tune) {
+        let name = |what| format!("cputune.{}_{what}", bandwidth.part);
+        if let Some(period) = bandwidth.period_us {
+            told.push((name("period"), TunableValue::Unsigned(period)));
+        }
+        if let Some(quota) = bandwidth.quota_us {
+            told.push((name("quota"), TunableValue::Signed(quota)));
+        }
+    }
+    told
+}
