@@ -6,7 +6,11 @@ use std::process::Command;
 
 use crate::tree::top;
 
-const UNITS: &[&str] = &["stead.service", "stead-guests.service"];
+const UNITS: &[&str] = &[
+    "stead.service",
+    "stead-machines.service",
+    "stead-guests.service",
+];
 
 /// Shell, and where it looks for the completions of a program.
 const COMPLETIONS: &[(&str, &str, &str)] = &[

@@ -24,6 +24,9 @@ pub struct Config {
     /// The QEMU binary where a definition names none; looked up in `PATH` if
     /// not given.
     pub emulator: Option<PathBuf>,
+    /// A control group that a service manager keeps for the machines; their
+    /// groups lie below the daemon's own where there is none.
+    pub machines_cgroup: Option<String>,
 }
 
 impl Config {
@@ -36,6 +39,7 @@ impl Config {
                 .map(str::to_owned)
                 .into(),
             emulator: None,
+            machines_cgroup: None,
         }
     }
 }

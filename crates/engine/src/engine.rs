@@ -77,7 +77,7 @@ impl Engine {
                 jobs: Jobs::default(),
                 boot: sys::host::Host::new().boot_id().unwrap_or_default(),
                 identity: crate::setup::qemu_identity(&config),
-                cgroups: crate::setup::cgroups(),
+                cgroups: crate::setup::cgroups(&config),
                 // Stable over restarts, and different for each daemon of a host.
                 cgroup_prefix: format!("stead-{}", &host.simple().to_string()[..8]),
                 firmware: OnceLock::new(),

@@ -123,8 +123,8 @@ pub(crate) fn qemu_identity(config: &Config) -> Option<sys::spawn::Identity> {
 
 /// What makes cgroups for machines; none where the host has none or the
 /// daemon may not.
-pub(crate) fn cgroups() -> Option<sys::cgroup::Manager> {
-    let found = sys::cgroup::detect();
+pub(crate) fn cgroups(config: &Config) -> Option<sys::cgroup::Manager> {
+    let found = sys::cgroup::detect(config.machines_cgroup.as_deref());
     for note in &found.notes {
         tracing::info!(note, "machines are not confined by every controller");
     }

@@ -38,6 +38,9 @@ struct Arguments {
     /// The group that may use the read-write socket (default: libvirt, where it exists)
     #[arg(long, value_name = "GROUP")]
     group: Option<String>,
+    /// The control group below which machines get theirs, where it exists (default: the daemon's own)
+    #[arg(long, value_name = "GROUP")]
+    machines_cgroup: Option<String>,
     /// How log lines are written
     #[arg(long, value_enum)]
     log_format: Option<log::Format>,
@@ -55,6 +58,7 @@ struct File {
     emulator: Option<PathBuf>,
     group: Option<String>,
     qemu_user: Option<String>,
+    machines_cgroup: Option<String>,
     log_format: Option<log::Format>,
     log_level: Option<String>,
 }
@@ -103,6 +107,7 @@ fn combine(arguments: Arguments) -> Result<Options, String> {
     };
     let mut engine = Config::new(mode, places);
     engine.emulator = arguments.emulator.or(file.emulator);
+    engine.machines_cgroup = arguments.machines_cgroup.or(file.machines_cgroup);
     if let Some(user) = file.qemu_user {
         engine.qemu_users = vec![user];
     }

@@ -28,7 +28,12 @@ struct Tree {
 
 /// Looks at this host. Makes the slice's directories where it may, since only
 /// trying tells.
-pub fn detect() -> Availability {
+///
+/// `kept` is a group that a service manager keeps for machines
+/// (`/machine.slice/stead-machines.service`): where a tree has it, machines'
+/// groups lie below it instead of below the daemon's own, so that nothing done
+/// to the daemon's unit is done to the machines.
+pub fn detect(kept: Option<&str>) -> Availability {
     let none = |note: String| Availability {
         manager: None,
         notes: vec![note],
@@ -38,18 +43,16 @@ pub fn detect() -> Availability {
         (Err(e), _) | (_, Err(e)) => return none(format!("no control groups: {e}")),
     };
     let trees = parse_mounts(&mounts);
-    if let Some(found) = version_2(&trees, &own) {
+    if let Some(found) = version_2(&trees, &own, kept) {
         return found;
     }
     let mut notes = Vec::new();
     let mut branches = Vec::new();
-    for tree in trees.iter().filter(|tree| tree.version == Version::V1) {
-        let controllers: Vec<Controller> = tree
-            .options
-            .iter()
-            .filter_map(|option| version_1_controller(option))
-            .collect();
-        let Some(directory) = own_directory(tree, &own).filter(|_| !controllers.is_empty()) else {
+    for tree in &trees {
+        // A tree without controllers tells the service manager whose unit a process is of.
+        let controllers = version_1_controllers(tree);
+        let own = || own_directory(tree, &own).filter(|_| !controllers.is_empty());
+        let Some(directory) = kept_directory(tree, kept).or_else(own) else {
             continue;
         };
         let directory = directory.join(SLICE);
@@ -84,44 +87,46 @@ pub fn detect() -> Availability {
 pub(super) fn of_process(pid: i32, name: &str) -> SysResult<Option<Cgroup>> {
     let mounts = read(Path::new("/proc/self/mountinfo"))?;
     let groups = own_groups(&pid.to_string())?;
-    let mut found: Option<(Version, Vec<Branch>)> = None;
-    for tree in parse_mounts(&mounts) {
-        let own = own_directory(&tree, &groups);
-        // Its first thread may be in a group of threads within the group.
-        let within = own
-            .iter()
-            .flat_map(|directory| directory.ancestors().take(2));
-        let mut called = within.filter(|d| d.file_name().and_then(|n| n.to_str()) == Some(name));
-        let Some(directory) = called.next().map(Path::to_path_buf) else {
-            continue;
-        };
-        let controllers = match tree.version {
-            Version::V1 => tree
-                .options
-                .iter()
-                .filter_map(|o| version_1_controller(o))
-                .collect(),
-            Version::V2 => version_2_controllers(&directory),
-        };
-        // A version 2 group also where version 1 does the work is not ours.
-        let entry = found.get_or_insert((tree.version, Vec::new()));
-        if entry.0 == tree.version {
-            entry.1.push(Branch {
-                controllers,
-                directory,
-            });
-        }
+    let named = |directory: &&Path| directory.file_name().and_then(|n| n.to_str()) == Some(name);
+    let found: Vec<(Tree, PathBuf)> = parse_mounts(&mounts)
+        .into_iter()
+        .filter_map(|tree| {
+            let own = own_directory(&tree, &groups)?;
+            // Its first thread may be in a group of threads within the group.
+            let directory = own.ancestors().take(2).find(named)?.to_path_buf();
+            Some((tree, directory))
+        })
+        .collect();
+    if found.is_empty() {
+        return Ok(None);
     }
-    Ok(found.map(|(version, branches)| Cgroup {
+    let version = if found
+        .iter()
+        .any(|(tree, _)| !version_1_controllers(tree).is_empty())
+    {
+        Version::V1
+    } else {
+        Version::V2
+    };
+    let branch = |(tree, directory): (Tree, PathBuf)| Branch {
+        controllers: match (tree.version, version) {
+            (Version::V1, _) => version_1_controllers(&tree),
+            (Version::V2, Version::V2) => version_2_controllers(&directory),
+            // Version 1 does the work; here it is only told whose processes these are.
+            (Version::V2, Version::V1) => Vec::new(),
+        },
+        directory,
+    };
+    Ok(Some(Cgroup {
         name: name.to_owned(),
         version,
-        branches,
+        branches: found.into_iter().map(branch).collect(),
     }))
 }
 
 /// Version 2, if its tree has the controllers that matter. `None` to look
 /// for version 1.
-fn version_2(trees: &[Tree], own: &[OwnGroup]) -> Option<Availability> {
+fn version_2(trees: &[Tree], own: &[OwnGroup], kept: Option<&str>) -> Option<Availability> {
     let tree = trees.iter().find(|tree| tree.version == Version::V2)?;
     let offered = fs::read_to_string(tree.mount_point.join("cgroup.controllers")).ok()?;
     let has = |name: &str| offered.split_ascii_whitespace().any(|word| word == name);
@@ -129,7 +134,9 @@ fn version_2(trees: &[Tree], own: &[OwnGroup]) -> Option<Availability> {
     if !(has("cpu") && has("memory") || only_tree) {
         return None;
     }
-    let base = own_directory(tree, own)?;
+    let kept = kept_directory(tree, kept);
+    let is_kept = kept.is_some();
+    let base = kept.or_else(|| own_directory(tree, own))?;
     let mut notes = Vec::new();
     let slice = base.join(SLICE);
     if let Err(e) = fs::create_dir_all(&slice) {
@@ -139,7 +146,16 @@ fn version_2(trees: &[Tree], own: &[OwnGroup]) -> Option<Availability> {
             notes: vec![note],
         });
     }
-    hand_down(&base, &tree.mount_point, &mut notes);
+    if base != tree.mount_point {
+        let moved = if is_kept {
+            let holders = read_pids(&base);
+            move_to_leaf(&base.join("holder"), &holders)
+        } else {
+            move_to_leaf(&base.join("daemon"), &[std::process::id().to_string()])
+        };
+        notes.extend(moved.err());
+    }
+    enable(&base, &mut notes);
     enable(&slice, &mut notes);
     // What the slice's children get is what machines can be bounded by.
     let enabled = fs::read_to_string(slice.join("cgroup.subtree_control")).unwrap_or_default();
@@ -158,22 +174,29 @@ fn version_2(trees: &[Tree], own: &[OwnGroup]) -> Option<Availability> {
     })
 }
 
-/// Hands the controllers of the daemon's own group down to groups below it.
-/// A group that does so may not hold processes itself, so the daemon moves
-/// into a leaf first; where others are in the group too, that fails.
-fn hand_down(base: &Path, root: &Path, notes: &mut Vec<String>) {
-    if base != root {
-        let leaf = base.join("daemon");
-        let moved = fs::create_dir_all(&leaf).is_ok()
-            && write(&leaf.join("cgroup.procs"), &std::process::id().to_string()).is_ok();
-        if !moved {
-            notes.push(format!(
-                "cannot make the daemon's own group {}",
-                leaf.display()
-            ));
-        }
+/// A group that hands its controllers down to groups below it may not hold
+/// processes itself, so those that are in it move into a leaf first; where
+/// others are in the daemon's own group too, enabling fails.
+fn move_to_leaf(leaf: &Path, pids: &[String]) -> Result<(), String> {
+    let failed =
+        |e: &dyn std::fmt::Display| format!("cannot make the group {}: {e}", leaf.display());
+    fs::create_dir_all(leaf).map_err(|e| failed(&e))?;
+    for pid in pids {
+        write(&leaf.join("cgroup.procs"), pid).map_err(|e| failed(&e))?;
     }
-    enable(base, notes);
+    Ok(())
+}
+
+fn read_pids(group: &Path) -> Vec<String> {
+    let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// The directory of the group that is kept for machines, if this tree has it.
+fn kept_directory(tree: &Tree, kept: Option<&str>) -> Option<PathBuf> {
+    let kept = kept.filter(|_| tree.root == "/")?;
+    let directory = tree.mount_point.join(kept.trim_start_matches('/'));
+    directory.is_dir().then_some(directory)
 }
 
 /// Enables, for the groups below, every controller that is useful and there.
@@ -209,6 +232,14 @@ fn controllers_named(text: &str) -> Vec<Controller> {
         _ => None,
     };
     text.split_ascii_whitespace().filter_map(named).collect()
+}
+
+/// The controllers of a version 1 tree; none of any other tree.
+fn version_1_controllers(tree: &Tree) -> Vec<Controller> {
+    let options = tree.options.iter().filter(|_| tree.version == Version::V1);
+    options
+        .filter_map(|option| version_1_controller(option))
+        .collect()
 }
 
 fn version_1_controller(option: &str) -> Option<Controller> {

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 /// A group of this test, where the host lets us make one.
 fn group(test: &str) -> Option<Cgroup> {
-    let found = detect();
+    let found = detect(None);
     let Some(manager) = found.manager else {
         assert!(!found.notes.is_empty(), "no groups, and no word why");
         return None;
@@ -66,7 +66,7 @@ fn holds_accounts_kills_and_goes() {
     group.kill().unwrap();
     end(&inside);
     end(&moved);
-    detect().manager.unwrap().remove(group.name()).unwrap();
+    detect(None).manager.unwrap().remove(group.name()).unwrap();
     group.remove().unwrap();
     assert!(Process::open(inside.id()).unwrap().is_none());
 }
@@ -75,7 +75,7 @@ fn holds_accounts_kills_and_goes() {
 fn limits_read_back_as_they_were_set() {
     let Some(group) = group("limits") else { return };
     let has = |controller| {
-        detect()
+        detect(None)
             .manager
             .unwrap()
             .controllers()
@@ -179,7 +179,7 @@ fn a_frozen_group_stands_still() {
 #[test]
 fn a_group_in_use_is_not_taken_over_and_bad_names_are_refused() {
     let Some(group) = group("taken") else { return };
-    let manager = detect().manager.unwrap();
+    let manager = detect(None).manager.unwrap();
     let child = sleeper(Some(&group));
     let error = manager.create(group.name()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
