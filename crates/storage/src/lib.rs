@@ -1,6 +1,17 @@
 //! Plans for pools, volumes, snapshots and chains; image headers; seed images.
+//!
+//! - [`image`]: what an image file is, read from its own header within named limits.
+//! - [`tool`]: the command lines of qemu-img.
+//! - [`volume`]: how a volume is made, as a plan without choices left.
+//! - [`chain`], [`merge`], [`snapshot`], [`tags`]: snapshots, and the images they are made of.
+//!
+//! Nothing here touches the host: bytes come in through [`image::Source`], plans go out.
 
 pub mod chain;
+pub mod image;
+pub mod limits;
 pub mod merge;
 pub mod snapshot;
 pub mod tags;
+pub mod tool;
+pub mod volume;
