@@ -125,6 +125,23 @@ steps! {
     SnapshotStepDone = "snapshot/step-done",
     /// The store has the snapshots as they are now; nobody has been told.
     SnapshotSettled = "snapshot/settled",
+
+    /// A pool's definition has been checked and is about to be stored.
+    PoolDefineChecked = "pool-define/checked",
+    /// The store has a pool's definition; nobody has been told.
+    PoolDefineStored = "pool-define/stored",
+    /// The file of a new volume is there under a name nobody sees.
+    VolumeMakeBegun = "vol-make/begun",
+    /// The new volume is complete, still under that name.
+    VolumeMakeFilled = "vol-make/filled",
+    /// The new volume has its name; nobody has been told.
+    VolumeMakeNamed = "vol-make/named",
+    /// The file that takes an upload is there.
+    UploadBegun = "vol-upload/begun",
+    /// The upload is complete, beside the volume it replaces.
+    UploadFilled = "vol-upload/filled",
+    /// The upload has taken the volume's place; nobody has been told.
+    UploadNamed = "vol-upload/named",
 }
 
 /// Dies here if this is the step the daemon was told to die at.

@@ -9,6 +9,7 @@ use crate::handle::DomainHandle;
 use crate::jobs::Jobs;
 use crate::limits::DEFINITION_MAX_BYTES;
 use crate::network::Networks;
+use crate::notices::{NoticeHub, NoticeStream};
 use crate::options::{SessionId, StartOptions};
 use crate::owner::{self, Request};
 use crate::pools::Pools;
@@ -41,9 +42,10 @@ struct Inner {
     events: EventHub,
     binaries: Binaries,
     ports: Ports,
-    pools: Pools,
     networks: Networks,
     jobs: Jobs,
+    pools: Arc<Pools>,
+    notices: NoticeHub,
     boot: String,
     identity: Option<sys::spawn::Identity>,
     cgroups: Option<sys::cgroup::Manager>,
@@ -72,9 +74,10 @@ impl Engine {
                 events: EventHub::new(),
                 binaries: Binaries::new(&config),
                 ports: Ports::default(),
-                pools: Pools::default(),
                 networks: Networks::default(),
                 jobs: Jobs::default(),
+                pools: Arc::default(),
+                notices: NoticeHub::new(),
                 boot: sys::host::Host::new().boot_id().unwrap_or_default(),
                 identity: crate::setup::qemu_identity(&config),
                 cgroups: crate::setup::cgroups(&config),
@@ -89,9 +92,9 @@ impl Engine {
         };
         engine.remove_remains().await?;
         engine.load()?;
-        engine.load_pools()?;
         engine.load_networks().await?;
         engine.load_jobs().await?;
+        engine.load_pools().await?;
         crate::adopt::take_over(&engine).await;
         crate::saved::remove_unfinished(&engine.places().save);
         crate::snapshots::recover::settle_all(&engine).await;
@@ -178,7 +181,7 @@ impl Engine {
         &self.inner.events
     }
 
-    pub(crate) fn pools_table(&self) -> &Pools {
+    pub(crate) fn pools_table(&self) -> &Arc<Pools> {
         &self.inner.pools
     }
 
@@ -207,6 +210,15 @@ impl Engine {
     /// Everything that happens to domains from now on.
     pub fn events(&self) -> EventStream {
         self.inner.events.subscribe()
+    }
+
+    pub(crate) fn notices_hub(&self) -> &NoticeHub {
+        &self.inner.notices
+    }
+
+    /// Everything that happens to what is no domain from now on.
+    pub fn notices(&self) -> NoticeStream {
+        self.inner.notices.subscribe()
     }
 
     fn handle(&self, entry: Arc<Entry>) -> DomainHandle {

@@ -101,6 +101,13 @@ impl EngineError {
         Self::new(ErrorKind::SystemError, format!("{what}: {error}"))
     }
 
+    /// A system call's failure in the words everybody knows, without its number.
+    pub(crate) fn io(what: &str, error: &std::io::Error) -> Self {
+        let text = error.to_string();
+        let text = text.split(" (os error").next().unwrap_or(&text);
+        Self::new(ErrorKind::SystemError, format!("{what}: {text}"))
+    }
+
     /// The machine's owner is gone: the daemon is going down.
     pub(crate) fn stopping() -> Self {
         Self::new(

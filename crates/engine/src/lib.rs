@@ -13,10 +13,12 @@
 //! - `crash`: the steps at which tests make the daemon die.
 //! - `launch`, `run`: from a definition to a QEMU that has answered.
 //! - `jobs`: what takes long and concerns the host: imports, clones.
+//! - [`pools`], [`volumes`]: storage; one owner task for each pool.
 //! - `monitor`, `agent`, `console`: the three conversations with a machine.
 
 mod adopt;
 mod agent;
+mod aside;
 mod autostart;
 mod binaries;
 mod capabilities;
@@ -45,6 +47,7 @@ mod log;
 mod metadata;
 mod monitor;
 pub mod network;
+pub mod notices;
 pub mod options;
 mod owner;
 pub mod places;

@@ -114,3 +114,18 @@ pub const DNSMASQ_END_TIMEOUT_MS: u64 = 2_000;
 
 /// How long to wait before dnsmasq is started once more when that failed.
 pub const DNSMASQ_RESTART_PAUSE_MS: u64 = 2_000;
+
+/// How long a pool's directory may be silent before whoever asked is told.
+pub const POOL_SILENCE_MAX_MS: u64 = 10_000;
+
+/// How long the daemon's start waits for its pools before it serves without the slow ones.
+pub const POOLS_START_WAIT_MS: u64 = 3_000;
+
+/// Bytes of a volume read or written at a time.
+pub const VOLUME_PIECE_BYTES: usize = 1024 * 1024;
+
+/// Pieces of a volume that wait between the disk and the client.
+pub const VOLUME_PIECES_MAX: usize = 4;
+
+/// The last words of qemu-img that are quoted in an error, in bytes.
+pub const TOOL_WORDS_MAX_BYTES: usize = 4 * 1024;

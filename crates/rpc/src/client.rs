@@ -8,6 +8,7 @@ use engine::options::SessionId;
 use sys::unix::Peer;
 
 use crate::events::Subscriptions;
+use crate::notices::NoticeSubscriptions;
 
 /// A connected client.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(crate) struct Client {
     opened: Mutex<Option<Opened>>,
     is_open: AtomicBool,
     subscriptions: Mutex<Subscriptions>,
+    notice_subscriptions: Mutex<NoticeSubscriptions>,
 }
 
 /// What a client said on opening its connection.
@@ -39,6 +41,7 @@ impl Client {
             opened: Mutex::new(None),
             is_open: AtomicBool::new(false),
             subscriptions: Mutex::default(),
+            notice_subscriptions: Mutex::default(),
         }
     }
 
@@ -70,6 +73,13 @@ impl Client {
     /// What events it wants.
     pub(crate) fn subscriptions(&self) -> MutexGuard<'_, Subscriptions> {
         self.subscriptions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it wants to be told of things that are no domains.
+    pub(crate) fn notice_subscriptions(&self) -> MutexGuard<'_, NoticeSubscriptions> {
+        self.notice_subscriptions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

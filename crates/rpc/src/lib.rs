@@ -11,6 +11,7 @@ mod dispatch;
 mod events;
 mod failure;
 pub mod limits;
+mod notices;
 mod procedures;
 mod server;
 mod session;

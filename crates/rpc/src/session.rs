@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::notices::{Notice, NoticeStream};
 use engine::{DomainEvent, EngineError, EventStream};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -69,6 +70,7 @@ pub(crate) struct Session {
     /// A stream's packet that its procedure has no room for yet; nothing is read meanwhile.
     stalled: Option<(mpsc::Sender<StreamPacket>, StreamPacket)>,
     events: Option<EventStream>,
+    notices: Option<NoticeStream>,
 }
 
 impl Session {
@@ -95,6 +97,7 @@ impl Session {
             streams: BTreeMap::new(),
             stalled: None,
             events: None,
+            notices: None,
         }
     }
 
@@ -142,6 +145,10 @@ impl Session {
             event = next_event(&mut self.events) => {
                 let event = event?;
                 self.tell(&event);
+            }
+            notice = next_notice(&mut self.notices) => {
+                let notice = notice?;
+                self.tell_notice(&notice);
             }
             () = room(&self.stalled) => self.unstall(),
             () = at(self.started, deadline) => self.connection.tick(self.started.elapsed())?,
@@ -235,6 +242,12 @@ impl Session {
     /// Listens to the engine exactly while the client wants events.
     fn follow_events(&mut self) {
         let wanted = !self.client.subscriptions().is_empty();
+        let notices_wanted = !self.client.notice_subscriptions().is_empty();
+        match (notices_wanted, self.notices.is_some()) {
+            (true, false) => self.notices = Some(self.client.engine.notices()),
+            (false, true) => self.notices = None,
+            _ => {}
+        }
         match (wanted, self.events.is_some()) {
             (true, false) => self.events = Some(self.client.engine.events()),
             (false, true) => self.events = None,
@@ -248,12 +261,19 @@ impl Session {
         }
     }
 
+    fn tell_notice(&mut self, notice: &Notice) {
+        for packet in self.client.notice_subscriptions().packets(notice) {
+            self.connection.send_encoded_event(&packet);
+        }
+    }
+
     /// A task has something for the client.
     fn take(&mut self, message: ToConnection) {
         match message {
             ToConnection::Answer(header, ready) => self.answer(header, ready),
             ToConnection::Stream(StreamMessage { serial, what }) => match what {
                 ToClient::Data(data, _permit) => self.connection.stream_data(serial, &data),
+                ToClient::Hole(length, _permit) => self.connection.stream_hole(serial, length),
                 ToClient::EndOfData => self.connection.stream_end_of_data(serial),
                 ToClient::Finished => {
                     self.connection.stream_finished(serial);
@@ -383,6 +403,13 @@ impl Drop for Pending {
 async fn next_event(events: &mut Option<EventStream>) -> Result<Arc<DomainEvent>, EngineError> {
     match events {
         Some(events) => events.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_notice(notices: &mut Option<NoticeStream>) -> Result<Arc<Notice>, EngineError> {
+    match notices {
+        Some(notices) => notices.next().await,
         None => std::future::pending().await,
     }
 }

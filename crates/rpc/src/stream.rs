@@ -14,6 +14,8 @@ use crate::limits::{STREAM_INPUT_MAX, STREAM_PIECES_MAX};
 pub(crate) enum ToClient {
     /// Data; the permit is given back once it is on its way.
     Data(Vec<u8>, OwnedSemaphorePermit),
+    /// So many zeros, left out; the permit is given back once it is on its way.
+    Hole(u64, OwnedSemaphorePermit),
     /// There is no more data.
     EndOfData,
     /// The client's end of the stream is confirmed.
@@ -63,15 +65,26 @@ impl StreamEnd {
     /// Sends data; waits while the client is behind.
     pub(crate) async fn send(&mut self, data: &[u8]) -> Result<(), Gone> {
         for piece in data.chunks(STREAM_DATA_MAX_BYTES) {
-            let permit = self
-                .pieces
-                .clone()
-                .acquire_owned()
-                .await
-                .map_err(|_| Gone)?;
-            self.tell(ToClient::Data(piece.to_vec(), permit))?;
+            self.send_whole(piece.to_vec()).await?;
         }
         Ok(())
+    }
+
+    /// Sends data that fits into one packet, without copying it.
+    pub(crate) async fn send_whole(&mut self, data: Vec<u8>) -> Result<(), Gone> {
+        let permit = self.permit().await?;
+        self.tell(ToClient::Data(data, permit))
+    }
+
+    /// Sends a hole; waits while the client is behind.
+    pub(crate) async fn send_hole(&mut self, length: u64) -> Result<(), Gone> {
+        let permit = self.permit().await?;
+        self.tell(ToClient::Hole(length, permit))
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Gone> {
+        let pieces = self.pieces.clone();
+        pieces.acquire_owned().await.map_err(|_| Gone)
     }
 
     /// What the client sends next; `None` when it has given the stream up.

@@ -168,6 +168,9 @@ impl NewImage {
     /// `qemu-img convert`, making the image with the content of `source`.
     pub fn convert(&self, source: &ImageFile) -> Vec<String> {
         let mut args = words(&["convert", "-f", &source.format, "-O", self.tool_format()]);
+        if let Some((path, _)) = &self.backing {
+            args.extend(words(&["-B", path]));
+        }
         push_options(&mut args, self.options());
         args.extend([source.path.clone(), self.path.clone()]);
         args

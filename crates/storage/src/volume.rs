@@ -65,6 +65,8 @@ pub struct SourceVolume {
     pub image: ImageFile,
     /// The size a guest sees, in bytes.
     pub capacity: u64,
+    /// The image it builds upon.
+    pub backing: Option<String>,
 }
 
 /// Why a volume cannot be made.
@@ -95,6 +97,13 @@ pub fn plan(
     let format = volume.target.format.as_deref().unwrap_or("raw");
     if volume.kind == VolumeKind::Dir || format == "dir" {
         return plan_directory(source);
+    }
+    // What is written to a CD is written by whoever uploads it.
+    if format == "iso" && source.is_none() {
+        let bytes = volume.capacity;
+        return Ok(VolumePlan {
+            steps: vec![Step::Extend { bytes }],
+        });
     }
     check_format(format)?;
     if volume.target.encryption.is_some() {
@@ -161,16 +170,23 @@ fn new_image(
         let text = "a qcow2 image with its data in another file cannot be made as a volume";
         return Err(unsupported(text));
     }
-    // What is copied stands alone: the copy holds what the source's backing images hold.
-    let backing = volume.backing.as_ref().filter(|_| source.is_none());
+    // Without one named, the copy stands alone: it holds what the source's backing images hold.
+    let backing = volume.backing.as_ref();
     if let (Some(_), false) = (backing, is_qcow2 || format == "qed" || format == "vmdk") {
-        let text = format!("a volume of format '{format}' cannot build upon another");
+        let text = format!("backing storage not supported for {format} volumes");
         return Err(unsupported(text));
     }
-    let preallocation = wishes.metadata.then(|| match volume.allocation {
-        Some(bytes) if bytes < volume.capacity => Preallocation::Metadata,
-        _ => Preallocation::Falloc,
-    });
+    if let (Some(backing), Some(source)) = (backing, source)
+        && source.backing.as_ref() != Some(&backing.path)
+    {
+        let text = "a different backing store cannot be specified";
+        return Err(PlanError::Invalid(text.to_owned()));
+    }
+    let preallocation = match (wishes.metadata, volume.allocation) {
+        (false, _) => None,
+        (true, Some(bytes)) if bytes < volume.capacity => Some(Preallocation::Metadata),
+        (true, _) => Some(Preallocation::Falloc),
+    };
     if preallocation.is_some() && !is_qcow2 {
         return Err(unsupported(
             "metadata preallocation only supported with qcow2",
@@ -266,14 +282,13 @@ mod tests {
         let format = |format: &str| format!("<target><format type='{format}'/></target>");
         for (rest, words) in [
             (format("bochs"), "'bochs'"),
-            (format("iso"), "'iso'"),
             (
                 "<target><compat>1.1</compat></target>".to_owned(),
                 "only supported with qcow2",
             ),
             (
                 "<backingStore><path>/b</path></backingStore>".to_owned(),
-                "cannot build upon another",
+                "not supported for raw",
             ),
             (
                 "<target><encryption format='luks'/></target>".to_owned(),
@@ -294,6 +309,7 @@ mod tests {
                 key: None,
             },
             capacity: 1 << 20,
+            backing: None,
         };
         let wanted = volume("<target><format type='qcow2'/></target>");
         let plan = plan(&wanted, "/p/v", Some(&source), Wishes::default()).unwrap();

@@ -21,6 +21,7 @@ pub mod notify;
 pub mod open_files;
 pub mod process;
 pub mod pty;
+pub mod sparse;
 pub mod spawn;
 pub mod tap;
 pub mod unix;

@@ -229,7 +229,7 @@ impl Connection {
                 }
                 None
             }
-            Kind::Stream | Kind::StreamHole => self.stream_packet(&packet),
+            Kind::Stream | Kind::StreamHole => self.stream_packet(packet),
             // Nothing a client may send; libvirt drops it too.
             Kind::Reply | Kind::ReplyWithFds | Kind::Event => None,
         }
@@ -261,7 +261,7 @@ impl Connection {
         }
     }
 
-    fn stream_packet(&mut self, packet: &Packet) -> Option<(u32, StreamPacket)> {
+    fn stream_packet(&mut self, packet: Packet) -> Option<(u32, StreamPacket)> {
         let header = packet.header;
         // What arrives after a stream has ended was on its way already.
         let call = *self.streams.get(&header.serial)?;
@@ -273,7 +273,7 @@ impl Connection {
                 Err(_) => return None,
             },
             (_, Status::Continue, true) => return None,
-            (_, Status::Continue, false) => StreamPacket::Data(packet.body.clone()),
+            (_, Status::Continue, false) => StreamPacket::Data(packet.body),
             (_, Status::Ok, _) => StreamPacket::Finish,
             (_, Status::Error, _) => {
                 self.stream_finished(header.serial);
@@ -391,6 +391,24 @@ impl Connection {
             if let Ok(bytes) = frame::data_packet(header, piece) {
                 self.output.push(bytes);
             }
+        }
+    }
+
+    /// Tells of zeros that are left out.
+    pub fn stream_hole(&mut self, serial: u32, length: u64) {
+        let Some(call) = self.streams.get(&serial).copied() else {
+            return;
+        };
+        let header = Header {
+            kind: Kind::StreamHole,
+            ..call.stream(Status::Continue)
+        };
+        let hole = StreamHole {
+            length: i64::try_from(length).unwrap_or(i64::MAX),
+            flags: 0,
+        };
+        if let Ok(bytes) = frame::packet(header, &hole) {
+            self.output.push(bytes);
         }
     }
 

@@ -5,6 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::frame::Outgoing;
 
+/// Packets up to this share a buffer with the one before; copying larger ones would cost more than
+/// the call it saves.
+const SHARED_MAX_BYTES: usize = 4096;
+
 /// Packets in the order they go out; small ones share one buffer.
 #[derive(Debug, Default)]
 pub struct Output {
@@ -30,7 +34,9 @@ impl Output {
     pub fn push(&mut self, bytes: Vec<u8>) {
         self.unsent_bytes += bytes.len();
         match self.queue.back_mut() {
-            Some(last) if last.fds.is_empty() => last.bytes.extend_from_slice(&bytes),
+            Some(last) if last.fds.is_empty() && bytes.len() <= SHARED_MAX_BYTES => {
+                last.bytes.extend_from_slice(&bytes)
+            }
             _ => self.queue.push_back(Outgoing {
                 bytes,
                 fds: Vec::new(),

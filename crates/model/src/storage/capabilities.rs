@@ -13,6 +13,8 @@ pub fn capabilities_xml(usable: &[PoolKind]) -> String {
         w.attr("type", kind);
         let is_usable = if usable.contains(kind) { "yes" } else { "no" };
         w.attr_str("supported", is_usable);
+        // libvirt writes an empty one with an end tag.
+        w.open_body();
         let parts = [
             ("poolOptions", "sourceFormatType", kind.source_formats()),
             ("volOptions", "targetFormatType", kind.volume_formats()),

@@ -8,6 +8,7 @@ use wire::remote::*;
 
 use crate::client::{Client, Opened};
 use crate::failure::{Answer, Failure};
+use crate::notices::Family;
 use wire::consts::flags::VIR_CONNECT_RO;
 
 /// `REMOTE_AUTH_NONE`: nothing more to prove than the socket's permissions did.
@@ -41,6 +42,8 @@ pub(crate) fn by_connection(procedure: Procedure) -> bool {
                 | ConnectDomainEventDeregisterAny
                 | ConnectDomainEventCallbackRegisterAny
                 | ConnectDomainEventCallbackDeregisterAny
+                | ConnectStoragePoolEventRegisterAny
+                | ConnectStoragePoolEventDeregisterAny
         )
 }
 
@@ -104,6 +107,22 @@ pub(crate) fn answer(client: &Client, procedure: Procedure, call: &Call) -> (Tol
             call,
             |args: ConnectDomainEventCallbackDeregisterAnyArgs| {
                 client.subscriptions().deregister(args.callback_id)
+            },
+        )),
+        ConnectStoragePoolEventRegisterAny => subscribed(with(
+            call,
+            |args: ConnectStoragePoolEventRegisterAnyArgs| {
+                let pool = args.pool.map(|pool| pool.uuid);
+                let mut wanted = client.notice_subscriptions();
+                let callback_id = wanted.register(Family::Pool, args.event_id, pool)?;
+                Ok(ConnectStoragePoolEventRegisterAnyRet { callback_id })
+            },
+        )),
+        ConnectStoragePoolEventDeregisterAny => subscribed(with(
+            call,
+            |args: ConnectStoragePoolEventDeregisterAnyArgs| {
+                let mut wanted = client.notice_subscriptions();
+                wanted.deregister(Family::Pool, args.callback_id)
             },
         )),
         _ => (plain(client, procedure, call), Effect::Nothing),

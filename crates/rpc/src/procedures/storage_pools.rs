@@ -1,13 +1,12 @@
 //! Storage pools.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use engine::pools::Pool;
-use engine::volumes;
+use engine::pools::{BuildOverwrite, Pool, PoolView};
+use wire::errors::{ErrorCode, ErrorDomain};
 use wire::remote::*;
 
-use super::{check_flags, not_negative};
+use super::{check_flags, exclusive_flags, not_negative};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::{Answer, Failure};
@@ -17,7 +16,7 @@ const STATE_INACTIVE: u8 = 0;
 /// `VIR_STORAGE_POOL_RUNNING`.
 const STATE_RUNNING: u8 = 2;
 
-/// `VIR_CONNECT_LIST_STORAGE_POOLS_*`: the filters that say something here, and the kind `dir`.
+/// `VIR_CONNECT_LIST_STORAGE_POOLS_*`: the filters, and the first of the kinds.
 mod list {
     pub(super) const INACTIVE: u32 = 1;
     pub(super) const ACTIVE: u32 = 2;
@@ -25,11 +24,20 @@ mod list {
     pub(super) const TRANSIENT: u32 = 8;
     pub(super) const AUTOSTART: u32 = 16;
     pub(super) const NO_AUTOSTART: u32 = 32;
-    pub(super) const DIR: u32 = 64;
-    pub(super) const KINDS: u32 = 0xff_ffc0;
+    pub(super) const KIND_FIRST: u32 = 64;
+    pub(super) const KINDS: u32 = 0xf_ffc0;
 }
-/// `VIR_STORAGE_POOL_CREATE_WITH_BUILD` and its two variants.
-const CREATE_WITH_BUILD: u32 = 7;
+/// `VIR_STORAGE_POOL_CREATE_WITH_BUILD`, and what happens to a file system that is there.
+mod create_flag {
+    pub(super) const BUILD: u32 = 1;
+    pub(super) const BUILD_OVERWRITE: u32 = 2;
+    pub(super) const BUILD_NO_OVERWRITE: u32 = 4;
+    pub(super) const ALL: u32 = 7;
+}
+/// `VIR_STORAGE_POOL_BUILD_NO_OVERWRITE`.
+const BUILD_NO_OVERWRITE: u32 = 4;
+/// `VIR_STORAGE_POOL_BUILD_OVERWRITE`.
+const BUILD_OVERWRITE: u32 = 8;
 
 pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.inline(lookup_by_name);
@@ -49,35 +57,51 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.inline(num_of_volumes);
     dispatch.inline(list_volumes);
     dispatch.inline(list_all_volumes);
-    dispatch.inline(refresh);
-    dispatch.inline(destroy);
-    dispatch.inline(build);
-    dispatch.inline(delete);
+    dispatch.task(refresh);
+    dispatch.task(create);
+    dispatch.task(destroy);
+    dispatch.task(build);
+    dispatch.task(delete);
+    dispatch.inline(capabilities);
+    dispatch.inline(find_sources);
     dispatch.task(|client, args: StoragePoolDefineXmlArgs| async move {
         check_flags(args.flags, 1, "storagePoolDefineXML")?;
-        let pool = client.engine.define_pool(&args.xml).await?;
+        let pool = client
+            .engine
+            .define_pool(&args.xml)
+            .await
+            .map_err(of_storage)?;
         Ok(StoragePoolDefineXmlRet {
             pool: remote(&pool),
         })
     });
     dispatch.task(|client, args: StoragePoolCreateXmlArgs| async move {
-        check_flags(args.flags, CREATE_WITH_BUILD, "storagePoolCreateXML")?;
-        let build = args.flags & CREATE_WITH_BUILD != 0;
-        let pool = client.engine.create_pool(&args.xml, build).await?;
+        let build = build_with_create(args.flags, "storagePoolCreateXML")?;
+        let created = client.engine.create_pool(&args.xml, build).await;
+        let pool = created.map_err(of_storage)?;
         Ok(StoragePoolCreateXmlRet {
             pool: remote(&pool),
         })
     });
-    dispatch.task(create);
     dispatch.task(|client, args: StoragePoolUndefineArgs| async move {
-        let pool = pool(&client, &args.pool)?;
-        Ok(client.engine.undefine_pool(&pool).await?)
+        pool(&client, &args.pool)?
+            .undefine()
+            .await
+            .map_err(of_storage)
     });
     dispatch.task(|client, args: StoragePoolSetAutostartArgs| async move {
         let pool = pool(&client, &args.pool)?;
-        let autostart = args.autostart != 0;
-        Ok(client.engine.set_pool_autostart(pool, autostart).await?)
+        pool.set_autostart(args.autostart != 0)
+            .await
+            .map_err(of_storage)
     });
+}
+
+/// An error of libvirt's storage driver.
+pub(super) fn of_storage(error: engine::EngineError) -> Failure {
+    let Failure(mut error) = error.into();
+    error.domain = ErrorDomain::Storage.number();
+    Failure(error)
 }
 
 /// The pool a client means, by uuid.
@@ -93,9 +117,10 @@ pub(super) fn pool(client: &Client, pool: &RemoteStoragePool) -> Answer<Pool> {
 }
 
 pub(super) fn remote(pool: &Pool) -> RemoteStoragePool {
+    let view = pool.view();
     RemoteStoragePool {
-        name: pool.name.clone(),
-        uuid: pool.uuid.into_bytes(),
+        name: view.name.to_string(),
+        uuid: view.uuid.into_bytes(),
     }
 }
 
@@ -128,7 +153,7 @@ fn lookup_by_target_path(
     client: &Client,
     args: StoragePoolLookupByTargetPathArgs,
 ) -> Answer<StoragePoolLookupByTargetPathRet> {
-    let path = Path::new(args.path.trim_end_matches('/'));
+    let path = args.path.trim_end_matches('/');
     let pool = remote(&client.engine.pool_by_path(path)?);
     Ok(StoragePoolLookupByTargetPathRet { pool })
 }
@@ -141,7 +166,7 @@ fn list_all(
         .engine
         .pools()
         .iter()
-        .filter(|pool| is_wanted(pool, args.flags))
+        .filter(|pool| is_wanted(&pool.view(), args.flags))
         .map(remote)
         .collect();
     let ret = pools.len() as u32;
@@ -155,24 +180,47 @@ fn list_all(
     })
 }
 
-fn is_wanted(pool: &Pool, flags: u32) -> bool {
+fn is_wanted(pool: &PoolView, flags: u32) -> bool {
     let groups = [
         (list::ACTIVE, list::INACTIVE, pool.active),
         (list::PERSISTENT, list::TRANSIENT, pool.persistent),
         (list::AUTOSTART, list::NO_AUTOSTART, pool.autostart),
     ];
-    let kind_fits = flags & list::KINDS == 0 || flags & list::DIR != 0;
+    let kind_fits = flags & list::KINDS == 0 || flags & kind_flag(pool) != 0;
     kind_fits
         && groups.iter().all(|(yes, no, is)| {
             flags & (yes | no) == 0 || flags & (if *is { yes } else { no }) != 0
         })
 }
 
+/// libvirt's bit for the pool's kind; the bits are not in the order of the kinds.
+fn kind_flag(pool: &PoolView) -> u32 {
+    const ORDER: [&str; 14] = [
+        "dir",
+        "fs",
+        "netfs",
+        "logical",
+        "disk",
+        "iscsi",
+        "scsi",
+        "mpath",
+        "rbd",
+        "sheepdog",
+        "gluster",
+        "zfs",
+        "vstorage",
+        "iscsi-direct",
+    ];
+    let kind = pool.definition.kind.as_str();
+    let place = ORDER.iter().position(|known| *known == kind);
+    place.map_or(0, |place| list::KIND_FIRST << place)
+}
+
 fn names(client: &Client, active: bool) -> Vec<String> {
-    let pools = client.engine.pools().into_iter();
-    pools
+    let views = client.engine.pools().into_iter().map(|pool| pool.view());
+    views
         .filter(|pool| pool.active == active)
-        .map(|pool| pool.name)
+        .map(|pool| pool.name.to_string())
         .collect()
 }
 
@@ -214,17 +262,15 @@ fn list_defined(
 }
 
 fn get_info(client: &Client, args: StoragePoolGetInfoArgs) -> Answer<StoragePoolGetInfoRet> {
-    let pool = pool(client, &args.pool)?;
-    let sizes = pool.sizes();
+    let pool = pool(client, &args.pool)?.view();
     Ok(StoragePoolGetInfoRet {
-        state: if pool.active {
-            STATE_RUNNING
-        } else {
-            STATE_INACTIVE
+        state: match pool.active {
+            true => STATE_RUNNING,
+            false => STATE_INACTIVE,
         },
-        capacity: sizes.capacity,
-        allocation: sizes.allocation,
-        available: sizes.available,
+        capacity: pool.sizes.capacity,
+        allocation: pool.sizes.allocation,
+        available: pool.sizes.available,
     })
 }
 
@@ -234,8 +280,9 @@ fn get_xml_desc(
 ) -> Answer<StoragePoolGetXmlDescRet> {
     const INACTIVE: u32 = 1;
     check_flags(args.flags, INACTIVE, "storagePoolGetXMLDesc")?;
+    let view = pool(client, &args.pool)?.view();
     Ok(StoragePoolGetXmlDescRet {
-        xml: pool(client, &args.pool)?.xml(),
+        xml: view.xml(args.flags & INACTIVE != 0),
     })
 }
 
@@ -244,13 +291,13 @@ fn get_autostart(
     args: StoragePoolGetAutostartArgs,
 ) -> Answer<StoragePoolGetAutostartRet> {
     Ok(StoragePoolGetAutostartRet {
-        autostart: i32::from(pool(client, &args.pool)?.autostart),
+        autostart: i32::from(pool(client, &args.pool)?.view().autostart),
     })
 }
 
 fn is_active(client: &Client, args: StoragePoolIsActiveArgs) -> Answer<StoragePoolIsActiveRet> {
     Ok(StoragePoolIsActiveRet {
-        active: i32::from(pool(client, &args.pool)?.active),
+        active: i32::from(pool(client, &args.pool)?.view().active),
     })
 }
 
@@ -259,7 +306,7 @@ fn is_persistent(
     args: StoragePoolIsPersistentArgs,
 ) -> Answer<StoragePoolIsPersistentRet> {
     Ok(StoragePoolIsPersistentRet {
-        persistent: i32::from(pool(client, &args.pool)?.persistent),
+        persistent: i32::from(pool(client, &args.pool)?.view().persistent),
     })
 }
 
@@ -267,9 +314,11 @@ fn num_of_volumes(
     client: &Client,
     args: StoragePoolNumOfVolumesArgs,
 ) -> Answer<StoragePoolNumOfVolumesRet> {
-    let volumes = volumes::volumes(&pool(client, &args.pool)?)?;
+    let count = pool(client, &args.pool)?
+        .volume_count()
+        .map_err(of_storage)?;
     Ok(StoragePoolNumOfVolumesRet {
-        num: volumes.len() as i32,
+        num: i32::try_from(count).unwrap_or(i32::MAX),
     })
 }
 
@@ -278,9 +327,11 @@ fn list_volumes(
     args: StoragePoolListVolumesArgs,
 ) -> Answer<StoragePoolListVolumesRet> {
     let max = not_negative(args.maxnames, "maxnames", "virStoragePoolListVolumes")?;
-    let volumes = volumes::volumes(&pool(client, &args.pool)?)?;
-    let names = volumes.into_iter().take(max).map(|v| v.name).collect();
-    Ok(StoragePoolListVolumesRet { names })
+    let volumes = pool(client, &args.pool)?.volumes().map_err(of_storage)?;
+    let names = volumes.iter().take(max).map(|v| v.name().to_owned());
+    Ok(StoragePoolListVolumesRet {
+        names: names.collect(),
+    })
 }
 
 fn list_all_volumes(
@@ -289,58 +340,115 @@ fn list_all_volumes(
 ) -> Answer<StoragePoolListAllVolumesRet> {
     check_flags(args.flags, 0, "storagePoolListAllVolumes")?;
     let pool = pool(client, &args.pool)?;
-    let vols: Vec<RemoteStorageVol> = volumes::volumes(&pool)?
-        .iter()
-        .map(|volume| super::storage_volumes::remote(&pool, volume))
-        .collect();
-    let ret = vols.len() as u32;
-    Ok(StoragePoolListAllVolumesRet {
-        vols: if args.need_results == 0 {
-            Vec::new()
-        } else {
-            vols
-        },
-        ret,
+    let volumes = pool.volumes().map_err(of_storage)?;
+    let ret = u32::try_from(volumes.len()).unwrap_or(u32::MAX);
+    let name = pool.view().name.clone();
+    let vols = match args.need_results {
+        0 => Vec::new(),
+        _ => volumes
+            .iter()
+            .map(|volume| super::storage_volumes::remote(&name, volume))
+            .collect(),
+    };
+    Ok(StoragePoolListAllVolumesRet { vols, ret })
+}
+
+async fn refresh(client: Arc<Client>, args: StoragePoolRefreshArgs) -> Answer<()> {
+    check_flags(args.flags, 0, "storagePoolRefresh")?;
+    pool(&client, &args.pool)?
+        .refresh()
+        .await
+        .map_err(of_storage)
+}
+
+/// What a create call says of building.
+fn build_with_create(flags: u32, function: &str) -> Answer<Option<BuildOverwrite>> {
+    check_flags(flags, create_flag::ALL, function)?;
+    exclusive_flags(
+        flags,
+        (
+            create_flag::BUILD_OVERWRITE,
+            "VIR_STORAGE_POOL_CREATE_WITH_BUILD_OVERWRITE",
+        ),
+        (
+            create_flag::BUILD_NO_OVERWRITE,
+            "VIR_STORAGE_POOL_CREATE_WITH_BUILD_NO_OVERWRITE",
+        ),
+    )?;
+    Ok(match flags {
+        _ if flags & create_flag::BUILD_OVERWRITE != 0 => Some(BuildOverwrite::Always),
+        _ if flags & create_flag::BUILD_NO_OVERWRITE != 0 => Some(BuildOverwrite::Never),
+        _ if flags & create_flag::BUILD != 0 => Some(BuildOverwrite::DirectoryOnly),
+        _ => None,
     })
 }
 
-/// The directory is read whenever it is asked for: there is nothing to refresh.
-fn refresh(client: &Client, args: StoragePoolRefreshArgs) -> Answer<()> {
-    check_flags(args.flags, 0, "storagePoolRefresh")?;
-    volumes::volumes(&pool(client, &args.pool)?)?;
-    Ok(())
-}
-
 async fn create(client: Arc<Client>, args: StoragePoolCreateArgs) -> Answer<()> {
-    check_flags(args.flags, CREATE_WITH_BUILD, "storagePoolCreate")?;
-    let pool = pool(&client, &args.pool)?;
-    if args.flags & CREATE_WITH_BUILD != 0 {
-        client.engine.build_pool(&pool)?;
-    }
-    client.engine.start_pool(pool).await?;
-    Ok(())
+    let build = build_with_create(args.flags, "storagePoolCreate")?;
+    pool(&client, &args.pool)?
+        .start(build)
+        .await
+        .map_err(of_storage)
 }
 
-fn destroy(client: &Client, args: StoragePoolDestroyArgs) -> Answer<()> {
-    Ok(client.engine.stop_pool(&pool(client, &args.pool)?)?)
+async fn destroy(client: Arc<Client>, args: StoragePoolDestroyArgs) -> Answer<()> {
+    pool(&client, &args.pool)?.stop().await.map_err(of_storage)
 }
 
-fn build(client: &Client, args: StoragePoolBuildArgs) -> Answer<()> {
-    /// Repair and resize mean nothing for a directory.
-    const OVERWRITE_AND_NOT: u32 = 4 | 8;
-    check_flags(args.flags, OVERWRITE_AND_NOT, "storagePoolBuild")?;
-    let pool = pool(client, &args.pool)?;
-    if pool.active {
-        return Err(Failure::operation_invalid(format!(
-            "storage pool '{}' is already active",
-            pool.name
-        )));
-    }
-    Ok(client.engine.build_pool(&pool)?)
+async fn build(client: Arc<Client>, args: StoragePoolBuildArgs) -> Answer<()> {
+    check_flags(
+        args.flags,
+        BUILD_OVERWRITE | BUILD_NO_OVERWRITE,
+        "storagePoolBuild",
+    )?;
+    exclusive_flags(
+        args.flags,
+        (BUILD_OVERWRITE, "VIR_STORAGE_POOL_BUILD_OVERWRITE"),
+        (BUILD_NO_OVERWRITE, "VIR_STORAGE_POOL_BUILD_NO_OVERWRITE"),
+    )?;
+    let overwrite = match args.flags {
+        BUILD_OVERWRITE => BuildOverwrite::Always,
+        BUILD_NO_OVERWRITE => BuildOverwrite::Never,
+        _ => BuildOverwrite::DirectoryOnly,
+    };
+    pool(&client, &args.pool)?
+        .build(overwrite)
+        .await
+        .map_err(of_storage)
 }
 
-fn delete(client: &Client, args: StoragePoolDeleteArgs) -> Answer<()> {
+async fn delete(client: Arc<Client>, args: StoragePoolDeleteArgs) -> Answer<()> {
     check_flags(args.flags, 0, "storagePoolDelete")?;
-    let pool = pool(client, &args.pool)?;
-    Ok(client.engine.delete_pool_directory(&pool)?)
+    pool(&client, &args.pool)?
+        .delete()
+        .await
+        .map_err(of_storage)
+}
+
+fn capabilities(
+    client: &Client,
+    args: ConnectGetStoragePoolCapabilitiesArgs,
+) -> Answer<ConnectGetStoragePoolCapabilitiesRet> {
+    check_flags(args.flags, 0, "storageConnectGetStoragePoolCapabilities")?;
+    Ok(ConnectGetStoragePoolCapabilitiesRet {
+        capabilities: client.engine.pool_capabilities(),
+    })
+}
+
+fn find_sources(
+    client: &Client,
+    args: ConnectFindStoragePoolSourcesArgs,
+) -> Answer<ConnectFindStoragePoolSourcesRet> {
+    check_flags(args.flags, 0, "storageConnectFindStoragePoolSources")?;
+    let found = client.engine.find_pool_sources(&args.kind);
+    Ok(ConnectFindStoragePoolSourcesRet {
+        xml: found.map_err(|error| match error.kind {
+            engine::ErrorKind::Unsupported => Failure(RpcError::new(
+                ErrorCode::NoSupport,
+                ErrorDomain::Storage,
+                error.message,
+            )),
+            _ => of_storage(error),
+        })?,
+    })
 }

@@ -3,22 +3,41 @@
 use std::sync::Arc;
 
 use engine::pools::Pool;
-use engine::volumes;
-use model::storage::Volume;
+use engine::volumes::{Download, Piece, Range, Resize, Upload, Volume, WipeAlgorithm, Wishes};
+use model::storage::VolumeKind;
+use wire::connection::StreamPacket;
+use wire::frame::STREAM_DATA_MAX_BYTES;
 use wire::remote::*;
 
 use super::check_flags;
-use super::storage_pools::pool;
+use super::storage_pools::{of_storage, pool};
 use crate::client::Client;
-use crate::dispatch::Dispatch;
-use crate::failure::Answer;
+use crate::dispatch::{Dispatch, Serve};
+use crate::failure::{Answer, Failure};
+use crate::stream::StreamEnd;
 
-/// `VIR_STORAGE_VOL_FILE`.
-const KIND_FILE: i8 = 0;
 /// `VIR_STORAGE_VOL_GET_PHYSICAL`: the file's length instead of what it takes.
 const GET_PHYSICAL: u32 = 1;
-/// `VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA` and `…_REFLINK`: wishes that need no granting.
-const CREATE_WISHES: u32 = 1 | 2;
+
+/// `VIR_STORAGE_VOL_CREATE_*`.
+mod create {
+    pub(super) const PREALLOC_METADATA: u32 = 1;
+    pub(super) const REFLINK: u32 = 2;
+    /// Asks that the XML be checked against the schema, as the parser does anyhow.
+    pub(super) const VALIDATE: u32 = 4;
+    pub(super) const ALL: u32 = 7;
+}
+
+/// `VIR_STORAGE_VOL_RESIZE_*`.
+mod resize_flag {
+    pub(super) const ALLOCATE: u32 = 1;
+    pub(super) const DELTA: u32 = 2;
+    pub(super) const SHRINK: u32 = 4;
+    pub(super) const ALL: u32 = 7;
+}
+
+/// `VIR_STORAGE_VOL_UPLOAD_SPARSE_STREAM`, and the same of downloads.
+const SPARSE_STREAM: u32 = 1;
 
 pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.inline(lookup_by_name);
@@ -28,23 +47,43 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.inline(get_info_flags);
     dispatch.inline(get_xml_desc);
     dispatch.inline(get_path);
-    dispatch.inline(delete);
     dispatch.task(create_xml);
     dispatch.task(create_xml_from);
+    dispatch.task(delete);
+    dispatch.task(resize);
+    dispatch.task(|client, args: StorageVolWipeArgs| async move {
+        check_flags(args.flags, 0, "storageVolWipe")?;
+        wipe(&client, &args.vol, WipeAlgorithm::Zero).await
+    });
+    dispatch.task(|client, args: StorageVolWipePatternArgs| async move {
+        check_flags(args.flags, 0, "storageVolWipePattern")?;
+        let algorithm = WipeAlgorithm::ALL.get(args.algorithm as usize);
+        let algorithm = algorithm.ok_or_else(|| {
+            let what = format!("wiping algorithm {} not supported", args.algorithm);
+            Failure::invalid_arg(what)
+        })?;
+        wipe(&client, &args.vol, *algorithm).await
+    });
+    dispatch.stream(upload);
+    dispatch.stream(download);
 }
 
-pub(super) fn remote(pool: &Pool, volume: &Volume) -> RemoteStorageVol {
+pub(super) fn remote(pool: &str, volume: &Volume) -> RemoteStorageVol {
     RemoteStorageVol {
-        pool: pool.name.clone(),
-        name: volume.name.clone(),
-        key: volume.path.clone(),
+        pool: pool.to_owned(),
+        name: volume.name().to_owned(),
+        key: volume.path().to_owned(),
     }
 }
 
+/// The pool of the volume a client means.
+fn pool_of(client: &Client, vol: &RemoteStorageVol) -> Answer<Pool> {
+    client.engine.pool_by_name(&vol.pool).map_err(of_storage)
+}
+
 /// The volume a client means.
-fn volume(client: &Client, vol: &RemoteStorageVol) -> Answer<Volume> {
-    let pool = client.engine.pool_by_name(&vol.pool)?;
-    Ok(volumes::volume(&pool, &vol.name)?)
+fn volume(client: &Client, vol: &RemoteStorageVol) -> Answer<Arc<Volume>> {
+    pool_of(client, vol)?.volume(&vol.name).map_err(of_storage)
 }
 
 fn lookup_by_name(
@@ -52,17 +91,23 @@ fn lookup_by_name(
     args: StorageVolLookupByNameArgs,
 ) -> Answer<StorageVolLookupByNameRet> {
     let pool = pool(client, &args.pool)?;
-    let vol = remote(&pool, &volumes::volume(&pool, &args.name)?);
-    Ok(StorageVolLookupByNameRet { vol })
+    let volume = pool.volume(&args.name).map_err(of_storage)?;
+    Ok(StorageVolLookupByNameRet {
+        vol: remote(&pool.view().name, &volume),
+    })
 }
 
 fn lookup_by_key(
     client: &Client,
     args: StorageVolLookupByKeyArgs,
 ) -> Answer<StorageVolLookupByKeyRet> {
-    let (pool, volume) = client.engine.volume_by_path(&args.key)?;
-    let vol = remote(&pool, &volume);
-    Ok(StorageVolLookupByKeyRet { vol })
+    let (pool, volume) = client.engine.volume_by_path(&args.key).map_err(|error| {
+        let what = format!("no storage vol with matching key {}", args.key);
+        engine::EngineError::new(error.kind, what)
+    })?;
+    Ok(StorageVolLookupByKeyRet {
+        vol: remote(&pool.view().name, &volume),
+    })
 }
 
 fn lookup_by_path(
@@ -70,16 +115,25 @@ fn lookup_by_path(
     args: StorageVolLookupByPathArgs,
 ) -> Answer<StorageVolLookupByPathRet> {
     let (pool, volume) = client.engine.volume_by_path(&args.path)?;
-    let vol = remote(&pool, &volume);
-    Ok(StorageVolLookupByPathRet { vol })
+    Ok(StorageVolLookupByPathRet {
+        vol: remote(&pool.view().name, &volume),
+    })
+}
+
+/// libvirt's number of a volume's kind.
+fn kind_number(kind: VolumeKind) -> i8 {
+    let place = VolumeKind::ALL.iter().position(|known| *known == kind);
+    place
+        .and_then(|place| i8::try_from(place).ok())
+        .unwrap_or(0)
 }
 
 fn get_info(client: &Client, args: StorageVolGetInfoArgs) -> Answer<StorageVolGetInfoRet> {
     let volume = volume(client, &args.vol)?;
     Ok(StorageVolGetInfoRet {
-        kind: KIND_FILE,
-        capacity: volume.capacity,
-        allocation: volume.allocation,
+        kind: kind_number(volume.definition.kind),
+        capacity: volume.definition.capacity,
+        allocation: volume.definition.allocation.unwrap_or(0),
     })
 }
 
@@ -89,13 +143,15 @@ fn get_info_flags(
 ) -> Answer<StorageVolGetInfoFlagsRet> {
     check_flags(args.flags, GET_PHYSICAL, "storageVolGetInfoFlags")?;
     let volume = volume(client, &args.vol)?;
+    let definition = &volume.definition;
+    let shown = match args.flags & GET_PHYSICAL {
+        0 => definition.allocation,
+        _ => definition.physical,
+    };
     Ok(StorageVolGetInfoFlagsRet {
-        kind: KIND_FILE,
-        capacity: volume.capacity,
-        allocation: match args.flags & GET_PHYSICAL {
-            0 => volume.allocation,
-            _ => volume.physical,
-        },
+        kind: kind_number(definition.kind),
+        capacity: definition.capacity,
+        allocation: shown.unwrap_or(0),
     })
 }
 
@@ -105,30 +161,60 @@ fn get_xml_desc(
 ) -> Answer<StorageVolGetXmlDescRet> {
     check_flags(args.flags, 0, "storageVolGetXMLDesc")?;
     Ok(StorageVolGetXmlDescRet {
-        xml: volume(client, &args.vol)?.to_xml(),
+        xml: volume(client, &args.vol)?.definition.to_xml(),
     })
 }
 
 fn get_path(client: &Client, args: StorageVolGetPathArgs) -> Answer<StorageVolGetPathRet> {
     Ok(StorageVolGetPathRet {
-        name: volume(client, &args.vol)?.path,
+        name: volume(client, &args.vol)?.path().to_owned(),
     })
 }
 
-fn delete(client: &Client, args: StorageVolDeleteArgs) -> Answer<()> {
+async fn delete(client: Arc<Client>, args: StorageVolDeleteArgs) -> Answer<()> {
     check_flags(args.flags, 0, "storageVolDelete")?;
-    Ok(client.engine.delete_volume(&volume(client, &args.vol)?)?)
+    let pool = pool_of(&client, &args.vol)?;
+    let deleted = pool.delete_volume(&client.engine, &args.vol.name).await;
+    deleted.map_err(of_storage)
+}
+
+async fn resize(client: Arc<Client>, args: StorageVolResizeArgs) -> Answer<()> {
+    check_flags(args.flags, resize_flag::ALL, "storageVolResize")?;
+    let resize = Resize {
+        bytes: args.capacity,
+        delta: args.flags & resize_flag::DELTA != 0,
+        shrink: args.flags & resize_flag::SHRINK != 0,
+        allocate: args.flags & resize_flag::ALLOCATE != 0,
+    };
+    let pool = pool_of(&client, &args.vol)?;
+    let resized = pool.resize_volume(&client.engine, &args.vol.name, resize);
+    resized.await.map_err(of_storage)
+}
+
+async fn wipe(client: &Client, vol: &RemoteStorageVol, algorithm: WipeAlgorithm) -> Answer<()> {
+    let pool = pool_of(client, vol)?;
+    let wiped = pool.wipe_volume(&client.engine, &vol.name, algorithm);
+    wiped.await.map_err(of_storage)
+}
+
+fn wishes(flags: u32, function: &str) -> Answer<Wishes> {
+    check_flags(flags, create::ALL, function)?;
+    let _checked_anyhow = flags & create::VALIDATE;
+    Ok(Wishes {
+        metadata: flags & create::PREALLOC_METADATA != 0,
+        reflink: flags & create::REFLINK != 0,
+    })
 }
 
 async fn create_xml(
     client: Arc<Client>,
     args: StorageVolCreateXmlArgs,
 ) -> Answer<StorageVolCreateXmlRet> {
-    check_flags(args.flags, CREATE_WISHES, "storageVolCreateXML")?;
+    let wishes = wishes(args.flags, "storageVolCreateXML")?;
     let pool = pool(&client, &args.pool)?;
-    let volume = client.engine.create_volume(&pool, &args.xml, None).await?;
+    let made = pool.create_volume(&client.engine, &args.xml, wishes).await;
     Ok(StorageVolCreateXmlRet {
-        vol: remote(&pool, &volume),
+        vol: remote(&pool.view().name, &*made.map_err(of_storage)?),
     })
 }
 
@@ -136,12 +222,84 @@ async fn create_xml_from(
     client: Arc<Client>,
     args: StorageVolCreateXmlFromArgs,
 ) -> Answer<StorageVolCreateXmlFromRet> {
-    check_flags(args.flags, CREATE_WISHES, "storageVolCreateXMLFrom")?;
+    let wishes = wishes(args.flags, "storageVolCreateXMLFrom")?;
     let pool = pool(&client, &args.pool)?;
-    let source = volume(&client, &args.clonevol)?;
-    let engine = &client.engine;
-    let volume = engine.create_volume(&pool, &args.xml, Some(source)).await?;
+    let from = pool_of(&client, &args.clonevol)?;
+    let name = &args.clonevol.name;
+    let made = pool.copy_volume(&client.engine, &args.xml, &from, name, wishes);
     Ok(StorageVolCreateXmlFromRet {
-        vol: remote(&pool, &volume),
+        vol: remote(&pool.view().name, &*made.await.map_err(of_storage)?),
     })
+}
+
+async fn download(client: Arc<Client>, args: StorageVolDownloadArgs) -> Answer<((), Serve)> {
+    check_flags(args.flags, SPARSE_STREAM, "storageVolDownload")?;
+    let range = Range {
+        offset: args.offset,
+        length: args.length,
+        holes: args.flags & SPARSE_STREAM != 0,
+    };
+    let pool = pool_of(&client, &args.vol)?;
+    let begun = pool.download(&args.vol.name, range, STREAM_DATA_MAX_BYTES);
+    let download = begun.await.map_err(of_storage)?;
+    let serve: Serve = Box::new(move |end| Box::pin(serve_download(end, download)));
+    Ok(((), serve))
+}
+
+async fn serve_download(mut end: StreamEnd, mut download: Download) {
+    loop {
+        let sent = match download.next().await {
+            Ok(Some(Piece::Data(bytes))) => end.send_whole(bytes).await,
+            Ok(Some(Piece::Hole(length))) => end.send_hole(length).await,
+            Ok(None) => break,
+            Err(error) => {
+                let Failure(error) = of_storage(error);
+                return end.fail(error);
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+    // The volume is free again before the client learns that it has it all.
+    drop(download);
+    end.end_of_data().await;
+}
+
+async fn upload(client: Arc<Client>, args: StorageVolUploadArgs) -> Answer<((), Serve)> {
+    check_flags(args.flags, SPARSE_STREAM, "storageVolUpload")?;
+    let range = Range {
+        offset: args.offset,
+        length: args.length,
+        holes: args.flags & SPARSE_STREAM != 0,
+    };
+    let pool = pool_of(&client, &args.vol)?;
+    let begun = pool.upload(&client.engine, &args.vol.name, range).await;
+    let upload = begun.map_err(of_storage)?;
+    let serve: Serve = Box::new(move |end| Box::pin(serve_upload(end, upload)));
+    Ok(((), serve))
+}
+
+async fn serve_upload(mut end: StreamEnd, mut upload: Upload) {
+    let failed = |error| {
+        let Failure(error) = of_storage(error);
+        error
+    };
+    loop {
+        let piece = match end.receive().await {
+            Some(StreamPacket::Data(bytes)) => Piece::Data(bytes),
+            Some(StreamPacket::Hole(length)) => Piece::Hole(length),
+            Some(StreamPacket::Finish) => {
+                return match upload.finish().await {
+                    Ok(()) => end.finish(),
+                    Err(error) => end.fail(failed(error)),
+                };
+            }
+            // Given up: the volume stays as it was.
+            Some(StreamPacket::Abort) | None => return,
+        };
+        if let Err(error) = upload.write(piece).await {
+            return end.fail(failed(error));
+        }
+    }
 }

@@ -120,6 +120,15 @@ impl Process {
         )
     }
 
+    /// Blocks until it has ended.
+    pub fn wait(&self) -> SysResult<()> {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let mut polled = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut polled, None))
+            .map(drop)
+            .map_err(|e| SysError::new("wait for", subject(self.id.pid), e))
+    }
+
     /// How it ended; nothing while it runs. Reaps it when it is a child of
     /// ours, which can be done once: keep the answer.
     pub fn exit(&self) -> SysResult<Option<Exit>> {

@@ -1,0 +1,318 @@
+//! New volumes: empty, or with the content of another.
+
+use super::Volume;
+use super::strays::unfinished_name;
+use super::tool::ToolRun;
+use crate::aside::aside;
+use crate::crash::{Step as CrashStep, crash_point};
+use crate::engine::{Engine, xml_error};
+use crate::error::{EngineError, ErrorKind, Result};
+use crate::pools::Pool;
+use crate::pools::claim::Purpose;
+use crate::pools::scan::UNFINISHED_PREFIX;
+use model::storage::{Capacity, Permissions, VolumeDefinition};
+use std::fs::{File, Permissions as Mode};
+use std::io::ErrorKind as Io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::PathBuf;
+use std::sync::Arc;
+use storage::tool::ImageFile;
+use storage::volume::{PlanError, SourceVolume, Step, Wishes, plan};
+use sys::sparse::Stretch;
+
+/// The permission bits of a new volume nobody gave others for.
+const FILE_MODE: u32 = 0o600;
+/// And of a directory.
+const DIRECTORY_MODE: u32 = 0o711;
+
+impl Pool {
+    /// Makes a volume as libvirt's XML describes it.
+    ///
+    /// # Errors
+    /// If the XML is not valid, the name is taken, or it cannot be made; nothing is left then.
+    pub async fn create_volume(
+        &self,
+        engine: &Engine,
+        xml: &str,
+        wishes: Wishes,
+    ) -> Result<Arc<Volume>> {
+        let definition = self.volume_definition(xml, Capacity::OfBacking)?;
+        self.make(engine, definition, None, wishes).await
+    }
+
+    /// Makes a volume with the content of another, which may be in another pool.
+    ///
+    /// # Errors
+    /// As [`Pool::create_volume`]; and if somebody changes the other volume.
+    pub async fn copy_volume(
+        &self,
+        engine: &Engine,
+        xml: &str,
+        from: &Pool,
+        name: &str,
+        wishes: Wishes,
+    ) -> Result<Arc<Volume>> {
+        let definition = self.volume_definition(xml, Capacity::OfSource)?;
+        let reading = from.claim(name, Purpose::Read).await?;
+        let source = from.volume(name)?;
+        let made = self.make(engine, definition, Some(source), wishes).await;
+        reading.finish().await?;
+        made
+    }
+
+    fn volume_definition(&self, xml: &str, capacity: Capacity) -> Result<VolumeDefinition> {
+        let view = self.view();
+        view.need_active()?;
+        let definition = VolumeDefinition::parse(xml, view.definition.kind, capacity);
+        let definition = definition.map_err(xml_error)?;
+        let name = &definition.name;
+        let is_bad = name.contains('/')
+            || name == "."
+            || name == ".."
+            || name.chars().any(char::is_control)
+            || name.starts_with(UNFINISHED_PREFIX);
+        match is_bad {
+            true if name.contains('/') => Err(EngineError::invalid(format!(
+                "volume name '{name}' cannot contain '/'"
+            ))),
+            true => Err(EngineError::invalid(format!(
+                "volume name '{name}' cannot be a file's name"
+            ))),
+            false => Ok(definition),
+        }
+    }
+
+    async fn make(
+        &self,
+        engine: &Engine,
+        mut definition: VolumeDefinition,
+        source: Option<Arc<Volume>>,
+        wishes: Wishes,
+    ) -> Result<Arc<Volume>> {
+        if let Some(source) = &source {
+            // A copy is at least as large as what is copied.
+            definition.capacity = definition.capacity.max(source.definition.capacity);
+        }
+        let claim = self.claim(&definition.name, Purpose::Make).await?;
+        let directory = PathBuf::from(self.view().path());
+        let making = Making {
+            engine: engine.clone(),
+            unfinished: unfinished_name(&directory, engine.records().host()),
+            path: directory.join(&definition.name),
+            definition,
+            source,
+            wishes,
+        };
+        aside(move || making.carry_out()).await??;
+        let name = claim.name.clone();
+        claim.finish().await?.ok_or_else(|| {
+            EngineError::failed(format!(
+                "the new volume '{name}' was removed by somebody else"
+            ))
+        })
+    }
+}
+
+struct Making {
+    engine: Engine,
+    definition: VolumeDefinition,
+    source: Option<Arc<Volume>>,
+    wishes: Wishes,
+    /// Where it is filled.
+    unfinished: PathBuf,
+    /// Where it will be.
+    path: PathBuf,
+}
+
+impl Making {
+    fn carry_out(&self) -> Result<()> {
+        let made = self.fill().and_then(|()| self.give_name());
+        if made.is_err() {
+            // Whichever of the two it is; neither is there if the first step failed.
+            let _ = std::fs::remove_file(&self.unfinished);
+            let _ = std::fs::remove_dir(&self.unfinished);
+        }
+        made
+    }
+
+    fn system(&self, what: &str, error: &std::io::Error) -> EngineError {
+        EngineError::io(&format!("{what} '{}'", self.path.display()), error)
+    }
+
+    fn fill(&self) -> Result<()> {
+        let unfinished = self.unfinished.to_string_lossy();
+        let source = self.source.as_deref().map(source_of);
+        let plan = plan(&self.definition, &unfinished, source.as_ref(), self.wishes);
+        let plan = plan.map_err(plan_error)?;
+        if plan.steps == [Step::Directory] {
+            return self.make_directory();
+        }
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(&self.unfinished)
+            .map_err(|e| self.system("cannot create path", &e))?;
+        crash_point(CrashStep::VolumeMakeBegun);
+        for step in &plan.steps {
+            self.step(step, &file)?;
+        }
+        self.set_permissions(FILE_MODE)?;
+        if plan.steps.iter().all(|s| !matches!(s, Step::Tool { .. })) {
+            file.sync_data()
+                .map_err(|e| self.system("cannot sync data to file", &e))?;
+        }
+        crash_point(CrashStep::VolumeMakeFilled);
+        Ok(())
+    }
+
+    fn make_directory(&self) -> Result<()> {
+        std::fs::create_dir(&self.unfinished).map_err(|e| self.system("cannot create path", &e))?;
+        self.set_permissions(DIRECTORY_MODE)
+    }
+
+    fn set_permissions(&self, usual: u32) -> Result<()> {
+        let Permissions {
+            mode, owner, group, ..
+        } = self.definition.target.permissions;
+        let failed = |e| self.system("cannot set mode and owner of", &e);
+        let mode = Mode::from_mode(mode.unwrap_or(usual));
+        std::fs::set_permissions(&self.unfinished, mode).map_err(failed)?;
+        if owner.is_some() || group.is_some() {
+            std::os::unix::fs::chown(&self.unfinished, owner, group).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn step(&self, step: &Step, file: &File) -> Result<()> {
+        match step {
+            Step::Extend { bytes } => file
+                .set_len(*bytes)
+                .map_err(|e| self.system("cannot extend file", &e)),
+            Step::Reserve { bytes } => sys::sparse::reserve(file, 0, *bytes).map_err(|e| {
+                let what = format!("cannot allocate {bytes} bytes in file");
+                self.system(&what, e.cause())
+            }),
+            Step::Copy { source, reflink } => self.copy(source, *reflink, file),
+            Step::Tool { args } => self.run_tool(args),
+            // It is alone in its plan.
+            Step::Directory => Ok(()),
+        }
+    }
+
+    fn copy(&self, source: &str, reflink: bool, file: &File) -> Result<()> {
+        let from = File::open(source)
+            .map_err(|e| EngineError::io(&format!("cannot open '{source}'"), &e))?;
+        match sys::sparse::share_blocks(&from, file) {
+            Ok(()) => return Ok(()),
+            Err(e) if reflink => {
+                let what = format!("failed to clone files from '{source}' to");
+                return Err(self.system(&what, e.cause()));
+            }
+            // Copied then.
+            Err(_) => {}
+        }
+        copy_stretches(&from, file, 0).map_err(|e| self.system("cannot write to", e.cause()))
+    }
+
+    fn run_tool(&self, args: &[String]) -> Result<()> {
+        let mut reads = Vec::new();
+        if let Some(source) = &self.source {
+            reads.push(PathBuf::from(source.path()));
+            reads.extend(self.engine.readable_chain(source.path())?);
+        }
+        if let Some(backing) = &self.definition.backing {
+            reads.push(PathBuf::from(&backing.path));
+            let is_raw = backing.format.as_deref() == Some("raw");
+            if !is_raw {
+                reads.extend(self.engine.readable_chain(&backing.path)?);
+            }
+        }
+        let run = ToolRun {
+            args: args.to_vec(),
+            reads,
+            writes: vec![self.unfinished.clone()],
+            ends_with_daemon: true,
+        };
+        // People know the volume by its own name.
+        let own_name = |error: EngineError| {
+            let unfinished = self.unfinished.to_string_lossy();
+            let path = self.path.to_string_lossy();
+            EngineError::new(error.kind, error.message.replace(&*unfinished, &path))
+        };
+        run.run().map(drop).map_err(own_name)
+    }
+
+    fn give_name(&self) -> Result<()> {
+        sys::sparse::rename_new(&self.unfinished, &self.path).map_err(|e| match e.kind() {
+            Io::AlreadyExists => EngineError::new(
+                ErrorKind::VolumeExists,
+                format!("'{}'", self.definition.name),
+            ),
+            _ => self.system("cannot create path", e.cause()),
+        })?;
+        crash_point(CrashStep::VolumeMakeNamed);
+        Ok(())
+    }
+}
+
+/// Copies what is data from `at` on; holes stay holes. Returns with the same length.
+pub(super) fn copy_stretches(from: &File, to: &File, at: u64) -> sys::SysResult<()> {
+    let mut at = at;
+    while let Some(stretch) = sys::sparse::stretch(from, at)? {
+        at = match stretch {
+            Stretch::Hole(end) => end,
+            Stretch::Data(end) => {
+                sys::sparse::copy(from, to, at, end - at)?;
+                end
+            }
+        };
+    }
+    Ok(())
+}
+
+fn source_of(volume: &Volume) -> SourceVolume {
+    SourceVolume {
+        image: ImageFile {
+            path: volume.path().to_owned(),
+            format: volume.tool_format().to_owned(),
+            key: None,
+        },
+        capacity: volume.definition.capacity,
+        backing: volume.definition.backing.as_ref().map(|b| b.path.clone()),
+    }
+}
+
+pub(super) fn plan_error(error: PlanError) -> EngineError {
+    let kind = match error {
+        PlanError::Unsupported(_) => ErrorKind::ConfigUnsupported,
+        PlanError::Invalid(_) => ErrorKind::InvalidArgument,
+    };
+    EngineError::new(kind, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
+    #[test]
+    fn a_copy_of_a_sparse_file_is_sparse() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let make = |name: &str| {
+            let mut options = File::options();
+            options.read(true).write(true).create_new(true);
+            options.open(directory.path().join(name)).expect("made")
+        };
+        let (from, to) = (make("from"), make("to"));
+        from.set_len(64 << 20).expect("extended");
+        from.write_all_at(b"x", 32 << 20).expect("written");
+        to.set_len(64 << 20).expect("extended");
+        copy_stretches(&from, &to, 0).expect("copied");
+        assert!(to.metadata().expect("there").blocks() * 512 < 1 << 20);
+        let mut byte = [0];
+        to.read_exact_at(&mut byte, 32 << 20).expect("read");
+        assert_eq!(&byte, b"x");
+    }
+}

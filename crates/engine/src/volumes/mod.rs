@@ -1,0 +1,81 @@
+//! Volumes: what is done to the files of a pool's directory.
+//!
+//! Work on a volume holds a claim of it ([`crate::pools::claim`]) and runs on a thread of its own.
+//! A new volume is filled under a name nobody sees and gets its own name when it is complete, so
+//! that a daemon that dies on the way leaves the old state and a file it knows to remove.
+//!
+//! - `make`: new volumes, empty or copies. `change`: delete, resize, wipe.
+//! - `transfer`: upload and download.
+//! - `tool`: qemu-img, confined. `chain`: which images an image makes it open.
+//! - `uses`: which running machine uses a file.
+
+mod chain;
+mod change;
+mod make;
+mod strays;
+mod tool;
+mod transfer;
+mod uses;
+
+pub(crate) use strays::remove_own as remove_own_strays;
+
+use crate::engine::Engine;
+use crate::error::{EngineError, ErrorKind, Result};
+use crate::pools::Pool;
+use model::storage::VolumeDefinition;
+use std::sync::Arc;
+use storage::image::Image;
+
+pub use change::{Resize, WipeAlgorithm};
+pub use storage::volume::Wishes;
+pub use strays::Stray;
+pub use transfer::{Download, Piece, Range, Upload};
+
+/// A volume as it was when its pool last looked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Volume {
+    /// What is shown of it.
+    pub definition: VolumeDefinition,
+    /// What its header says.
+    pub image: Image,
+}
+
+impl Volume {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &str {
+        self.definition.target.path.as_deref().unwrap_or_default()
+    }
+
+    /// Its format, as qemu-img is to take it.
+    pub(crate) fn tool_format(&self) -> &str {
+        match (self.image.format, self.image.encryption) {
+            ("raw", Some("luks")) => "luks",
+            ("iso" | "dir" | "", _) => "raw",
+            (format, _) => format,
+        }
+    }
+}
+
+impl Engine {
+    /// The volume at this path, and its pool.
+    ///
+    /// # Errors
+    /// If no active pool has it.
+    pub fn volume_by_path(&self, path: &str) -> Result<(Pool, Arc<Volume>)> {
+        let path = path.trim_end_matches('/');
+        let found = path.rsplit_once('/').and_then(|(directory, name)| {
+            let pool = self.pool_by_path(directory.trim_end_matches('/')).ok()?;
+            let volume = pool.volume(name).ok()?;
+            Some((pool, volume))
+        });
+        found.ok_or_else(|| {
+            let what = format!("no storage vol with matching path '{path}'");
+            EngineError::new(ErrorKind::NoVolume, what)
+        })
+    }
+}

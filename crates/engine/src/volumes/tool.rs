@@ -1,0 +1,187 @@
+//! qemu-img in a process of its own that reaches the images it is about and nothing else.
+
+use crate::error::{EngineError, ErrorKind, Result};
+use crate::limits::TOOL_WORDS_MAX_BYTES;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use sys::landlock::{Access, PathRule};
+use sys::process::Process;
+use sys::spawn::{Descriptors, Resource, ResourceLimit, SpawnPlan};
+
+/// Directories that may hold qemu-img.
+const PROGRAM_DIRECTORIES: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/bin"];
+const SYSTEM_PATHS: [(&str, Access); 9] = [
+    ("/usr", Access::Execute),
+    ("/lib", Access::Execute),
+    ("/lib64", Access::Execute),
+    ("/bin", Access::Execute),
+    ("/etc/ld.so.cache", Access::Read),
+    ("/etc/ssl", Access::Read),
+    ("/dev/null", Access::Write),
+    ("/dev/urandom", Access::Read),
+    ("/proc/self", Access::Read),
+];
+
+/// One run of qemu-img.
+#[derive(Debug, Default)]
+pub(crate) struct ToolRun {
+    /// The words after the program's name.
+    pub(crate) args: Vec<String>,
+    /// Files it may read.
+    pub(crate) reads: Vec<PathBuf>,
+    /// Files it may write.
+    pub(crate) writes: Vec<PathBuf>,
+    /// Whether it ends with the daemon: what it makes is of no use then.
+    pub(crate) ends_with_daemon: bool,
+}
+
+fn program() -> Result<PathBuf> {
+    let found = PROGRAM_DIRECTORIES
+        .iter()
+        .map(|directory| Path::new(directory).join("qemu-img"))
+        .find(|path| path.exists());
+    found.ok_or_else(|| {
+        EngineError::new(
+            ErrorKind::ResourceUnavailable,
+            "qemu-img is not installed: install the package qemu-utils",
+        )
+    })
+}
+
+impl ToolRun {
+    fn plan(&self) -> Result<SpawnPlan> {
+        let mut plan = SpawnPlan::new(program()?);
+        plan.argv = ["qemu-img".into()]
+            .into_iter()
+            .chain(self.args.iter().map(Into::into))
+            .collect();
+        plan.env = vec![("LC_ALL".into(), "C".into())];
+        plan.dies_with_parent = self.ends_with_daemon;
+        plan.limits = vec![ResourceLimit {
+            resource: Resource::CoreDump,
+            limit: Some(0),
+        }];
+        let rule = |path: &Path, access| PathRule {
+            path: path.to_owned(),
+            access,
+        };
+        let system = SYSTEM_PATHS.iter().map(|(p, a)| rule(Path::new(p), *a));
+        let reads = self.reads.iter().map(|path| rule(path, Access::Read));
+        let writes = self.writes.iter().map(|path| rule(path, Access::Write));
+        plan.paths = Some(system.chain(reads).chain(writes).collect());
+        Ok(plan)
+    }
+
+    /// Runs it to its end; what it prints comes back. Blocks.
+    ///
+    /// # Errors
+    /// If it cannot be run or fails; its own last words say why.
+    pub(crate) fn run(&self) -> Result<String> {
+        self.run_watched(|_| {})
+    }
+
+    /// The same; `progress` is told the percentage it prints with `-p`.
+    pub(crate) fn run_watched(&self, mut progress: impl FnMut(f64)) -> Result<String> {
+        let plan = self.plan()?;
+        let failed = |e: &dyn std::fmt::Display| EngineError::system("cannot run qemu-img", e);
+        let (mut output, input) = std::io::pipe().map_err(|e| failed(&e))?;
+        let descriptors = Descriptors {
+            output: input.as_fd(),
+            inherited: &[],
+        };
+        let child = sys::spawn::spawn(&plan, descriptors).map_err(|e| failed(&e))?;
+        drop(input);
+        let mut said = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            match output.read(&mut piece) {
+                Ok(0) => break,
+                Ok(count) => {
+                    said.extend_from_slice(&piece[..count]);
+                    let text = String::from_utf8_lossy(&piece[..count]);
+                    if let Some(percent) = storage::tool::progress(&text) {
+                        progress(percent);
+                    }
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(failed(&e)),
+            }
+            if self.is_progress_shown() && said.len() > TOOL_WORDS_MAX_BYTES {
+                said.drain(..said.len() - TOOL_WORDS_MAX_BYTES);
+            }
+        }
+        let said = String::from_utf8_lossy(&said).into_owned();
+        match end_of(&child.process)? {
+            true => Ok(said),
+            false => Err(EngineError::failed(complaint(&said))),
+        }
+    }
+
+    fn is_progress_shown(&self) -> bool {
+        self.args.iter().any(|arg| arg == "-p")
+    }
+}
+
+/// Waits for the end of a program that has closed its output; whether it succeeded.
+fn end_of(process: &Process) -> Result<bool> {
+    process
+        .wait()
+        .map_err(|e| EngineError::system("cannot wait for qemu-img", e))?;
+    let exit = process
+        .exit()
+        .map_err(|e| EngineError::system("cannot wait for qemu-img", e))?;
+    Ok(exit.is_some_and(|exit| exit.is_success()))
+}
+
+/// qemu-img's words, without what it prints of its progress.
+fn complaint(said: &str) -> String {
+    let lines = said.split(['\n', '\r']).map(str::trim);
+    let words: Vec<&str> = lines
+        .filter(|line| !line.is_empty() && !line.ends_with("/100%)"))
+        .collect();
+    let text = words.join("; ");
+    let text = text.strip_prefix("qemu-img: ").unwrap_or(&text);
+    match text.is_empty() {
+        true => "qemu-img failed without a word".to_owned(),
+        false => format!("qemu-img: {text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_made_and_nothing_else_is_reached() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let image = directory.path().join("a.qcow2");
+        std::fs::write(&image, "").expect("written");
+        let args = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        let path = image.to_str().expect("text");
+        let make = ToolRun {
+            args: args(&["create", "-q", "-f", "qcow2", path, "1M"]),
+            writes: vec![image.clone()],
+            ..ToolRun::default()
+        };
+        make.run().expect("it is made");
+        assert!(std::fs::metadata(&image).expect("it is there").len() > 0);
+
+        let other = directory.path().join("other");
+        std::fs::write(&other, "secret").expect("written");
+        let peek = ToolRun {
+            args: args(&["info", "-f", "raw", other.to_str().expect("text")]),
+            ..ToolRun::default()
+        };
+        if sys::landlock::abi().is_some() {
+            let error = peek.run().expect_err("it is not let in");
+            assert!(error.message.contains("Permission denied"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_complaint_is_without_progress() {
+        let said = "    (0.00/100%)\r    (1.00/100%)\rqemu-img: error: No space left on device\n";
+        assert_eq!(complaint(said), "qemu-img: error: No space left on device");
+    }
+}

@@ -1,0 +1,140 @@
+//! Files with holes: finding, making, keeping and filling them; names given without replacing.
+
+use std::fs::File;
+use std::path::Path;
+
+use rustix::fs::{FallocateFlags, RenameFlags, SeekFrom};
+use rustix::io::Errno;
+
+use crate::error::{SysError, SysResult};
+
+/// A part of a file that is all data or all hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stretch {
+    /// Data up to this place.
+    Data(u64),
+    /// A hole up to this place.
+    Hole(u64),
+}
+
+/// What begins at `at`; nothing at the file's end. A file system that knows no holes has data
+/// only. Moves the file's position.
+pub fn stretch(file: &File, at: u64) -> SysResult<Option<Stretch>> {
+    let failed = |e| SysError::new("look for holes in", "a file", e);
+    let length = file.metadata().map_err(failed)?.len();
+    if at >= length {
+        return Ok(None);
+    }
+    match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(data) if data > at => Ok(Some(Stretch::Hole(data))),
+        Ok(_) => match rustix::fs::seek(file, SeekFrom::Hole(at)) {
+            Ok(hole) => Ok(Some(Stretch::Data(hole.max(at + 1)))),
+            Err(e) => Err(SysError::new("look for holes in", "a file", e)),
+        },
+        Err(Errno::NXIO) => Ok(Some(Stretch::Hole(length))),
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(Stretch::Data(length))),
+        Err(e) => Err(SysError::new("look for holes in", "a file", e)),
+    }
+}
+
+/// Takes disk space for a part of a file, which reads as zeros where it was not written.
+pub fn reserve(file: &File, at: u64, bytes: u64) -> SysResult<()> {
+    rustix::fs::fallocate(file, FallocateFlags::empty(), at, bytes)
+        .map_err(|e| SysError::new("reserve space for", "a file", e))
+}
+
+/// Gives the space of a part of a file back; the part reads as zeros. Its length stays.
+pub fn punch(file: &File, at: u64, bytes: u64) -> SysResult<()> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    rustix::fs::fallocate(file, flags, at, bytes)
+        .map_err(|e| SysError::new("make a hole in", "a file", e))
+}
+
+/// Makes `to` share all blocks of `from`, where the file system can.
+pub fn share_blocks(from: &File, to: &File) -> SysResult<()> {
+    rustix::fs::ioctl_ficlone(to, from)
+        .map_err(|e| SysError::new("share the blocks of", "a file", e))
+}
+
+/// Copies `bytes` from `at` on to the same place of another file, inside the kernel where it can;
+/// how many were copied, fewer at the file's end.
+pub fn copy(from: &File, to: &File, at: u64, bytes: u64) -> SysResult<u64> {
+    let (mut read_at, mut write_at) = (at, at);
+    let mut left = bytes;
+    while left > 0 {
+        let piece = usize::try_from(left).unwrap_or(usize::MAX).min(1 << 30);
+        let copied =
+            rustix::fs::copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), piece);
+        match copied {
+            Ok(0) => break,
+            Ok(count) => left -= count as u64,
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(SysError::new("copy", "a file", e)),
+        }
+    }
+    Ok(bytes - left)
+}
+
+/// Gives a file its name, unless the name is taken.
+pub fn rename_new(from: &Path, to: &Path) -> SysResult<()> {
+    let (here, flags) = (rustix::fs::CWD, RenameFlags::NOREPLACE);
+    match rustix::fs::renameat_with(here, from, here, to, flags) {
+        Ok(()) => Ok(()),
+        // File systems that cannot: a second name, then one less.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            std::fs::hard_link(from, to).map_err(|e| SysError::on_path("name", to, e))?;
+            std::fs::remove_file(from).map_err(|e| SysError::on_path("rename", from, e))
+        }
+        Err(e) => Err(SysError::on_path("name", to, e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn holes_are_found_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |name: &str| {
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(true);
+            options.open(directory.path().join(name)).unwrap()
+        };
+        let from = open("from");
+        from.set_len(1 << 20).unwrap();
+        from.write_all_at(b"data", 512 << 10).unwrap();
+        assert_eq!(stretch(&from, 0).unwrap(), Some(Stretch::Hole(512 << 10)));
+        let Some(Stretch::Data(end)) = stretch(&from, 512 << 10).unwrap() else {
+            panic!("no data");
+        };
+        assert_eq!(stretch(&from, end).unwrap(), Some(Stretch::Hole(1 << 20)));
+        assert_eq!(stretch(&from, 1 << 20).unwrap(), None);
+
+        let to = open("to");
+        assert_eq!(copy(&from, &to, 512 << 10, 8).unwrap(), 8);
+        let mut bytes = [0; 4];
+        to.read_exact_at(&mut bytes, 512 << 10).unwrap();
+        assert_eq!(&bytes, b"data");
+        reserve(&to, 0, 1 << 20).unwrap();
+        assert_eq!(to.metadata().unwrap().len(), 1 << 20);
+        punch(&to, 512 << 10, 4096).unwrap();
+        to.read_exact_at(&mut bytes, 512 << 10).unwrap();
+        assert_eq!(bytes, [0; 4]);
+    }
+
+    #[test]
+    fn a_taken_name_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        std::fs::write(&from, "new").unwrap();
+        std::fs::write(&to, "old").unwrap();
+        let error = rename_new(&from, &to).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&to).unwrap(), b"old");
+        std::fs::remove_file(&to).unwrap();
+        rename_new(&from, &to).unwrap();
+        assert_eq!(std::fs::read(&to).unwrap(), b"new");
+    }
+}
