@@ -185,7 +185,7 @@ impl Args {
 }
 
 /// Parses a size: digits and a unit of powers of 1024 (`K`, `KiB`) or 1000 (`KB`).
-fn scaled(text: &str, scale: u64) -> Option<u64> {
+pub(crate) fn scaled(text: &str, scale: u64) -> Option<u64> {
     let text = text.trim_start();
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (value, unit) = text.split_at(digits);

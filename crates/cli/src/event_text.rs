@@ -36,6 +36,18 @@ pub(crate) const NAMES: &[&str] = &[
     "nic-mac-change",
 ];
 
+/// The kinds of events of storage pools, by libvirt's number.
+pub(crate) const POOL_NAMES: &[&str] = &["lifecycle", "refresh"];
+
+const POOL_LIFECYCLE: &[&str] = &[
+    "Defined",
+    "Undefined",
+    "Started",
+    "Stopped",
+    "Created",
+    "Deleted",
+];
+
 const LIFECYCLE: &[(&str, &[&str])] = &[
     ("Defined", &["Added", "Updated", "Renamed", "Snapshot"]),
     ("Undefined", &["Removed", "Renamed"]),
@@ -158,6 +170,7 @@ pub(crate) fn of(packet: &Packet) -> Option<String> {
     state_events(packet)
         .or_else(|| device_events(packet))
         .or_else(|| other_events(packet))
+        .or_else(|| pool_events(packet))
 }
 
 /// Decodes the packet if it carries this event.
@@ -165,6 +178,21 @@ fn decode<E: Event>(packet: &Packet) -> Option<E> {
     (packet.header.procedure == E::NUMBER)
         .then(|| packet.decode().ok())
         .flatten()
+}
+
+fn pool_events(packet: &Packet) -> Option<String> {
+    if let Some(e) = decode::<remote::StoragePoolEventLifecycleMsg>(packet) {
+        let place = usize::try_from(e.event).ok();
+        let event = place.and_then(|place| POOL_LIFECYCLE.get(place));
+        let event = event.unwrap_or(&"unknown");
+        return Some(format!(
+            "event 'lifecycle' for storage pool {}: {event}\n",
+            e.pool.name
+        ));
+    }
+    let e = decode::<remote::StoragePoolEventRefreshMsg>(packet)?;
+    let name = e.pool.name;
+    Some(format!("event 'refresh' for storage pool {name}\n"))
 }
 
 fn state_events(packet: &Packet) -> Option<String> {

@@ -26,6 +26,7 @@ mod serialise;
 mod session;
 mod shell;
 mod states;
+mod storage;
 #[cfg(test)]
 mod strangers;
 mod table;

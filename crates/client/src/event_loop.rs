@@ -1,6 +1,6 @@
 //! The thread that owns the socket: writes requests, hands out what arrives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::mpsc as reply;
 use std::time::Duration;
@@ -14,10 +14,11 @@ use wire::procedure::Event;
 use wire::{keepalive, xdr::Xdr};
 
 use crate::dial::Dialled;
+use crate::stream::Place;
 use crate::{Error, Origin};
 
 /// Bytes read from the socket at once.
-const READ_BYTES: usize = 1 << 16;
+const READ_BYTES: usize = 1 << 18;
 
 /// What the rest of the program asks of the loop.
 pub(crate) enum Request {
@@ -31,7 +32,11 @@ pub(crate) enum Request {
         stream: Option<mpsc::Sender<Packet>>,
     },
     /// Send a packet of a stream.
-    StreamData { header: Header, data: Vec<u8> },
+    StreamData {
+        header: Header,
+        data: Vec<u8>,
+        place: Place,
+    },
     /// Forget a stream.
     StreamDone { serial: u32 },
     /// Hand events to this.
@@ -76,12 +81,45 @@ type Answers = BTreeMap<u32, reply::SyncSender<Result<Packet, Error>>>;
 struct Loop {
     socket: UnixStream,
     reader: Reader,
-    outgoing: Vec<u8>,
+    outgoing: Unsent,
     serial: u32,
     answers: Answers,
     streams: BTreeMap<u32, mpsc::Sender<Packet>>,
     on_event: Option<EventSink>,
     pings: Option<Pings>,
+}
+
+/// Packets that wait to be written.
+#[derive(Default)]
+struct Unsent {
+    packets: VecDeque<(Vec<u8>, Option<Place>)>,
+    /// Bytes of the first that are on their way already.
+    sent: usize,
+}
+
+impl Unsent {
+    fn push(&mut self, packet: Vec<u8>, place: Option<Place>) {
+        if !packet.is_empty() {
+            self.packets.push_back((packet, place));
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    fn next(&self) -> &[u8] {
+        let first = self.packets.front();
+        first.map_or(&[], |(packet, _)| &packet[self.sent..])
+    }
+
+    fn sent(&mut self, count: usize) {
+        self.sent += count;
+        if self.next().is_empty() {
+            self.packets.pop_front();
+            self.sent = 0;
+        }
+    }
 }
 
 struct Pings {
@@ -107,7 +145,7 @@ async fn serve(mut dialled: Dialled, inbox: mpsc::UnboundedReceiver<Request>) ->
     let mut state = Loop {
         socket,
         reader: Reader::default(),
-        outgoing: Vec::new(),
+        outgoing: Unsent::default(),
         serial: 0,
         answers: Answers::new(),
         streams: BTreeMap::new(),
@@ -136,9 +174,9 @@ impl Loop {
                     Ok(n) => self.received(&buffer[..n]).await,
                     Err(e) => Err(lost(&e)),
                 },
-                sent = write.write(&self.outgoing), if !self.outgoing.is_empty() => match sent {
+                sent = write.write(self.outgoing.next()), if !self.outgoing.is_empty() => match sent {
                     Ok(n) => {
-                        self.outgoing.drain(..n);
+                        self.outgoing.sent(n);
                         Ok(())
                     }
                     Err(e) => Err(lost(&e)),
@@ -174,7 +212,7 @@ impl Loop {
                 };
                 match frame::data_packet(header, &body) {
                     Ok(bytes) => {
-                        self.outgoing.extend(bytes);
+                        self.outgoing.push(bytes, None);
                         self.answers.insert(serial, answer);
                         if let Some(stream) = stream {
                             self.streams.insert(serial, stream);
@@ -186,10 +224,14 @@ impl Loop {
                     }
                 }
             }
-            Request::StreamData { header, data } => {
+            Request::StreamData {
+                header,
+                data,
+                place,
+            } => {
                 let bytes = frame::data_packet(header, &data);
-                self.outgoing
-                    .extend(bytes.map_err(|e| broken(&e.to_string()))?);
+                let bytes = bytes.map_err(|e| broken(&e.to_string()))?;
+                self.outgoing.push(bytes, Some(place));
             }
             Request::OnEvent(sink) => self.on_event = Some(sink),
             Request::StreamDone { serial } => _ = self.streams.remove(&serial),
@@ -286,9 +328,9 @@ impl Loop {
             status: Status::Ok,
         };
         let nothing: &() = &();
-        self.outgoing.extend(
-            frame::data_packet(header, &nothing.to_bytes().unwrap_or_default()).unwrap_or_default(),
-        );
+        let body = nothing.to_bytes().unwrap_or_default();
+        let packet = frame::data_packet(header, &body).unwrap_or_default();
+        self.outgoing.push(packet, None);
     }
 }
 

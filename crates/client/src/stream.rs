@@ -1,10 +1,60 @@
 //! A stream: data that belongs to one call, in either direction.
 
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
 use tokio::sync::mpsc;
-use wire::frame::{Header, Packet, STREAM_DATA_MAX_BYTES, Status};
+use wire::frame::{Header, Kind, Packet, STREAM_DATA_MAX_BYTES, Status, StreamHole};
+use wire::xdr::Xdr;
 
 use crate::event_loop::Request;
 use crate::{Error, Origin};
+
+/// The most data one packet carries.
+pub const PIECE_BYTES: usize = STREAM_DATA_MAX_BYTES;
+/// Packets of one stream that wait to be written before their sender does.
+const WINDOW_PACKETS: usize = 16;
+
+/// What a stream carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// Bytes.
+    Data(Vec<u8>),
+    /// So many zeros that were left out.
+    Hole(u64),
+}
+
+/// How many packets of a stream wait to be written.
+#[derive(Debug, Default)]
+struct Window {
+    waiting: Mutex<usize>,
+    less: Condvar,
+}
+
+/// A packet's place among those that wait; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Window>);
+
+impl Place {
+    /// Waits for a place.
+    fn take(window: &Arc<Window>) -> Place {
+        let waiting = window
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let full = |waiting: &mut usize| *waiting >= WINDOW_PACKETS;
+        let waiting = window.less.wait_while(waiting, full);
+        *waiting.unwrap_or_else(PoisonError::into_inner) += 1;
+        Place(Arc::clone(window))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let waiting = self.0.waiting.lock();
+        *waiting.unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.less.notify_one();
+    }
+}
 
 /// An open stream. Dropping it without [`Stream::finish`] aborts it.
 pub struct Stream {
@@ -23,6 +73,7 @@ pub struct Incoming {
 pub struct Outgoing {
     header: Header,
     requests: mpsc::UnboundedSender<Request>,
+    window: Arc<Window>,
 }
 
 impl Stream {
@@ -37,7 +88,11 @@ impl Stream {
         };
         Stream {
             incoming,
-            outgoing: Outgoing { header, requests },
+            outgoing: Outgoing {
+                header,
+                requests,
+                window: Arc::default(),
+            },
         }
     }
 
@@ -47,6 +102,32 @@ impl Stream {
     /// The daemon's error, or the connection's.
     pub fn receive(&mut self) -> Result<Option<Vec<u8>>, Error> {
         self.incoming.receive()
+    }
+
+    /// The next piece, of a stream that may have holes; `None` at the end.
+    ///
+    /// # Errors
+    /// The daemon's error, or the connection's.
+    pub fn receive_piece(&mut self) -> Result<Option<Piece>, Error> {
+        self.incoming.receive_piece()
+    }
+
+    /// Sends at most [`PIECE_BYTES`]; waits while much is unsent.
+    ///
+    /// # Errors
+    /// The daemon's error, if it has given the stream up, or the connection's.
+    pub fn send_piece(&mut self, data: Vec<u8>) -> Result<(), Error> {
+        self.incoming.check()?;
+        self.outgoing.packet(Status::Continue, data)
+    }
+
+    /// Sends a hole.
+    ///
+    /// # Errors
+    /// As [`Stream::send_piece`].
+    pub fn send_hole(&mut self, length: u64) -> Result<(), Error> {
+        self.incoming.check()?;
+        self.outgoing.hole(length)
     }
 
     /// The halves, for two threads.
@@ -76,12 +157,35 @@ impl Incoming {
     /// # Errors
     /// The daemon's error, or the connection's.
     pub fn receive(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        match self.receive_piece()? {
+            Some(Piece::Data(bytes)) => Ok(Some(bytes)),
+            Some(Piece::Hole(_)) => {
+                let what = "the daemon sent a hole that nobody asked for";
+                Err(Error::local(Origin::Protocol, what))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Whether the daemon has given the stream up.
+    fn check(&mut self) -> Result<(), Error> {
+        match self.packets.try_recv() {
+            Ok(packet) => self.piece(packet).map(drop),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn receive_piece(&mut self) -> Result<Option<Piece>, Error> {
         if self.ended {
             return Ok(None);
         }
-        let Some(packet) = self.packets.blocking_recv() else {
-            return Err(Error::local(Origin::Lost, "the stream was cut off"));
-        };
+        match self.packets.blocking_recv() {
+            Some(packet) => self.piece(packet),
+            None => Err(Error::local(Origin::Lost, "the stream was cut off")),
+        }
+    }
+
+    fn piece(&mut self, packet: Packet) -> Result<Option<Piece>, Error> {
         match packet.header.status {
             Status::Error => {
                 self.ended = true;
@@ -91,9 +195,15 @@ impl Incoming {
                 self.ended = true;
                 Ok(None)
             }
+            Status::Continue if packet.header.kind == Kind::StreamHole => {
+                let hole = packet.decode::<StreamHole>();
+                let length = hole.ok().and_then(|hole| u64::try_from(hole.length).ok());
+                let broken = || Error::local(Origin::Protocol, "the daemon sent no hole");
+                Ok(Some(Piece::Hole(length.ok_or_else(broken)?)))
+            }
             // Nothing more to read; the end itself is still to be agreed on.
             Status::Continue if packet.body.is_empty() => Ok(None),
-            Status::Continue => Ok(Some(packet.body)),
+            Status::Continue => Ok(Some(Piece::Data(packet.body))),
         }
     }
 }
@@ -117,9 +227,31 @@ impl Outgoing {
     }
 
     fn packet(&self, status: Status, data: Vec<u8>) -> Result<(), Error> {
-        let header = self.header.stream(status);
+        self.request(self.header.stream(status), data)
+    }
+
+    fn hole(&self, length: u64) -> Result<(), Error> {
+        let header = Header {
+            kind: Kind::StreamHole,
+            ..self.header.stream(Status::Continue)
+        };
+        let hole = StreamHole {
+            length: i64::try_from(length).unwrap_or(i64::MAX),
+            flags: 0,
+        };
+        let body = hole.to_bytes();
+        let body = body.map_err(|e| Error::local(Origin::Protocol, e.to_string()))?;
+        self.request(header, body)
+    }
+
+    fn request(&self, header: Header, data: Vec<u8>) -> Result<(), Error> {
+        let place = Place::take(&self.window);
         self.requests
-            .send(Request::StreamData { header, data })
+            .send(Request::StreamData {
+                header,
+                data,
+                place,
+            })
             .map_err(|_| Error::local(Origin::Lost, "the connection to the daemon was lost"))
     }
 

@@ -33,8 +33,11 @@ pub(crate) const VERBS: &[Verb] = &[Verb::new("event", "wait for events of domai
         flag("timestamp", "with the time of each event"),
     ])];
 
-enum News {
+/// What ends or fills the wait for events.
+pub(super) enum News {
+    /// An event arrived.
     Event(Packet),
+    /// The person has had enough.
     Interrupted,
 }
 
@@ -85,7 +88,11 @@ fn event(s: &mut Session, args: &Args) -> Outcome {
     }
 }
 
-fn timeout(args: &Args) -> Result<Option<Duration>, Failure> {
+/// `--timeout`.
+///
+/// # Errors
+/// What is no number of seconds.
+pub(super) fn timeout(args: &Args) -> Result<Option<Duration>, Failure> {
     const MAX_S: u32 = i32::MAX as u32 / 1000;
     match args.number::<u32>("timeout")? {
         Some(t) if t == 0 || t > MAX_S => Err(Failure::said(format!(
@@ -117,7 +124,7 @@ fn register(
 }
 
 /// Prints events until it is time to stop; how many there were.
-fn wait(
+pub(super) fn wait(
     s: &mut Session,
     args: &Args,
     news: &mpsc::Receiver<News>,

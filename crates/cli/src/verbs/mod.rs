@@ -23,10 +23,16 @@ mod list;
 mod long_jobs;
 mod monitor;
 mod nics;
+mod pool_events;
+mod pool_make;
+mod pools;
 mod save;
 mod stats;
 mod tune;
 mod vcpus;
+mod vol_make;
+mod vol_transfer;
+mod vols;
 mod volumes;
 
 use crate::table::{Group, Verb};
@@ -79,6 +85,16 @@ pub(crate) const GROUPS: &[Group] = &[
         verbs: &[cpu_models::VERBS, host::VERBS],
     },
     Group {
+        title: "Storage Pool",
+        keyword: "pool",
+        verbs: &[pools::VERBS, pool_make::VERBS, pool_events::VERBS],
+    },
+    Group {
+        title: "Storage Volume",
+        keyword: "volume",
+        verbs: &[vols::VERBS, vol_make::VERBS, vol_transfer::VERBS],
+    },
+    Group {
         title: "Stead itself",
         keyword: "stead",
         verbs: &[itself::VERBS, long_jobs::VERBS],
@@ -115,6 +131,8 @@ pub(crate) fn find_group(name: &str) -> Option<&'static Group> {
     GROUPS.iter().find(|g| g.keyword == name || g.title == name)
 }
 
+pub(crate) use blocks::pretty;
+use define::print_xml;
 use list::has_save as has_managed_save;
 
 /// The names of all domains, for completion.
