@@ -12,6 +12,7 @@ import libvirt
 import api
 import faults
 import life
+import storage
 from measure import Row, surroundings, table
 from servers import Libvirtd, Stead
 
@@ -25,6 +26,9 @@ PARTS = [
     faults.stopped_qemu,
     faults.idle_connections,
     api.many_stopped,
+    storage.pool_of_many_volumes,
+    storage.volumes,
+    storage.transfer,
 ]
 
 

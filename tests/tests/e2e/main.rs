@@ -10,4 +10,6 @@ mod host_shutdown;
 mod machines;
 mod networks;
 mod rest;
+mod storage;
+mod storage_faults;
 mod tuning;
