@@ -63,11 +63,6 @@ impl Records {
         self.key(&format!("domain-{part}/{uuid}"))
     }
 
-    /// The host's own id.
-    pub(crate) fn host(&self) -> Uuid {
-        self.host
-    }
-
     fn name(&self, name: &str) -> String {
         format!("host/{}/domain-name/{name}", self.host)
     }

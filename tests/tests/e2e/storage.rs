@@ -10,7 +10,14 @@ use stead_tests::{Host, guest};
 fn pool(host: &Host, name: &str) -> PathBuf {
     let folder = host.folder().join(name);
     let target = folder.to_string_lossy().into_owned();
-    let words = ["pool-create-as", name, "dir", "--target", &target, "--build"];
+    let words = [
+        "pool-create-as",
+        name,
+        "dir",
+        "--target",
+        &target,
+        "--build",
+    ];
     let _ = host.virsh(&words).succeeds();
     folder
 }
@@ -25,7 +32,13 @@ fn names(host: &Host, pool: &str) -> Vec<String> {
 fn files(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .expect("it is there")
-        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     names.sort();
     names
@@ -36,42 +49,91 @@ fn a_pool_is_defined_built_started_and_survives_the_daemon() {
     let mut host = Host::start();
     let target = host.folder().join("images");
     let path = target.to_string_lossy().into_owned();
-    let _ = host.virsh(&["pool-define-as", "images", "dir", "--target", &path]).succeeds();
+    let _ = host
+        .virsh(&["pool-define-as", "images", "dir", "--target", &path])
+        .succeeds();
     let error = host.virsh(&["pool-start", "images"]).fails();
-    assert!(error.contains(&format!("cannot open directory '{path}': No such file or directory")), "{error}");
+    assert!(
+        error.contains(&format!(
+            "cannot open directory '{path}': No such file or directory"
+        )),
+        "{error}"
+    );
     let _ = host.virsh(&["pool-build", "images"]).succeeds();
     let _ = host.virsh(&["pool-start", "images"]).succeeds();
-    let _ = host.virsh(&["vol-create-as", "images", "a.qcow2", "8M", "--format", "qcow2"]).succeeds();
+    let _ = host
+        .virsh(&[
+            "vol-create-as",
+            "images",
+            "a.qcow2",
+            "8M",
+            "--format",
+            "qcow2",
+        ])
+        .succeeds();
     pool(&host, "passing");
 
     let _ = host.kill_daemon();
     host.start_daemon();
     let list = host.virsh(&["pool-list", "--name"]).succeeds();
-    assert!(list.contains("images") && list.contains("passing"), "both are in use again: {list}");
+    assert!(
+        list.contains("images") && list.contains("passing"),
+        "both are in use again: {list}"
+    );
     assert_eq!(names(&host, "images"), ["a.qcow2"]);
 
     let _ = host.virsh(&["pool-destroy", "passing"]).succeeds();
-    assert!(!host.virsh(&["pool-list", "--all", "--name"]).succeeds().contains("passing"));
+    assert!(
+        !host
+            .virsh(&["pool-list", "--all", "--name"])
+            .succeeds()
+            .contains("passing")
+    );
     let error = host.virsh(&["pool-undefine", "images"]).fails();
-    assert!(error.contains("storage pool 'images' is still active"), "{error}");
+    assert!(
+        error.contains("storage pool 'images' is still active"),
+        "{error}"
+    );
     let _ = host.virsh(&["vol-delete", "a.qcow2", "images"]).succeeds();
     let _ = host.virsh(&["pool-destroy", "images"]).succeeds();
     let _ = host.virsh(&["pool-delete", "images"]).succeeds();
     assert!(!target.exists());
     let _ = host.virsh(&["pool-undefine", "images"]).succeeds();
     let error = host.virsh(&["pool-info", "images"]).fails();
-    assert!(error.contains("Storage pool not found: no storage pool with matching name 'images'"), "{error}");
+    assert!(
+        error.contains("Storage pool not found: no storage pool with matching name 'images'"),
+        "{error}"
+    );
 }
 
 #[test]
 fn kinds_that_cannot_be_used_are_refused_by_name() {
     let host = Host::start();
-    let words = ["pool-define-as", "far", "iscsi", "--source-host", "h", "--source-dev", "d", "--target", "/dev"];
+    let words = [
+        "pool-define-as",
+        "far",
+        "iscsi",
+        "--source-host",
+        "h",
+        "--source-dev",
+        "d",
+        "--target",
+        "/dev",
+    ];
     let error = host.virsh(&words).fails();
-    assert!(error.contains("storage pools of type 'iscsi' are not supported yet"), "{error}");
+    assert!(
+        error.contains("storage pools of type 'iscsi' are not supported yet"),
+        "{error}"
+    );
     let capabilities = host.virsh(&["pool-capabilities"]).succeeds();
-    assert!(capabilities.contains("<pool type='fs' supported='yes'>"), "{capabilities}");
-    assert!(capabilities.contains("<pool type='iscsi' supported='no'>"), "{capabilities}");
+    assert!(
+        capabilities.contains("<pool type='fs' supported='yes'>"),
+        "{capabilities}"
+    );
+    assert!(
+        capabilities.contains("<pool type='iscsi' supported='no'>"),
+        "{capabilities}"
+    );
 }
 
 #[test]
@@ -81,7 +143,17 @@ fn stead_says_of_pools_and_volumes_what_virsh_says() {
     for (name, rest) in [
         ("raw", &["--allocation", "0"][..]),
         ("a.qcow2", &["--format", "qcow2"]),
-        ("b.qcow2", &["--format", "qcow2", "--backing-vol", "a.qcow2", "--backing-vol-format", "qcow2"]),
+        (
+            "b.qcow2",
+            &[
+                "--format",
+                "qcow2",
+                "--backing-vol",
+                "a.qcow2",
+                "--backing-vol-format",
+                "qcow2",
+            ],
+        ),
     ] {
         let words = [&["vol-create-as", "p", name, "16M"], rest].concat();
         let _ = host.stead(&words).succeeds();
@@ -100,7 +172,14 @@ fn stead_says_of_pools_and_volumes_what_virsh_says() {
         &["pool-autostart", "p"],
         &["pool-capabilities"],
         &["pool-event", "--list"],
-        &["pool-define-as", "n", "dir", "--target", "/t", "--print-xml"],
+        &[
+            "pool-define-as",
+            "n",
+            "dir",
+            "--target",
+            "/t",
+            "--print-xml",
+        ],
         &["find-storage-pool-sources", "dir"],
         &["vol-list", "p"],
         &["vol-list", "p", "--details"],
@@ -125,8 +204,15 @@ fn stead_says_of_pools_and_volumes_what_virsh_says() {
         &["vol-delete", "nothing", "p"],
     ] {
         let (virsh, stead) = (host.virsh(words), host.stead(words));
-        assert_eq!(stead.stdout, virsh.stdout, "{words:?}: stead said {stead:?}");
-        assert_eq!((stead.status, &stead.stderr), (virsh.status, &virsh.stderr), "{words:?}");
+        assert_eq!(
+            stead.stdout, virsh.stdout,
+            "{words:?}: stead said {stead:?}"
+        );
+        assert_eq!(
+            (stead.status, &stead.stderr),
+            (virsh.status, &virsh.stderr),
+            "{words:?}"
+        );
     }
 }
 
@@ -135,12 +221,17 @@ fn volumes_of_every_format_are_made_copied_and_resized() {
     let host = Host::start();
     let folder = pool(&host, "p");
     for format in ["raw", "qcow2", "vmdk", "vdi", "qed", "qcow"] {
-        let _ = host.virsh(&["vol-create-as", "p", format, "8M", "--format", format]).succeeds();
+        let _ = host
+            .virsh(&["vol-create-as", "p", format, "8M", "--format", format])
+            .succeeds();
         let copy = format!("copy-{format}");
         let _ = host.virsh(&["vol-clone", format, &copy, "p"]).succeeds();
         for name in [format, &copy] {
             let info = host.virsh(&["vol-info", name, "p", "--bytes"]).succeeds();
-            assert!(info.contains("Capacity:       8388608 bytes"), "{name}: {info}");
+            assert!(
+                info.contains("Capacity:       8388608 bytes"),
+                "{name}: {info}"
+            );
             let xml = host.virsh(&["vol-dumpxml", name, "p"]).succeeds();
             assert!(xml.contains(&format!("<format type='{format}'/>")), "{xml}");
         }
@@ -153,7 +244,11 @@ fn volumes_of_every_format_are_made_copied_and_resized() {
     );
     let _ = host.virsh(&["vol-create", "p", &xml]).succeeds();
     let shown = host.virsh(&["vol-dumpxml", "options", "p"]).succeeds();
-    for part in ["<clusterSize unit='B'>131072</clusterSize>", "<lazy_refcounts/>", "<extended_l2/>"] {
+    for part in [
+        "<clusterSize unit='B'>131072</clusterSize>",
+        "<lazy_refcounts/>",
+        "<extended_l2/>",
+    ] {
         assert!(shown.contains(part), "{shown}");
     }
     for (words, capacity) in [
@@ -162,14 +257,26 @@ fn volumes_of_every_format_are_made_copied_and_resized() {
         (&["8M", "--shrink"], 8 << 20),
     ] {
         for name in ["raw", "qcow2"] {
-            let _ = host.virsh(&[&["vol-resize", name, words[0], "p"], &words[1..]].concat()).succeeds();
+            let _ = host
+                .virsh(&[&["vol-resize", name, words[0], "p"], &words[1..]].concat())
+                .succeeds();
             let info = host.virsh(&["vol-info", name, "p", "--bytes"]).succeeds();
-            assert!(info.contains(&format!("Capacity:       {capacity} bytes")), "{info}");
+            assert!(
+                info.contains(&format!("Capacity:       {capacity} bytes")),
+                "{info}"
+            );
         }
     }
-    let check = Command::new("qemu-img").arg("check").arg(folder.join("qcow2")).status();
+    let check = Command::new("qemu-img")
+        .arg("check")
+        .arg(folder.join("qcow2"))
+        .status();
     assert!(check.expect("qemu-img is there").success());
-    assert!(files(&folder).iter().all(|name| !name.starts_with('.')), "{:?}", files(&folder));
+    assert!(
+        files(&folder).iter().all(|name| !name.starts_with('.')),
+        "{:?}",
+        files(&folder)
+    );
 }
 
 #[test]
@@ -196,7 +303,9 @@ fn what_is_uploaded_comes_back_with_its_holes() {
             let path = back.to_string_lossy().into_owned();
             let _ = run(&[&["vol-upload", name, &source, "p"], sparse].concat()).succeeds();
             let _ = run(&[&["vol-download", name, &path, "p"], sparse].concat()).succeeds();
-            assert!(fs::read(&back).expect("it is there") == fs::read(&source).expect("it is there"));
+            assert!(
+                fs::read(&back).expect("it is there") == fs::read(&source).expect("it is there")
+            );
             if !sparse.is_empty() {
                 for file in [&back, &folder.join(name)] {
                     let taken = fs::metadata(file).expect("it is there").blocks() * 512;
@@ -205,7 +314,16 @@ fn what_is_uploaded_comes_back_with_its_holes() {
             }
         }
         let piece = host.folder().join("piece").to_string_lossy().into_owned();
-        let words = ["vol-download", name, &piece, "p", "--offset", "8388608", "--length", "100"];
+        let words = [
+            "vol-download",
+            name,
+            &piece,
+            "p",
+            "--offset",
+            "8388608",
+            "--length",
+            "100",
+        ];
         let _ = run(&words).succeeds();
         assert_eq!(fs::read(&piece).expect("it is there"), &content[..100]);
         // A piece at the beginning leaves the rest as it was.
@@ -223,10 +341,15 @@ fn a_wiped_volume_holds_nothing() {
     let _ = host.virsh(&["vol-create-as", "p", "v", "1M"]).succeeds();
     for algorithm in ["zero", "nnsa", "bsi", "schneier", "random", "trim"] {
         fs::write(folder.join("v"), vec![b's'; 1 << 20]).expect("written");
-        let _ = host.virsh(&["vol-wipe", "v", "p", "--algorithm", algorithm]).succeeds();
+        let _ = host
+            .virsh(&["vol-wipe", "v", "p", "--algorithm", algorithm])
+            .succeeds();
         let now = fs::read(folder.join("v")).expect("it is there");
         assert_eq!(now.len(), 1 << 20);
-        assert!(!now.windows(8).any(|piece| piece == b"ssssssss"), "{algorithm}");
+        assert!(
+            !now.windows(8).any(|piece| piece == b"ssssssss"),
+            "{algorithm}"
+        );
     }
 }
 
@@ -236,20 +359,38 @@ fn a_file_a_header_names_is_not_opened() {
     let folder = pool(&host, "p");
     let evil = folder.join("evil.qcow2");
     let made = Command::new("qemu-img")
-        .args(["create", "-q", "-u", "-f", "qcow2", "-b", "/etc/shadow", "-F", "raw"])
+        .args([
+            "create",
+            "-q",
+            "-u",
+            "-f",
+            "qcow2",
+            "-b",
+            "/etc/shadow",
+            "-F",
+            "raw",
+        ])
         .arg(&evil)
         .arg("1M")
         .status();
     assert!(made.expect("qemu-img is there").success());
     let _ = host.virsh(&["pool-refresh", "p"]).succeeds();
     let xml = host.virsh(&["vol-dumpxml", "evil.qcow2", "p"]).succeeds();
-    assert!(xml.contains("<path>/etc/shadow</path>"), "it is shown: {xml}");
+    assert!(
+        xml.contains("<path>/etc/shadow</path>"),
+        "it is shown: {xml}"
+    );
     let copy = host.file(
         "copy.xml",
         "<volume><name>copy</name><capacity>0</capacity><target><format type='raw'/></target></volume>",
     );
-    let error = host.virsh(&["vol-create-from", "p", &copy, "evil.qcow2"]).fails();
-    assert!(error.contains("'/etc/shadow', which is no volume of an active storage pool"), "{error}");
+    let error = host
+        .virsh(&["vol-create-from", "p", &copy, "evil.qcow2"])
+        .fails();
+    assert!(
+        error.contains("'/etc/shadow', which is no volume of an active storage pool"),
+        "{error}"
+    );
     assert_eq!(files(&folder), ["evil.qcow2"]);
 }
 
@@ -257,8 +398,21 @@ fn a_file_a_header_names_is_not_opened() {
 fn images_in_use_and_images_others_build_upon_stay_as_they_are() {
     let host = Host::start();
     let folder = pool(&host, "p");
-    let _ = host.virsh(&["vol-create-as", "p", "base", "8M", "--format", "qcow2"]).succeeds();
-    let words = ["vol-create-as", "p", "top", "8M", "--format", "qcow2", "--backing-vol", "base", "--backing-vol-format", "qcow2"];
+    let _ = host
+        .virsh(&["vol-create-as", "p", "base", "8M", "--format", "qcow2"])
+        .succeeds();
+    let words = [
+        "vol-create-as",
+        "p",
+        "top",
+        "8M",
+        "--format",
+        "qcow2",
+        "--backing-vol",
+        "base",
+        "--backing-vol-format",
+        "qcow2",
+    ];
     let _ = host.virsh(&words).succeeds();
     for words in [&["vol-delete", "base", "p"][..], &["vol-wipe", "base", "p"]] {
         let error = host.virsh(words).fails();
@@ -282,10 +436,16 @@ fn images_in_use_and_images_others_build_upon_stay_as_they_are() {
         &["vol-delete", "top", "p"],
     ] {
         let error = host.virsh(words).fails();
-        assert!(error.contains("the running machine 'one' uses it"), "{words:?}: {error}");
+        assert!(
+            error.contains("the running machine 'one' uses it"),
+            "{words:?}: {error}"
+        );
     }
     let error = host.virsh(&["start", "two"]).fails();
-    assert!(error.contains("lock") && error.contains(&disk), "who has the disk is told: {error}");
+    assert!(
+        error.contains("lock") && error.contains(&disk),
+        "who has the disk is told: {error}"
+    );
     let _ = host.virsh(&["destroy", "one"]).succeeds();
     let _ = host.virsh(&["start", "two"]).succeeds();
 }
@@ -295,7 +455,8 @@ fn events_of_pools_are_told() {
     let host = Host::start();
     pool(&host, "p");
     let seen = std::thread::scope(|scope| {
-        let watch = scope.spawn(|| host.virsh(&["pool-event", "--event", "lifecycle", "--timeout", "20"]));
+        let watch =
+            scope.spawn(|| host.virsh(&["pool-event", "--event", "lifecycle", "--timeout", "20"]));
         // Until the watcher has subscribed nothing reaches it.
         while !watch.is_finished() {
             pool(&host, "q");
@@ -304,14 +465,30 @@ fn events_of_pools_are_told() {
         watch.join().expect("the watcher ends")
     });
     let seen = seen.succeeds();
-    assert!(seen.contains("event 'lifecycle' for storage pool q: "), "{seen}");
+    assert!(
+        seen.contains("event 'lifecycle' for storage pool q: "),
+        "{seen}"
+    );
     let ours = std::thread::scope(|scope| {
-        let watch = scope.spawn(|| host.stead(&["pool-event", "--event", "refresh", "--pool", "p", "--timeout", "20"]));
+        let watch = scope.spawn(|| {
+            host.stead(&[
+                "pool-event",
+                "--event",
+                "refresh",
+                "--pool",
+                "p",
+                "--timeout",
+                "20",
+            ])
+        });
         while !watch.is_finished() {
             let _ = host.virsh(&["pool-refresh", "p"]).succeeds();
         }
         watch.join().expect("the watcher ends")
     });
     let ours = ours.succeeds();
-    assert!(ours.contains("event 'refresh' for storage pool p\n"), "{ours}");
+    assert!(
+        ours.contains("event 'refresh' for storage pool p\n"),
+        "{ours}"
+    );
 }

@@ -25,13 +25,17 @@ impl Drop for Mounted {
 
 fn start_pool(host: &Host, name: &str, folder: &Path) {
     let target = folder.to_string_lossy();
-    let _ = host.virsh(&["pool-create-as", name, "dir", "--target", &target]).succeeds();
+    let _ = host
+        .virsh(&["pool-create-as", name, "dir", "--target", &target])
+        .succeeds();
 }
 
 fn unfinished(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).expect("it is there").flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.starts_with(".stead-unfinished-")).count()
+    names
+        .filter(|name| name.starts_with(".stead-unfinished-"))
+        .count()
 }
 
 #[test]
@@ -40,13 +44,20 @@ fn a_full_disk_leaves_what_was_there() {
     let folder = host.folder().join("small");
     fs::create_dir(&folder).expect("made");
     let path = folder.to_string_lossy().into_owned();
-    run("mount", &["-t", "tmpfs", "-o", "size=8m,mode=755", "none", &path]);
+    run(
+        "mount",
+        &["-t", "tmpfs", "-o", "size=8m,mode=755", "none", &path],
+    );
     let _mounted = Mounted(folder.clone());
     start_pool(&host, "small", &folder);
 
-    let error = host.virsh(&["vol-create-as", "small", "large", "64M"]).fails();
+    let error = host
+        .virsh(&["vol-create-as", "small", "large", "64M"])
+        .fails();
     assert!(error.contains("No space left on device"), "{error}");
-    let _ = host.virsh(&["vol-create-as", "small", "v", "1M", "--allocation", "0"]).succeeds();
+    let _ = host
+        .virsh(&["vol-create-as", "small", "v", "1M", "--allocation", "0"])
+        .succeeds();
     fs::write(folder.join("v"), "old content").expect("written");
     let source = host.folder().join("source");
     fs::write(&source, vec![7; 16 << 20]).expect("written");
@@ -55,8 +66,18 @@ fn a_full_disk_leaves_what_was_there() {
         let error = run(&host, &["vol-upload", "v", &source, "small"]).fails();
         assert!(error.contains("No space left on device"), "{error}");
     }
-    assert_eq!(fs::read(folder.join("v")).expect("it is there"), b"old content");
-    assert_eq!(host.virsh(&["-q", "vol-list", "small"]).succeeds().trim().lines().count(), 1);
+    assert_eq!(
+        fs::read(folder.join("v")).expect("it is there"),
+        b"old content"
+    );
+    assert_eq!(
+        host.virsh(&["-q", "vol-list", "small"])
+            .succeeds()
+            .trim()
+            .lines()
+            .count(),
+        1
+    );
     assert_eq!(unfinished(&folder), 0);
 }
 
@@ -70,8 +91,14 @@ impl HangingFile {
         fs::write(file, "").expect("written");
         let (file_path, backend) = (file.display(), backend.display());
         let server = Command::new("qemu-storage-daemon")
-            .args(["--blockdev", &format!("driver=file,node-name=n,filename={backend}")])
-            .args(["--export", &format!("type=fuse,id=e,node-name=n,mountpoint={file_path},writable=on")])
+            .args([
+                "--blockdev",
+                &format!("driver=file,node-name=n,filename={backend}"),
+            ])
+            .args([
+                "--export",
+                &format!("type=fuse,id=e,node-name=n,mountpoint={file_path},writable=on"),
+            ])
             .stdin(Stdio::null())
             .spawn()
             .expect("qemu-storage-daemon is there");
@@ -124,7 +151,11 @@ fn a_directory_that_hangs_holds_up_nobody_else() {
         ] {
             let one = Instant::now();
             let _ = host.virsh(words).succeeds();
-            assert!(one.elapsed() < Duration::from_secs(5), "{words:?} took {:?}", one.elapsed());
+            assert!(
+                one.elapsed() < Duration::from_secs(5),
+                "{words:?} took {:?}",
+                one.elapsed()
+            );
         }
         refresh.join().expect("virsh ends").fails()
     });
@@ -139,7 +170,11 @@ fn a_directory_that_hangs_holds_up_nobody_else() {
     let _ = host.kill_daemon();
     let start = Instant::now();
     host.start_daemon();
-    assert!(start.elapsed() < Duration::from_secs(15), "the start took {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(15),
+        "the start took {:?}",
+        start.elapsed()
+    );
     let _ = host.virsh(&["vol-list", "fine"]).succeeds();
     file.go_on();
     wait::until("the pool", Duration::from_secs(20), || {
@@ -161,18 +196,26 @@ fn a_volume_is_there_or_not_wherever_the_daemon_dies() {
     fs::create_dir(&folder).expect("made");
     host.start_daemon();
     let target = folder.to_string_lossy().into_owned();
-    let _ = host.virsh(&["pool-define-as", "p", "dir", "--target", &target]).succeeds();
+    let _ = host
+        .virsh(&["pool-define-as", "p", "dir", "--target", &target])
+        .succeeds();
     let _ = host.virsh(&["pool-autostart", "p"]).succeeds();
     let _ = host.virsh(&["pool-start", "p"]).succeeds();
     assert!(host.stop_daemon().success());
     for step in steps_of("vol-make") {
         for format in ["raw", "qcow2"] {
             host.start_daemon_to_crash_at(step);
-            let _ = host.virsh(&["vol-create-as", "p", "v", "4M", "--format", format]).fails();
+            let _ = host
+                .virsh(&["vol-create-as", "p", "v", "4M", "--format", format])
+                .fails();
             host.wait_for_crash(step);
             host.start_daemon();
             let list = host.virsh(&["-q", "vol-list", "p"]).succeeds();
-            assert_eq!(list.contains(" v "), step == "vol-make/named", "after {step}: {list}");
+            assert_eq!(
+                list.contains(" v "),
+                step == "vol-make/named",
+                "after {step}: {list}"
+            );
             assert_eq!(unfinished(&folder), 0, "after {step}");
             if list.contains(" v ") {
                 let info = host.virsh(&["vol-info", "v", "p", "--bytes"]).succeeds();
@@ -202,8 +245,15 @@ fn an_upload_is_complete_or_has_not_been_wherever_the_daemon_dies() {
         host.wait_for_crash(step);
         host.start_daemon();
         let now = fs::read(folder.join("v")).expect("it is there");
-        let expected = if step == "vol-upload/named" { b'n' } else { b'o' };
-        assert!(now.len() == 2 << 20 && now.iter().all(|byte| *byte == expected), "after {step}");
+        let expected = if step == "vol-upload/named" {
+            b'n'
+        } else {
+            b'o'
+        };
+        assert!(
+            now.len() == 2 << 20 && now.iter().all(|byte| *byte == expected),
+            "after {step}"
+        );
         assert_eq!(unfinished(&folder), 0, "after {step}");
         assert!(host.stop_daemon().success());
     }
@@ -217,24 +267,46 @@ fn a_device_is_formatted_and_mounted() {
     file.set_len(64 << 20).expect("extended");
     let folder = host.folder().join("mnt");
     let (device, target) = (image.to_string_lossy(), folder.to_string_lossy());
-    let words = ["pool-define-as", "disk", "fs", "--source-dev", &device, "--source-format", "ext4", "--target", &target];
+    let words = [
+        "pool-define-as",
+        "disk",
+        "fs",
+        "--source-dev",
+        &device,
+        "--source-format",
+        "ext4",
+        "--target",
+        &target,
+    ];
     let _ = host.virsh(&words).succeeds();
     let _mounted = Mounted(folder.clone());
-    let _ = host.virsh(&["pool-build", "disk", "--no-overwrite"]).succeeds();
-    let error = host.virsh(&["pool-build", "disk", "--no-overwrite"]).fails();
+    let _ = host
+        .virsh(&["pool-build", "disk", "--no-overwrite"])
+        .succeeds();
+    let error = host
+        .virsh(&["pool-build", "disk", "--no-overwrite"])
+        .fails();
     assert!(error.contains("already 'ext4'"), "{error}");
     let _ = host.virsh(&["pool-start", "disk"]).succeeds();
     let _ = host.virsh(&["vol-create-as", "disk", "v", "1M"]).succeeds();
     assert!(folder.join("v").exists());
     let mounts = fs::read_to_string("/proc/mounts").expect("the kernel tells");
-    let mount = mounts.lines().find(|line| line.contains(&*target)).expect("it is mounted");
-    assert!(mount.contains("nosuid") && mount.contains("noexec"), "{mount}");
+    let mount = mounts
+        .lines()
+        .find(|line| line.contains(&*target))
+        .expect("it is mounted");
+    assert!(
+        mount.contains("nosuid") && mount.contains("noexec"),
+        "{mount}"
+    );
     let _ = host.virsh(&["pool-destroy", "disk"]).succeeds();
     assert!(!folder.join("v").exists());
     let _ = host.virsh(&["pool-start", "disk"]).succeeds();
     assert!(folder.join("v").exists());
     let _ = host.virsh(&["pool-destroy", "disk"]).succeeds();
-    let _ = host.virsh(&["pool-build", "disk", "--overwrite"]).succeeds();
+    let _ = host
+        .virsh(&["pool-build", "disk", "--overwrite"])
+        .succeeds();
     let _ = host.virsh(&["pool-start", "disk"]).succeeds();
     assert!(!folder.join("v").exists());
     let _ = host.virsh(&["pool-destroy", "disk"]).succeeds();
