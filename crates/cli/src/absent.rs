@@ -137,21 +137,6 @@ pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
             "secret-undefine",
         ],
     ),
-    (
-        "snapshot",
-        &[
-            "snapshot-create",
-            "snapshot-create-as",
-            "snapshot-current",
-            "snapshot-delete",
-            "snapshot-dumpxml",
-            "snapshot-edit",
-            "snapshot-info",
-            "snapshot-list",
-            "snapshot-parent",
-            "snapshot-revert",
-        ],
-    ),
     ("backup", &["backup-begin", "backup-dumpxml"]),
 ];
 

@@ -13,8 +13,14 @@ pub enum JobOperation {
     Save = 2,
     /// Restore from a file.
     Restore = 3,
+    /// Take a snapshot.
+    Snapshot = 6,
+    /// Go back to a snapshot.
+    SnapshotRevert = 7,
     /// Write the guest's memory to a file.
     Dump = 8,
+    /// Delete a snapshot.
+    SnapshotDelete = 10,
 }
 
 /// A long operation's progress, or the record of its end.

@@ -35,6 +35,7 @@ pub struct LiveMachine {
     pub(crate) log_dir: PathBuf,
     consoles: RwLock<Vec<Arc<Console>>>,
     job: Mutex<Jobs>,
+    running: std::sync::atomic::AtomicBool,
     intent: Mutex<Option<Intent>>,
 }
 
@@ -77,6 +78,7 @@ impl LiveMachine {
             log_dir: parts.log_dir,
             consoles: RwLock::default(),
             job: Mutex::default(),
+            running: std::sync::atomic::AtomicBool::new(false),
             intent: Mutex::new(parts.intent),
         }
     }
@@ -221,6 +223,17 @@ impl LiveMachine {
             .execute(&qemu::qmp::commands::migrate_cancel())
             .await
             .map(drop)
+    }
+
+    /// Notes whether its processors run.
+    pub(crate) fn set_running(&self, running: bool) {
+        self.running
+            .store(running, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Whether its processors run.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Whether asking its monitor is pointless now: it is stopped by a signal

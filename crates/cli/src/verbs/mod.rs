@@ -27,6 +27,8 @@ mod pool_events;
 mod pool_make;
 mod pools;
 mod save;
+mod snapshot_list;
+mod snapshots;
 mod stats;
 mod tune;
 mod vcpus;
@@ -93,6 +95,11 @@ pub(crate) const GROUPS: &[Group] = &[
         title: "Storage Volume",
         keyword: "volume",
         verbs: &[vols::VERBS, vol_make::VERBS, vol_transfer::VERBS],
+    },
+    Group {
+        title: "Snapshot",
+        keyword: "snapshot",
+        verbs: &[snapshot_list::VERBS, snapshots::VERBS],
     },
     Group {
         title: "Stead itself",

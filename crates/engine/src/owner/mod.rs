@@ -8,7 +8,7 @@
 //! are told when they have queued too long.
 
 pub(crate) use define::{check_name, remove_file, transient};
-pub(crate) use save::follow as follow_migration;
+pub(crate) use save::{follow as follow_migration, write_state};
 pub(crate) use start::{SETUP_TIMEOUT, cancelled, undo as undo_start};
 pub(crate) use stop::abandon;
 
@@ -442,6 +442,9 @@ impl Owner {
         let mut view = DomainView::clone(&self.entry.view());
         view.status = self.life.status();
         view.live.clone_from(&self.live);
+        if let Some(live) = &self.live {
+            live.set_running(matches!(view.status, qemu::machine::Status::Running(_)));
+        }
         change(&mut view);
         self.entry.publish(view);
     }

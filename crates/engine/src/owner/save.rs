@@ -234,6 +234,19 @@ async fn save_to(live: &LiveMachine, plan: SavePlan) -> Result<()> {
     result
 }
 
+/// Writes the machine's state into a file that was begun; it stands still afterwards.
+pub(crate) async fn write_state(live: &LiveMachine, saving: &mut Saving) -> Result<()> {
+    let monitor = live.monitor()?;
+    monitor
+        .ask_with_descriptor(&commands::getfd(SAVE_FD), OwnedFd::from(saving.stream()?))
+        .await?;
+    unbound_bandwidth(monitor).await?;
+    monitor
+        .execute(&commands::migrate(&Stream::Descriptor(SAVE_FD.to_owned())))
+        .await?;
+    follow(Some(live), monitor).await
+}
+
 /// A file takes what the disk takes: QEMU's default bound is for networks.
 async fn unbound_bandwidth(monitor: &Monitor) -> Result<()> {
     let mut parameters = Map::new();

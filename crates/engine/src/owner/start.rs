@@ -245,6 +245,9 @@ impl Owner {
         for effect in effects {
             self.carry_out(effect).await;
         }
+        if self.news.is_some() {
+            self.look_for_journal();
+        }
         if self.news.is_none() {
             self.beside(reconnect(live.clone(), self.life.status()));
         }

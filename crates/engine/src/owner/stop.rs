@@ -104,6 +104,7 @@ impl Owner {
             answer(reply, Ok(()));
         }
         self.go_on_reverting();
+        self.look_for_journal();
     }
 
     /// A transient domain ends with its run.

@@ -67,9 +67,9 @@ pub(crate) struct Journal {
     /// The machine's processors stand still for this, and run afterwards.
     #[serde(default)]
     pub(crate) resume: bool,
-    /// The job that QEMU may be running for it.
+    /// The running definition from now on, where it changes.
     #[serde(default)]
-    pub(crate) job: Option<String>,
+    pub(crate) live: Option<String>,
 }
 
 impl Journal {
@@ -83,7 +83,7 @@ impl Journal {
             done: 0,
             outcome: Outcome::default(),
             resume: false,
-            job: None,
+            live: None,
         }
     }
 

@@ -17,6 +17,13 @@ pub(crate) async fn settle_all(engine: &Engine) {
         }
     };
     for (domain, journal) in journals {
+        let runs = engine
+            .domain_by_uuid(domain)
+            .is_ok_and(|found| found.view().is_active());
+        // The owner of a running machine settles it with its QEMU.
+        if runs {
+            continue;
+        }
         settle_logged(engine, domain, journal).await;
     }
 }
@@ -33,6 +40,8 @@ async fn settle_logged(engine: &Engine, domain: Uuid, journal: Journal) {
 
 /// Finishes or undoes what a journal says, with images that no QEMU has open.
 pub(crate) async fn settle(engine: &Engine, domain: Uuid, mut journal: Journal) -> Result<()> {
+    // QEMU has gone: an image it may have written to is right, and one it has
+    // not gone over to is empty.
     if journal.way == Way::Back {
         for step in &journal.undo {
             steps::run(step).await?;

@@ -1,25 +1,64 @@
-//! The numbers of a running machine's images. QEMU's block nodes are named by
-//! them, so an image keeps its number for as long as it is in use.
+//! The images of a running machine's disks: a disk's own and those behind it.
+//! QEMU's block nodes are named by their numbers, so an image keeps its number
+//! for as long as it is in use.
 
 use super::Domain;
-use super::disk::Disk;
+use super::disk::{Disk, DiskDriver};
+use super::storage::{BackingStore, FormatElement, ImageFormat, StorageSource, StorageType};
+
+/// One image of a disk's chain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// Its number.
+    pub index: Option<u32>,
+    /// Where it is.
+    pub kind: StorageType,
+    /// Where it is.
+    pub source: StorageSource,
+    /// Its format.
+    pub format: ImageFormat,
+}
+
+impl Link {
+    /// An image in a local file.
+    pub fn file(path: &str, format: ImageFormat) -> Self {
+        Self {
+            index: None,
+            kind: StorageType::File,
+            source: StorageSource {
+                file: Some(path.to_owned()),
+                ..StorageSource::default()
+            },
+            format,
+        }
+    }
+
+    /// Its local path.
+    pub fn path(&self) -> Option<&str> {
+        self.source.file.as_deref().or(self.source.dev.as_deref())
+    }
+}
 
 impl Domain {
     /// Numbers the images that have no number yet: from the last disk to the
     /// first as libvirt does, after the highest number in use.
     pub fn number_images(&mut self) {
         let disks = &mut self.devices.disks;
-        let mut next = disks.iter().filter_map(highest).max().unwrap_or(0) + 1;
+        let mut next = disks.iter().map(highest).max().unwrap_or(0) + 1;
         for disk in disks.iter_mut().rev() {
-            let count = disk.image_count();
-            match &mut disk.source {
-                Some(source) if source.index.is_some() => {}
-                Some(source) => {
-                    source.index = Some(next);
-                    next += count;
-                }
-                None => next += count,
+            let mut links = disk.links();
+            if links.iter().all(|link| link.index.is_some()) {
+                // An empty drive may get an image later, and keeps its place.
+                next += u32::from(links.is_empty());
+                continue;
             }
+            for link in links.iter_mut().filter(|link| link.index.is_none()) {
+                link.index = Some(next);
+                next += 1;
+            }
+            let is_ended = disk.is_chain_ended();
+            disk.number_links(&links);
+            debug_assert_eq!(disk.is_chain_ended(), is_ended);
         }
     }
 }
@@ -28,50 +67,156 @@ impl Disk {
     /// How many images the disk has by its definition: its own and those it
     /// names behind it.
     pub fn image_count(&self) -> u32 {
-        let mut count = 1;
+        1 + u32::try_from(self.stores().count()).unwrap_or(u32::MAX)
+    }
+
+    fn stores(&self) -> impl Iterator<Item = &BackingStore> {
+        let below = |store: &&BackingStore| !store.is_terminator();
+        std::iter::successors(self.backing_store.as_ref().filter(below), move |store| {
+            store.backing_store.as_deref().filter(below)
+        })
+    }
+
+    /// Whether the definition says where the chain ends.
+    pub fn is_chain_ended(&self) -> bool {
         let mut next = self.backing_store.as_ref();
-        while let Some(store) = next.filter(|store| !store.is_terminator()) {
-            count += 1;
+        while let Some(store) = next {
+            if store.is_terminator() {
+                return true;
+            }
             next = store.backing_store.as_deref();
         }
-        count
+        false
+    }
+
+    /// The images by the definition, the disk's own first; none of an empty drive.
+    pub fn links(&self) -> Vec<Link> {
+        let Some(source) = self.source.as_deref() else {
+            return Vec::new();
+        };
+        let own = Link {
+            index: source.index,
+            kind: self.kind,
+            source: StorageSource {
+                index: None,
+                ..source.clone()
+            },
+            format: self.format(),
+        };
+        let behind = self.stores().map(|store| {
+            let mut source = store.source.as_deref().cloned().unwrap_or_default();
+            let index = store.index.or(source.index.take());
+            Link {
+                index,
+                kind: store.kind.unwrap_or_default(),
+                source,
+                format: store.format.as_ref().map(|f| f.kind).unwrap_or_default(),
+            }
+        });
+        std::iter::once(own).chain(behind).collect()
+    }
+
+    /// Puts another chain behind the disk: its own image first, the end said.
+    pub fn set_links(&mut self, links: &[Link]) {
+        let Some((own, behind)) = links.split_first() else {
+            return;
+        };
+        let mut below = BackingStore::default();
+        for link in behind.iter().rev() {
+            below = BackingStore {
+                kind: Some(link.kind),
+                index: link.index,
+                format: Some(FormatElement {
+                    kind: link.format,
+                    metadata_cache: None,
+                }),
+                source: Some(Box::new(StorageSource {
+                    index: None,
+                    ..link.source.clone()
+                })),
+                backing_store: Some(Box::new(below)),
+            };
+        }
+        self.kind = own.kind;
+        self.source = Some(Box::new(StorageSource {
+            index: own.index,
+            ..own.source.clone()
+        }));
+        self.driver.get_or_insert_with(DiskDriver::default).format = Some(own.format);
+        self.backing_store = Some(below);
+    }
+
+    fn number_links(&mut self, links: &[Link]) {
+        let mut indexes = links.iter().map(|link| link.index);
+        if let (Some(source), Some(index)) = (&mut self.source, indexes.next()) {
+            source.index = index;
+        }
+        let mut next = self.backing_store.as_mut();
+        while let Some(store) = next.filter(|store| !store.is_terminator()) {
+            store.index = indexes.next().flatten();
+            next = store.backing_store.as_deref_mut();
+        }
     }
 }
 
 /// The highest number a disk's images use.
-fn highest(disk: &Disk) -> Option<u32> {
-    let index = disk.source.as_ref()?.index?;
-    Some(index + disk.image_count() - 1)
+fn highest(disk: &Disk) -> u32 {
+    let own = disk.links().iter().filter_map(|link| link.index).max();
+    let mirror = disk.mirror.as_ref().and_then(|m| m.source.as_ref()?.index);
+    own.max(mirror).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn numbers(domain: &Domain) -> Vec<Option<u32>> {
+    fn numbers(domain: &Domain) -> Vec<Vec<Option<u32>>> {
         let disks = domain.devices.disks.iter();
         disks
-            .map(|disk| disk.source.as_ref().and_then(|source| source.index))
+            .map(|disk| disk.links().iter().map(|link| link.index).collect())
             .collect()
+    }
+
+    fn disk(name: &str, behind: &str) -> String {
+        format!(
+            "<disk type='file'><source file='/{name}'/>{behind}<target dev='{name}' bus='virtio'/></disk>"
+        )
+    }
+
+    fn domain(disks: &str) -> Domain {
+        let xml = format!(
+            "<domain type='qemu'><name>a</name><memory>1024</memory><devices>{disks}</devices></domain>"
+        );
+        Domain::parse(&xml).expect("a domain")
     }
 
     #[test]
     fn images_are_numbered_from_the_last_and_keep_their_numbers() {
-        let disk = |name: &str| {
-            format!(
-                "<disk type='file'><source file='/{name}'/><target dev='{name}' bus='virtio'/></disk>"
-            )
-        };
-        let xml = format!(
-            "<domain type='qemu'><name>a</name><memory>1024</memory><devices>{}{}</devices></domain>",
-            disk("vda"),
-            disk("vdb")
+        let behind =
+            "<backingStore type='file'><format type='raw'/><source file='/x'/></backingStore>";
+        let mut domain = domain(&(disk("vda", "") + &disk("vdb", behind)));
+        domain.number_images();
+        assert_eq!(numbers(&domain), [vec![Some(3)], vec![Some(1), Some(2)]]);
+        domain.attach_device(&disk("vdc", "")).expect("attach");
+        domain.number_images();
+        assert_eq!(
+            numbers(&domain),
+            [vec![Some(3)], vec![Some(1), Some(2)], vec![Some(4)]]
         );
-        let mut domain = Domain::parse(&xml).expect("a domain");
+    }
+
+    #[test]
+    fn a_chain_is_read_and_put_back() {
+        let mut domain = domain(&disk("vda", ""));
         domain.number_images();
-        assert_eq!(numbers(&domain), [Some(2), Some(1)]);
-        domain.attach_device(&disk("vdc")).expect("attach");
+        let disk = &mut domain.devices.disks[0];
+        let mut links = disk.links();
+        links.insert(0, Link::file("/new", ImageFormat::Qcow2));
+        disk.set_links(&links);
+        assert!(disk.is_chain_ended());
+        assert_eq!(disk.links(), links);
         domain.number_images();
-        assert_eq!(numbers(&domain), [Some(2), Some(1), Some(3)]);
+        assert_eq!(numbers(&domain), [[Some(2), Some(1)]]);
+        assert_eq!(domain.devices.disks[0].source_path(), Some("/new"));
     }
 }

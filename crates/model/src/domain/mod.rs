@@ -21,7 +21,7 @@ pub mod filesystem;
 pub mod graphics;
 pub mod hostdev;
 pub mod id_set;
-mod images;
+pub mod images;
 pub mod info;
 pub mod input;
 pub mod interface;

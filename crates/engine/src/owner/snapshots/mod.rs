@@ -13,12 +13,12 @@ use super::errand::ErrandEnd;
 use super::{Owner, Reply, Request, answer};
 use crate::definition::Definition;
 use crate::error::{EngineError, ErrorKind, Result};
-use crate::snapshots::journal::{Outcome, StoredSnapshot};
+use crate::snapshots::journal::{Journal, Outcome, StoredSnapshot};
 use crate::snapshots::work::{Plan, Work};
 use crate::snapshots::{SnapshotHead, SnapshotTree, api, graph::Graph, graph::read_snapshots};
 use model::domain::Domain;
 use model::snapshot::Snapshot;
-use qemu::machine::Status;
+use qemu::machine::{Input, Status};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -43,6 +43,8 @@ enum Then {
     /// Whoever asked is answered.
     #[default]
     Answer,
+    /// The machine is ended.
+    Halt,
     /// The machine is started from where it went back to.
     Start(Box<revert::Start>),
 }
@@ -115,8 +117,13 @@ impl Owner {
         let SnapshotEnd { reply, result } = end;
         match result {
             Err(error) => {
+                self.life.handle(Input::Snapshotting(false));
                 self.finish_job(&Err(error.clone()));
                 answer(reply, Err(error));
+                if self.live.is_none() {
+                    // QEMU died meanwhile: its images can be settled without it.
+                    self.look_for_journal();
+                }
             }
             Ok(Changed {
                 outcome,
@@ -132,8 +139,21 @@ impl Owner {
                 self.finish_job(&Ok(()));
                 match then {
                     Then::Answer => answer(reply, Ok(())),
+                    Then::Halt => self.halt(reply),
                     Then::Start(start) => self.start_from_snapshot(*start, reply),
                 }
+            }
+        }
+    }
+
+    /// The machine ends with its snapshot.
+    fn halt(&mut self, reply: Reply<()>) {
+        match self.live.clone() {
+            None => answer(reply, Ok(())),
+            Some(live) => {
+                self.life.handle(Input::Reverted);
+                self.waiting_for_end.push(reply);
+                self.beside(super::stop::end_process(live, false));
             }
         }
     }
@@ -165,15 +185,7 @@ impl Owner {
         match self.engine.records().journal(self.entry.uuid) {
             Ok(None) => true,
             Ok(Some(journal)) => {
-                let (engine, domain) = (self.engine.clone(), self.entry.uuid);
-                let request = request();
-                self.hold("snapshot-recovery", async move {
-                    let result = crate::snapshots::recover::settle(&engine, domain, journal).await;
-                    ErrandEnd::Settled {
-                        result,
-                        request: Some(Box::new(request)),
-                    }
-                });
+                self.settle_journal(journal, Some(Box::new(request())));
                 false
             }
             Err(error) => {
@@ -183,8 +195,38 @@ impl Owner {
         }
     }
 
+    /// Finishes or undoes what a failure or a crash left half-way.
+    fn settle_journal(&mut self, journal: Journal, request: Option<Box<Request>>) {
+        let work = self.work();
+        self.hold("snapshot-recovery", async move {
+            let result = match &work.live {
+                Some(live) => work.settle_live(live, journal).await,
+                None => crate::snapshots::recover::settle(&work.engine, work.domain, journal).await,
+            };
+            ErrandEnd::Settled { result, request }
+        });
+    }
+
+    /// A machine was taken over, or has ended: what a crash left half-way with
+    /// its snapshots is settled now.
+    pub(super) fn look_for_journal(&mut self) {
+        if self.busy.is_some() {
+            return;
+        }
+        match self.engine.records().journal(self.entry.uuid) {
+            Ok(None) => {}
+            Ok(Some(journal)) => self.settle_journal(journal, None),
+            Err(error) => tracing::error!(%error, "the journal of snapshots cannot be read"),
+        }
+    }
+
     /// Half-way work has been finished, or cannot be now.
     pub(super) fn settled(&mut self, result: Result<()>, request: Option<Box<Request>>) {
+        if result.is_ok()
+            && let Err(error) = self.engine.reload_domain(self.entry.uuid)
+        {
+            tracing::error!(%error, "the snapshots could not be read again");
+        }
         match (result, request) {
             (Ok(()), Some(request)) => self.queue_first(*request),
             (Err(error), Some(request)) => request.refuse(EngineError::new(

@@ -1,0 +1,188 @@
+//! The block nodes of a running machine, as the owner knows them: made, made
+//! writable and removed through the monitor. QEMU cannot open files it was
+//! not started with, nor write to those it may only read: descriptors are
+//! passed to it.
+
+use crate::error::{EngineError, ErrorKind, Result};
+use crate::limits::QMP_REPLY_TIMEOUT_MS;
+use crate::monitor::Monitor;
+use model::domain::disk::Disk;
+use model::domain::images::Link;
+use model::domain::storage::ImageFormat;
+use qemu::command_line::disk_nodes;
+use qemu::qmp::commands;
+use serde_json::{Map, Value};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Numbers of descriptor sets; those of hot-plugged devices begin at one.
+static NEXT_SET: AtomicU32 = AtomicU32::new(1 << 20);
+
+/// The node of an image that devices and jobs use.
+pub(crate) fn node(link: &Link) -> Result<String> {
+    let index = link.index.ok_or_else(|| {
+        EngineError::new(
+            ErrorKind::Internal,
+            "an image of a running machine has no number",
+        )
+    })?;
+    Ok(match link.format {
+        ImageFormat::Raw => format!("libvirt-{index}-storage"),
+        _ => format!("libvirt-{index}-format"),
+    })
+}
+
+/// The node of an image's file.
+fn storage_node(link: &Link) -> String {
+    format!("libvirt-{}-storage", link.index.unwrap_or_default())
+}
+
+/// Opens an image for QEMU and makes its nodes; what it is based on is given
+/// to it by the command that puts it to use. `read_only` for copies' sources.
+pub(crate) async fn add(monitor: &Monitor, disk: &Disk, link: &Link) -> Result<()> {
+    let mut alone = disk.clone();
+    alone.set_links(std::slice::from_ref(link));
+    for props in properties(&alone)? {
+        let mut options = props;
+        if options.contains_key("filename") {
+            let set = give_file(monitor, link).await?;
+            to_descriptor(&mut options, set);
+        }
+        monitor.execute(&commands::blockdev_add(options)).await?;
+    }
+    Ok(())
+}
+
+/// Removes the nodes of an image that is not in use any more.
+pub(crate) async fn remove(monitor: &Monitor, link: &Link) -> Result<()> {
+    if link.format != ImageFormat::Raw {
+        monitor
+            .execute(&commands::blockdev_del(&node(link)?))
+            .await?;
+    }
+    monitor
+        .execute(&commands::blockdev_del(&storage_node(link)))
+        .await
+        .map(drop)
+}
+
+/// Lets QEMU write to the image at `at` of a disk's chain, which it has open
+/// for reading only. With `content`, the image's own node is writable too.
+pub(crate) async fn make_writable(
+    monitor: &Monitor,
+    disk: &Disk,
+    at: usize,
+    content: bool,
+) -> Result<()> {
+    let links = disk.links();
+    let link = &links[at];
+    // The node above refers to the file by its node's name: a second node
+    // stands in while the first is replaced, so that names stay what they are.
+    let stand_in = format!("{}-w", storage_node(link));
+    add_storage(monitor, disk, link, &stand_in).await?;
+    refer(monitor, disk, at, &stand_in, content).await?;
+    monitor
+        .execute(&commands::blockdev_del(&storage_node(link)))
+        .await?;
+    add_storage(monitor, disk, link, &storage_node(link)).await?;
+    refer(monitor, disk, at, &storage_node(link), content).await?;
+    monitor
+        .execute(&commands::blockdev_del(&stand_in))
+        .await
+        .map(drop)
+}
+
+async fn add_storage(monitor: &Monitor, disk: &Disk, link: &Link, name: &str) -> Result<()> {
+    let mut alone = disk.clone();
+    alone.set_links(std::slice::from_ref(link));
+    let storage = properties(&alone)?.into_iter().next();
+    let mut options = storage.ok_or_else(|| EngineError::failed("the image has no file"))?;
+    let set = give_file(monitor, link).await?;
+    to_descriptor(&mut options, set);
+    options.insert("node-name".to_owned(), name.into());
+    monitor
+        .execute(&commands::blockdev_add(options))
+        .await
+        .map(drop)
+}
+
+/// Points whatever uses an image's file to another node of that file.
+async fn refer(monitor: &Monitor, disk: &Disk, at: usize, file: &str, content: bool) -> Result<()> {
+    let links = disk.links();
+    let is_raw = links[at].format == ImageFormat::Raw;
+    // A raw image is its file: the image above refers to it as its backing.
+    let (who, child) = match is_raw {
+        true => (at - 1, "backing"),
+        false => (at, "file"),
+    };
+    let wanted = node(&links[who])?;
+    let mut options = properties(disk)?
+        .into_iter()
+        .find(|options| options.get("node-name").and_then(Value::as_str) == Some(&wanted))
+        .ok_or_else(|| EngineError::failed("the image has no node"))?;
+    options.insert(child.to_owned(), file.into());
+    if !is_raw {
+        options.insert("read-only".to_owned(), (!content).into());
+    }
+    monitor
+        .execute(&commands::blockdev_reopen(vec![Value::Object(options)]))
+        .await
+        .map(drop)
+}
+
+/// The options of the nodes of a disk's images, lowest first.
+fn properties(disk: &Disk) -> Result<Vec<Map<String, Value>>> {
+    let index = disk.source.as_ref().and_then(|source| source.index);
+    let nodes = disk_nodes(disk, index.unwrap_or_default())
+        .map_err(|e| EngineError::new(ErrorKind::ConfigUnsupported, e.0))?
+        .ok_or_else(|| EngineError::failed("the drive is empty"))?;
+    let is_image = |options: &Map<String, Value>| {
+        let name = options.get("node-name").and_then(Value::as_str);
+        name.is_some_and(|name| !name.starts_with("libvirt-CoR"))
+    };
+    let all = nodes
+        .nodes
+        .into_iter()
+        .map(qemu::command_line::Props::into_map);
+    Ok(all.filter(is_image).collect())
+}
+
+/// The file is one descriptor, open for writing from the beginning: QEMU then
+/// never looks for one of another mode.
+fn to_descriptor(options: &mut Map<String, Value>, set: u32) {
+    options.insert("filename".to_owned(), format!("/dev/fdset/{set}").into());
+    options.remove("auto-read-only");
+    options.insert("read-only".to_owned(), false.into());
+}
+
+async fn give_file(monitor: &Monitor, link: &Link) -> Result<u32> {
+    let path = link
+        .path()
+        .ok_or_else(|| EngineError::failed("the image is no local file"))?;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|e| EngineError::system(&format!("Cannot access storage file '{path}'"), e))?;
+    let set = NEXT_SET.fetch_add(1, Ordering::Relaxed);
+    monitor
+        .ask_with_descriptor(&commands::add_fd(set, None), OwnedFd::from(file))
+        .await?;
+    Ok(set)
+}
+
+/// Puts new images upon the present ones of several disks, all at one moment.
+pub(crate) async fn switch(monitor: &Monitor, pairs: &[(String, String)]) -> Result<()> {
+    let actions = pairs.iter().map(|(node, overlay)| {
+        serde_json::json!({
+            "type": "blockdev-snapshot",
+            "data": {"node": node, "overlay": overlay},
+        })
+    });
+    let timeout = Duration::from_millis(QMP_REPLY_TIMEOUT_MS);
+    monitor
+        .ask(&commands::transaction(actions.collect()), timeout)
+        .await
+        .map(drop)
+}

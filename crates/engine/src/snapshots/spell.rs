@@ -1,0 +1,55 @@
+//! A definition that is about to run names every image behind its disks: QEMU
+//! then has nodes with known names for all of them.
+
+use crate::files;
+use model::domain::Domain;
+use model::domain::disk::Disk;
+use model::domain::images::Link;
+use model::domain::storage::{ImageFormat, StorageType};
+use model::xml::Scalar;
+use std::path::{Path, PathBuf};
+
+/// Images behind an image that are followed.
+const DEPTH_MAX: usize = 200;
+
+/// Spells out the chains of all disks that leave them to the images' headers.
+pub(crate) fn chains(domain: &mut Domain) {
+    for disk in &mut domain.devices.disks {
+        chain(disk);
+    }
+}
+
+/// Spells out one disk's chain.
+pub(crate) fn chain(disk: &mut Disk) {
+    let mut links = disk.links();
+    let local = matches!(disk.kind, StorageType::File | StorageType::Block);
+    if disk.is_chain_ended() || disk.is_empty() || !local {
+        return;
+    }
+    while links.len() < DEPTH_MAX {
+        let Some(last) = links.last().filter(|l| l.format == ImageFormat::Qcow2) else {
+            break;
+        };
+        let Some(path) = last.path().map(PathBuf::from) else {
+            break;
+        };
+        let Some(backing) = files::backing_of(&path) else {
+            break;
+        };
+        // QEMU guesses where the header does not say; what is guessed is the guest's to choose.
+        let format = backing.format.as_deref().and_then(ImageFormat::parse);
+        links.push(link(&backing.path, format.unwrap_or(ImageFormat::Raw)));
+    }
+    disk.set_links(&links);
+}
+
+pub(crate) fn link(path: &Path, format: ImageFormat) -> Link {
+    use std::os::unix::fs::FileTypeExt;
+    let text = path.to_string_lossy();
+    let mut link = Link::file(&text, format);
+    if std::fs::metadata(path).is_ok_and(|m| m.file_type().is_block_device()) {
+        link.kind = StorageType::Block;
+        link.source.dev = link.source.file.take();
+    }
+    link
+}
