@@ -9,6 +9,7 @@ mod faults;
 mod host_shutdown;
 mod machines;
 mod networks;
+mod pacemaker;
 mod rest;
 mod storage;
 mod storage_faults;
