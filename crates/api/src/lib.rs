@@ -6,12 +6,16 @@
 //! holds what a short request would have answered.
 
 mod event;
+mod image;
 mod job;
+mod machine;
 mod problem;
 mod version;
 
 pub use event::{DomainNews, Event};
+pub use image::{Image, ImageImport, Named};
 pub use job::{Job, JobState, Progress, Unit};
+pub use machine::{CloudInit, Graphics, MachineClone, MachineCreate, Network, Template};
 pub use problem::Problem;
 pub use version::Version;
 

@@ -16,6 +16,7 @@ mod globals;
 mod grammar;
 mod help;
 mod interrupt;
+mod names;
 mod output;
 mod params;
 mod parse;

@@ -142,6 +142,10 @@ steps! {
     UploadFilled = "vol-upload/filled",
     /// The upload has taken the volume's place; nobody has been told.
     UploadNamed = "vol-upload/named",
+    /// The disks of a linked clone are there, its other files are not.
+    CloneLinked = "clone/linked",
+    /// All files of a clone are there, its definition is not.
+    CloneFilesMade = "clone/files-made",
 }
 
 /// Dies here if this is the step the daemon was told to die at.

@@ -46,7 +46,8 @@ pub(crate) fn of(
 /// The processor QEMU gives an x86 machine that names none.
 const DEFAULT_CPU: &str = "qemu64";
 
-fn random_mac() -> Mac {
+/// An address nobody else has, as far as chance goes.
+pub(crate) fn random_mac() -> Mac {
     let random = Uuid::new_v4();
     let tail = &random.as_bytes()[..3];
     Mac([

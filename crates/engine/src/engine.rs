@@ -6,6 +6,7 @@ use crate::definition::Definition;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::{EventHub, EventStream};
 use crate::handle::DomainHandle;
+use crate::images::Library;
 use crate::jobs::Jobs;
 use crate::limits::DEFINITION_MAX_BYTES;
 use crate::network::Networks;
@@ -14,6 +15,7 @@ use crate::options::{SessionId, StartOptions};
 use crate::owner::{self, Request};
 use crate::pools::Pools;
 use crate::ports::Ports;
+use crate::provision::Templates;
 use crate::record::{Head, Records};
 use crate::saved::SavedState;
 use crate::table::{Entry, Table};
@@ -46,6 +48,8 @@ struct Inner {
     jobs: Jobs,
     pools: Arc<Pools>,
     notices: NoticeHub,
+    library: Library,
+    templates: Templates,
     boot: String,
     identity: Option<sys::spawn::Identity>,
     cgroups: Option<sys::cgroup::Manager>,
@@ -78,6 +82,8 @@ impl Engine {
                 jobs: Jobs::default(),
                 pools: Arc::default(),
                 notices: NoticeHub::new(),
+                library: Library::default(),
+                templates: Templates::default(),
                 boot: sys::host::Host::new().boot_id().unwrap_or_default(),
                 identity: crate::setup::qemu_identity(&config),
                 cgroups: crate::setup::cgroups(&config),
@@ -93,6 +99,8 @@ impl Engine {
         engine.remove_remains().await?;
         engine.load()?;
         engine.load_networks().await?;
+        engine.load_images()?;
+        engine.load_templates()?;
         engine.load_jobs().await?;
         engine.load_pools().await?;
         crate::adopt::take_over(&engine).await;
@@ -196,6 +204,14 @@ impl Engine {
     /// The id of this host, of which every key in the store begins.
     pub(crate) fn host_id(&self) -> Uuid {
         self.inner.records.host()
+    }
+
+    pub(crate) fn library(&self) -> &Library {
+        &self.inner.library
+    }
+
+    pub(crate) fn templates(&self) -> &Templates {
+        &self.inner.templates
     }
 
     pub(crate) fn ports(&self) -> &Ports {
@@ -331,7 +347,13 @@ impl Engine {
 
     /// Stores a definition: a new one, or in place of the domain's old one.
     pub async fn define(&self, xml: &str) -> Result<DomainHandle> {
-        let definition = Box::new(self.complete(xml).await?);
+        let definition = self.complete(xml).await?;
+        self.define_complete(definition).await
+    }
+
+    /// Stores a definition that is complete.
+    pub(crate) async fn define_complete(&self, definition: Definition) -> Result<DomainHandle> {
+        let definition = Box::new(definition);
         let entry = self.claim(&definition)?;
         self.ask(&entry, |reply| Request::Define { definition, reply })
             .await?;

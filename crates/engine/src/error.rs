@@ -54,6 +54,10 @@ pub enum ErrorKind {
     NoMetadata,
     /// Metadata of a network asked for is not set.
     NoNetworkMetadata,
+    /// The library has no image of that name.
+    NoImage,
+    /// The library has an image of that name.
+    ImageExists,
     /// No job with that number.
     NoJob,
     /// A call of the operating system failed.

@@ -12,6 +12,7 @@
 //!   on this host, by which a restarted daemon finds its machines (`adopt`).
 //! - `crash`: the steps at which tests make the daemon die.
 //! - `launch`, `run`: from a definition to a QEMU that has answered.
+//! - `images`: the library. `provision`: machines made from images, templates and media.
 //! - `jobs`: what takes long and concerns the host: imports, clones.
 //! - [`pools`], [`volumes`]: storage; one owner task for each pool.
 //! - `monitor`, `agent`, `console`: the three conversations with a machine.
@@ -23,6 +24,7 @@ mod autostart;
 mod binaries;
 mod capabilities;
 pub mod config;
+mod confined;
 mod console;
 pub mod crash;
 mod define_context;
@@ -37,6 +39,7 @@ mod files;
 mod firmware;
 pub mod guest;
 mod handle;
+pub mod images;
 mod intent;
 pub mod job;
 pub mod jobs;
@@ -54,6 +57,7 @@ pub mod places;
 pub mod pools;
 mod ports;
 mod process;
+pub mod provision;
 mod record;
 mod run;
 mod saved;

@@ -129,3 +129,24 @@ pub const VOLUME_PIECES_MAX: usize = 4;
 
 /// The last words of qemu-img that are quoted in an error, in bytes.
 pub const TOOL_WORDS_MAX_BYTES: usize = 4 * 1024;
+
+/// How often a download that brings nothing further is tried.
+pub const FETCH_ATTEMPTS_MAX: u32 = 5;
+
+/// How long a server may take to be connected to.
+pub const FETCH_CONNECT_TIMEOUT_MS: u64 = 30_000;
+
+/// How long a server may take to begin its answer.
+pub const FETCH_ANSWER_TIMEOUT_MS: u64 = 60_000;
+
+/// Bytes of the file system that an import leaves free.
+pub const IMAGE_SPACE_RESERVE_BYTES: u64 = 512 * 1024 * 1024;
+
+/// Memory that decompressing an image may take.
+pub const DECOMPRESS_MEMORY_MIB: u64 = 1_024;
+
+/// The last words of a program that are kept, in bytes.
+pub const TOOL_WORDS_MAX_BYTES: usize = 16 * 1024;
+
+/// Clones made by one request.
+pub const CLONES_MAX: usize = 1_000;

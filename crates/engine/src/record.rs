@@ -247,6 +247,23 @@ impl Records {
             .map_err(store_failed)
     }
 
+    fn item(&self, kind: &str, name: &str) -> String {
+        format!("host/{}/{kind}/{name}", self.host)
+    }
+
+    /// Every record of a kind that is known by a name: `image`, `template`, `seed`.
+    pub(crate) fn for_each_item(
+        &self,
+        kind: &str,
+        mut each: impl FnMut(&str, &[u8]),
+    ) -> Result<()> {
+        let prefix = self.item(kind, "");
+        self.store
+            .for_each_blocking(&prefix, |item| each(&item.key[prefix.len()..], &item.value))
+            .map(drop)
+            .map_err(store_failed)
+    }
+
     /// Writes a record.
     pub(crate) async fn put_object(&self, kind: &str, uuid: Uuid, record: Vec<u8>) -> Result<()> {
         self.commit(Txn::new().put(self.object(kind, uuid), record))
@@ -264,6 +281,23 @@ impl Records {
         self.host
     }
 
+    /// One such record.
+    pub(crate) fn get_item(&self, kind: &str, name: &str) -> Result<Option<Vec<u8>>> {
+        let found = self.store.get_blocking(&self.item(kind, name));
+        Ok(found.map_err(store_failed)?.map(|item| item.value.to_vec()))
+    }
+
+    /// Writes one.
+    pub(crate) async fn put_item(&self, kind: &str, name: &str, record: Vec<u8>) -> Result<()> {
+        self.commit(Txn::new().put(self.item(kind, name), record))
+            .await
+    }
+
+    /// Removes one.
+    pub(crate) async fn delete_item(&self, kind: &str, name: &str) -> Result<()> {
+        self.commit(Txn::new().delete(self.item(kind, name))).await
+    }
+
     pub(crate) async fn commit(&self, txn: Txn) -> Result<()> {
         let outcome = self.store.txn(txn).await.map_err(store_failed)?;
         outcome.into_result().map(drop).map_err(store_failed)
@@ -272,6 +306,11 @@ impl Records {
 
 pub(crate) fn encode(record: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(record).map_err(|e| EngineError::new(ErrorKind::Internal, e.to_string()))
+}
+
+/// A record as it is stored.
+pub(crate) fn encode_item(item: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(item).map_err(|e| EngineError::new(ErrorKind::Internal, e.to_string()))
 }
 
 pub(crate) fn store_failed(error: store::StoreError) -> EngineError {

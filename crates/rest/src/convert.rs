@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::http::StatusCode;
+use engine::EngineError;
 use engine::jobs::{JobState, JobUnit, JobView};
+use engine::provision::{Display, NetworkChoice, SeedRequest};
 
 /// A job.
 pub(crate) fn job(view: &JobView) -> api::Job {
@@ -37,7 +39,50 @@ pub(crate) fn job(view: &JobView) -> api::Job {
 }
 
 /// The answer to a request that goes on as a job.
-#[expect(dead_code, reason = "for the first long request")]
 pub(crate) fn accepted(view: &JobView) -> (StatusCode, Json<api::Job>) {
     (StatusCode::ACCEPTED, Json(job(view)))
+}
+
+/// What reads many files runs on a thread of its own.
+pub(crate) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, EngineError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| EngineError::failed(error.to_string()))
+}
+
+/// What a card is plugged into.
+pub(crate) fn network(network: api::Network) -> NetworkChoice {
+    match network {
+        api::Network::Network(name) => NetworkChoice::Network(name),
+        api::Network::Bridge(name) => NetworkChoice::Bridge(name),
+        api::Network::User => NetworkChoice::User,
+    }
+}
+
+/// A machine's screen.
+pub(crate) fn display(graphics: Option<api::Graphics>) -> Display {
+    match graphics {
+        None => Display::None,
+        Some(graphics) => Display::Served {
+            kind: if graphics.spice { "spice" } else { "vnc" },
+            listen: graphics.listen,
+            port: graphics.port,
+            password: graphics.password,
+        },
+    }
+}
+
+/// What a machine is told.
+pub(crate) fn seed(told: api::CloudInit) -> SeedRequest {
+    SeedRequest {
+        user: told.user,
+        password_hash: told.password_hash,
+        ssh_keys: told.ssh_keys,
+        packages: told.packages,
+        ips: told.ips,
+        gateway: told.gateway,
+        dns: told.dns,
+        user_data: told.user_data,
+    }
 }

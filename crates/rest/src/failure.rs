@@ -60,6 +60,8 @@ fn numbers(kind: ErrorKind) -> (StatusCode, &'static str) {
         NoVolume => (StatusCode::NOT_FOUND, "no-volume"),
         NoSnapshot => (StatusCode::NOT_FOUND, "no-snapshot"),
         RevertRisky => (StatusCode::CONFLICT, "revert-needs-force"),
+        NoImage => (StatusCode::NOT_FOUND, "no-image"),
+        ImageExists => (StatusCode::CONFLICT, "image-exists"),
         NoJob => (StatusCode::NOT_FOUND, "no-job"),
         NoSuchDevice => (StatusCode::NOT_FOUND, "no-device"),
         NoMetadata | NoNetworkMetadata => (StatusCode::NOT_FOUND, "no-metadata"),

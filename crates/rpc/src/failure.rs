@@ -79,6 +79,7 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
         NoSuchDevice => ErrorCode::DeviceMissing,
         NoMetadata => ErrorCode::NoDomainMetadata,
         NoNetworkMetadata => ErrorCode::NoNetworkMetadata,
+        NoImage | ImageExists => ErrorCode::InvalidArg,
         NoJob => ErrorCode::InvalidArg,
         SystemError => ErrorCode::SystemError,
         Store => ErrorCode::OperationFailed,

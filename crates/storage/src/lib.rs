@@ -1,6 +1,8 @@
 //! Plans for pools, volumes, snapshots and chains; image headers; seed images.
 //!
 //! - [`image`]: what an image file is, read from its own header within named limits.
+//! - [`overlay`]: the few bytes of an image that builds upon another.
+//! - [`seed`], [`iso`]: what a machine is told at its first boot, on a CD.
 //! - [`tool`]: the command lines of qemu-img.
 //! - [`volume`]: how a volume is made, as a plan without choices left.
 //! - [`chain`], [`merge`], [`snapshot`], [`tags`]: snapshots, and the images they are made of.
@@ -9,8 +11,11 @@
 
 pub mod chain;
 pub mod image;
+pub mod iso;
 pub mod limits;
 pub mod merge;
+pub mod overlay;
+pub mod seed;
 pub mod snapshot;
 pub mod tags;
 pub mod tool;

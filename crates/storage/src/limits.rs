@@ -26,3 +26,9 @@ pub const CAPACITY_MAX_BYTES: u64 = i64::MAX as u64;
 
 /// Images behind an image that are followed.
 pub const CHAIN_MAX: usize = 200;
+
+/// Volume descriptors of a CD that are looked at.
+pub const ISO_DESCRIPTORS_MAX: usize = 16;
+
+/// Bytes of one directory of a CD.
+pub const ISO_DIRECTORY_MAX_BYTES: u64 = 1024 * 1024;

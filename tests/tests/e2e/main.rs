@@ -7,6 +7,7 @@ mod crashes;
 mod daemon;
 mod faults;
 mod host_shutdown;
+mod library;
 mod machines;
 mod networks;
 mod pacemaker;

@@ -8,7 +8,7 @@ use crate::domain::{self, By, flags, target};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::output::extra;
 use crate::session::Session;
-use crate::table::{DOMAIN, Verb, file, flag, maybe, text};
+use crate::table::{DOMAIN, Verb, file, flag, many, maybe, number, text};
 
 const START_PAUSED: u32 = 1;
 const START_FORCE_BOOT: u32 = 8;
@@ -27,23 +27,60 @@ const PASS_FDS: crate::table::Opt = text(
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
-    Verb::new("create", "start a domain from an XML file", create)
-        .about("Starts a domain that is gone once it stops, unless it is defined too.")
-        .options(&[
-            file("the domain's XML"),
-            flag("console", "attach to the console once it is created"),
-            flag("paused", "leave the guest paused"),
-            flag(
-                "autodestroy",
-                "stop the guest when this program disconnects",
-            ),
-            PASS_FDS,
-            flag("validate", "check the XML against the schema"),
-            flag(
-                "reset-nvram",
-                "start with a fresh copy of the NVRAM template",
-            ),
-        ]),
+    Verb::new(
+        "create",
+        "start a domain from an XML file, or make one from an image",
+        create,
+    )
+    .about(
+        "From a file: starts a domain that is gone once it stops, unless it is defined too. \
+             With --image: makes a machine of that name from an image of the library, with a \
+             disk that builds upon it, tells it by cloud-init who it is, and starts it.",
+    )
+    .options(&[
+        file("the domain's XML"),
+        flag("console", "attach to the console once it is created"),
+        flag("paused", "leave the guest paused"),
+        flag(
+            "autodestroy",
+            "stop the guest when this program disconnects",
+        ),
+        PASS_FDS,
+        flag("validate", "check the XML against the schema"),
+        flag(
+            "reset-nvram",
+            "start with a fresh copy of the NVRAM template",
+        ),
+        text("image", "make it from this image; <file> is its name then"),
+        text("ram", "its memory in MiB, or with a unit: 2G"),
+        number("vcpus", "its processors"),
+        text("disk-size", "the size of its disk in GiB, or with a unit"),
+        flag("uefi", "UEFI starts it"),
+        many(
+            "network",
+            "a card: NAME of a network, bridge=NAME, user or none; as often as wanted",
+        ),
+        text(
+            "graphics",
+            "its screen: vnc, spice or none; vnc,listen=ADDRESS,port=NUMBER,password=WORD",
+        ),
+        text("user", "the account to make"),
+        text("password", "its password"),
+        many("ssh-key", "a public key that may log in, or a file of them"),
+        many("packages", "packages to install, separated by commas"),
+        many(
+            "ip",
+            "its address with prefix, 192.168.122.50/24; without, DHCP",
+        ),
+        text(
+            "gateway",
+            "the way out; without, the network's first address",
+        ),
+        text("dns", "name servers, separated by commas"),
+        text("user-data", "a file with cloud-init's own user-data")
+            .completes(crate::table::Completes::File),
+        flag("nostart", "make it and do not start it"),
+    ]),
     Verb::new("destroy", "stop a domain at once", destroy)
         .about("Stops the machine the way pulling the plug does.")
         .options(&[
@@ -155,6 +192,9 @@ fn start_with(
 
 fn create(s: &mut Session, args: &Args) -> Outcome {
     let from = args.need("file")?;
+    if let Some(image) = args.text("image")? {
+        return crate::verbs::provision::create_from_image(s, args, image);
+    }
     let xml_desc = domain::read_file(from)?;
     refuse_fds(args)?;
     let console = args.has("console");

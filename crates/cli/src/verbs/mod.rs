@@ -17,6 +17,7 @@ mod iothreads;
 mod itself;
 mod jobs;
 mod keys;
+mod library;
 mod lifecycle;
 mod limits;
 mod list;
@@ -26,6 +27,7 @@ mod nics;
 mod pool_events;
 mod pool_make;
 mod pools;
+mod provision;
 mod save;
 mod snapshot_list;
 mod snapshots;
@@ -60,6 +62,7 @@ pub(crate) const GROUPS: &[Group] = &[
             lifecycle::VERBS,
             limits::VERBS,
             monitor::VERBS,
+            provision::VERBS,
             save::VERBS,
             tune::VERBS,
             vcpus::VERBS,
@@ -100,6 +103,11 @@ pub(crate) const GROUPS: &[Group] = &[
         title: "Snapshot",
         keyword: "snapshot",
         verbs: &[snapshot_list::VERBS, snapshots::VERBS],
+    },
+    Group {
+        title: "Images",
+        keyword: "image",
+        verbs: &[library::VERBS],
     },
     Group {
         title: "Stead itself",

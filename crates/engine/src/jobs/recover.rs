@@ -6,6 +6,14 @@ use super::record::JobRecord;
 use crate::engine::Engine;
 
 /// Puts the leavings of one unfinished job in order.
-pub(crate) async fn recover(_engine: &Engine, record: &JobRecord) {
+pub(crate) async fn recover(engine: &Engine, record: &JobRecord) {
     tracing::info!(kind = %record.kind, target = %record.target, "an unfinished job was found");
+    let Some(plan) = &record.plan else {
+        return;
+    };
+    match record.kind.as_str() {
+        "image-import" => engine.recover_import(plan),
+        "clone" | "create" | "install" => engine.recover_made(plan),
+        _ => {}
+    }
 }

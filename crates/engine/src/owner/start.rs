@@ -124,6 +124,9 @@ impl Owner {
         managed_save_used: bool,
         reply: Reply<()>,
     ) {
+        if let Err(error) = self.engine.refuse_writing_to_bases(&definition.domain) {
+            return answer(reply, Err(error));
+        }
         let origin = match &from {
             StartFrom::Boot => Origin::Boot,
             StartFrom::Snapshot(_) => Origin::Snapshot,

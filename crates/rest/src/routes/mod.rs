@@ -2,7 +2,9 @@
 
 mod events;
 mod host;
+mod images;
 mod jobs;
+mod machines;
 
 use crate::failure::Failure;
 use crate::limits::REQUEST_BODY_MAX_BYTES;
@@ -40,7 +42,9 @@ pub(crate) fn all(engine: Engine) -> Router {
 fn groups() -> OpenApiRouter<Engine> {
     OpenApiRouter::new()
         .merge(host::routes())
+        .merge(images::routes())
         .merge(jobs::routes())
+        .merge(machines::routes())
         .merge(events::routes())
 }
 
