@@ -145,8 +145,5 @@ pub const IMAGE_SPACE_RESERVE_BYTES: u64 = 512 * 1024 * 1024;
 /// Memory that decompressing an image may take.
 pub const DECOMPRESS_MEMORY_MIB: u64 = 1_024;
 
-/// The last words of a program that are kept, in bytes.
-pub const TOOL_WORDS_MAX_BYTES: usize = 16 * 1024;
-
 /// Clones made by one request.
 pub const CLONES_MAX: usize = 1_000;

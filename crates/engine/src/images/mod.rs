@@ -170,19 +170,6 @@ pub(crate) fn inspect(path: &Path) -> Result<(image::Image, u64)> {
     Ok((found, length))
 }
 
-/// The images that an image builds upon, the nearest first.
-pub(crate) fn chain(path: &Path) -> Vec<PathBuf> {
-    let mut chain = Vec::new();
-    let mut path = path.to_owned();
-    while chain.len() < storage::limits::CHAIN_MAX
-        && let Some(base) = uses::base_of(&path)
-    {
-        chain.push(base.clone());
-        path = base;
-    }
-    chain
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

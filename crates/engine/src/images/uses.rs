@@ -83,25 +83,44 @@ impl Engine {
                 }
             }
         }
-        let mut files: Vec<PathBuf> = uses.domains.keys().cloned().collect();
-        let mut directories = vec![self.places().images.clone(), self.library_directory()];
-        directories.extend(self.pool_directories());
-        for directory in directories {
+        uses.overlays = self.overlays(uses.domains.keys().cloned().collect());
+        uses
+    }
+
+    /// Which images build upon which, of `files`, the library and the pools.
+    fn overlays(&self, mut files: Vec<PathBuf>) -> BTreeMap<PathBuf, Vec<PathBuf>> {
+        let mut overlays: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+        for directory in [self.places().images.clone(), self.library_directory()] {
             let entries = std::fs::read_dir(directory).into_iter().flatten();
             files.extend(entries.flatten().map(|entry| entry.path()));
         }
         files.sort();
         files.dedup();
-        for file in files {
-            if let Some(base) = base_of(&file) {
-                uses.overlays.entry(base).or_default().push(file);
+        for file in &files {
+            if let Some(base) = base_of(file) {
+                overlays.entry(base).or_default().push(file.clone());
             }
         }
-        uses
+        // Of pools elsewhere what they know of themselves: a directory on a
+        // dead server must not be touched.
+        let pools = self.pools();
+        for volume in pools.iter().flat_map(|p| p.volumes().unwrap_or_default()) {
+            let path = PathBuf::from(volume.path());
+            if let Some(backing) = &volume.definition.backing
+                && files.binary_search(&path).is_err()
+            {
+                let base = PathBuf::from(&backing.path);
+                overlays.entry(base).or_default().push(path);
+            }
+        }
+        overlays
     }
 
     /// Refuses to change or remove a file that others build upon, naming them.
     pub fn refuse_if_base(&self, path: &Path, what: &str) -> Result<()> {
+        if !self.overlays(Vec::new()).contains_key(path) {
+            return Ok(());
+        }
         self.refuse_uses(path, what, |one| one.overlay.is_some())
     }
 

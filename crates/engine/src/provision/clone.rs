@@ -332,8 +332,9 @@ impl Cloning {
             .reaches(&base.path, Access::Read)
             .reaches(directory, Access::Read)
             .reaches(path, Access::Write);
-        for below in crate::images::chain(&base.path) {
-            tool = tool.reaches(&below, Access::Read);
+        let behind = crate::volumes::chain::images_behind(&base.path.to_string_lossy());
+        for below in behind {
+            tool = tool.reaches(Path::new(&below), Access::Read);
         }
         tool.run(job, |words| {
             if let Some(percent) = crate::images::percent(words) {

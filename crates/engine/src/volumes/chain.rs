@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use storage::limits::CHAIN_MAX;
 
 /// The paths of the images behind an image, as the headers tell them. May block.
-pub(super) fn images_behind(path: &str) -> Vec<String> {
+pub(crate) fn images_behind(path: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut at = path.to_owned();
     while let Some(next) = next_image(&at) {

@@ -9,7 +9,7 @@
 //! - `tool`: qemu-img, confined. `chain`: which images an image makes it open.
 //! - `uses`: which running machine uses a file.
 
-mod chain;
+pub(crate) mod chain;
 mod change;
 mod make;
 mod strays;
