@@ -147,3 +147,12 @@ pub const DECOMPRESS_MEMORY_MIB: u64 = 1_024;
 
 /// Clones made by one request.
 pub const CLONES_MAX: usize = 1_000;
+
+/// The largest kernel or initial RAM disk of an installer, in bytes.
+pub const KERNEL_MAX_BYTES: u64 = 512 * 1024 * 1024;
+
+/// Files put into an installer's initial RAM disk.
+pub const INJECTED_FILES_MAX: usize = 64;
+
+/// Files of libosinfo's database that are read.
+pub const OSINFO_FILES_MAX: usize = 5_000;

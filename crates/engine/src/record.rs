@@ -276,11 +276,6 @@ impl Records {
             .await
     }
 
-    /// The host the records are of.
-    pub(crate) fn host(&self) -> Uuid {
-        self.host
-    }
-
     /// One such record.
     pub(crate) fn get_item(&self, kind: &str, name: &str) -> Result<Option<Vec<u8>>> {
         let found = self.store.get_blocking(&self.item(kind, name));

@@ -3,13 +3,16 @@
 //! - [`image`]: what an image file is, read from its own header within named limits.
 //! - [`overlay`]: the few bytes of an image that builds upon another.
 //! - [`seed`], [`iso`]: what a machine is told at its first boot, on a CD.
+//! - [`cpio`], [`answers`]: what installers are told.
 //! - [`tool`]: the command lines of qemu-img.
 //! - [`volume`]: how a volume is made, as a plan without choices left.
 //! - [`chain`], [`merge`], [`snapshot`], [`tags`]: snapshots, and the images they are made of.
 //!
 //! Nothing here touches the host: bytes come in through [`image::Source`], plans go out.
 
+pub mod answers;
 pub mod chain;
+pub mod cpio;
 pub mod image;
 pub mod iso;
 pub mod limits;

@@ -46,6 +46,18 @@ pub fn overlay(capacity: u64, backing: &str, format: &str) -> Result<Overlay, Ov
     if backing.is_empty() || backing.len() > BACKING_NAME_MAX_BYTES {
         return Err(OverlayError::Name(backing.to_owned()));
     }
+    image(capacity, Some((backing, format)))
+}
+
+/// An image of `capacity` bytes with nothing in it.
+///
+/// # Errors
+/// Sizes that QEMU would not open.
+pub fn empty(capacity: u64) -> Result<Overlay, OverlayError> {
+    image(capacity, None)
+}
+
+fn image(capacity: u64, backing: Option<(&str, &str)>) -> Result<Overlay, OverlayError> {
     let capacity = capacity.next_multiple_of(512);
     let entries = capacity.div_ceil(L1_ENTRY_BYTES).max(1);
     if entries * 8 > L1_TABLE_MAX_BYTES {
@@ -53,7 +65,7 @@ pub fn overlay(capacity: u64, backing: &str, format: &str) -> Result<Overlay, Ov
     }
     let l1_clusters = (entries * 8).div_ceil(CLUSTER_BYTES);
     let clusters = 3 + l1_clusters;
-    let header = header(capacity, entries, backing, format);
+    let header = header(capacity, entries, backing);
     let refcounts = 1u16
         .to_be_bytes()
         .repeat(usize::try_from(clusters).unwrap_or_default());
@@ -67,15 +79,20 @@ pub fn overlay(capacity: u64, backing: &str, format: &str) -> Result<Overlay, Ov
     })
 }
 
-fn header(capacity: u64, entries: u64, backing: &str, format: &str) -> Vec<u8> {
-    let extension_bytes = 8 + format.len().next_multiple_of(8) + 8;
-    let name_at = u64::from(HEADER_BYTES) + extension_bytes as u64;
+fn header(capacity: u64, entries: u64, backing: Option<(&str, &str)>) -> Vec<u8> {
+    let (name_at, name_bytes) = match backing {
+        None => (0, 0),
+        Some((name, format)) => {
+            let extension_bytes = 8 + format.len().next_multiple_of(8) + 8;
+            (u64::from(HEADER_BYTES) + extension_bytes as u64, name.len())
+        }
+    };
     let mut out = b"QFI\xfb".to_vec();
     let word = |out: &mut Vec<u8>, value: u32| out.extend(value.to_be_bytes());
     let long = |out: &mut Vec<u8>, value: u64| out.extend(value.to_be_bytes());
     word(&mut out, 3);
     long(&mut out, name_at);
-    word(&mut out, u32::try_from(backing.len()).unwrap_or_default());
+    word(&mut out, u32::try_from(name_bytes).unwrap_or_default());
     word(&mut out, CLUSTER_BITS);
     long(&mut out, capacity);
     word(&mut out, 0); // not encrypted
@@ -91,12 +108,14 @@ fn header(capacity: u64, entries: u64, backing: &str, format: &str) -> Vec<u8> {
     word(&mut out, 4); // refcounts of 16 bits
     word(&mut out, HEADER_BYTES);
     long(&mut out, 0); // zlib, padding
-    word(&mut out, BACKING_FORMAT);
-    word(&mut out, u32::try_from(format.len()).unwrap_or_default());
-    out.extend(format.as_bytes());
-    out.resize(out.len().next_multiple_of(8), 0);
-    long(&mut out, 0); // the end of the extensions
-    out.extend(backing.as_bytes());
+    if let Some((name, format)) = backing {
+        word(&mut out, BACKING_FORMAT);
+        word(&mut out, u32::try_from(format.len()).unwrap_or_default());
+        out.extend(format.as_bytes());
+        out.resize(out.len().next_multiple_of(8), 0);
+        long(&mut out, 0); // the end of the extensions
+        out.extend(name.as_bytes());
+    }
     out
 }
 
@@ -130,6 +149,12 @@ mod tests {
             prop_assert_eq!(image.capacity, Some(capacity.next_multiple_of(512)));
             prop_assert_eq!(image.backing, Some(Backing { name, format: Some(format) }));
         }
+    }
+
+    #[test]
+    fn an_empty_image_builds_upon_nothing() {
+        let image = inspect(&mut &file(&empty(1 << 30).unwrap())[..]);
+        assert_eq!((image.capacity, image.backing), (Some(1 << 30), None));
     }
 
     #[test]

@@ -222,19 +222,17 @@ fn goes_on_at(range: Option<&str>, here: u64) -> bool {
     range.is_some_and(|range| range.starts_with(&format!("bytes {here}-")))
 }
 
-/// Reads a small file of a server whole.
-pub(crate) fn small(url: &str, max_bytes: u64) -> Result<Vec<u8>> {
+/// Reads a small file of a server whole; nothing where it has none of that name.
+pub(crate) fn small(url: &str, max_bytes: u64) -> Result<Option<Vec<u8>>> {
     let fail = |why: &dyn std::fmt::Display| EngineError::failed(format!("{url}: {why}"));
     let response = agent().get(url).call().map_err(|e| fail(&e))?;
-    if !response.status().is_success() {
-        return Err(fail(&format!("the server answered {}", response.status())));
+    match response.status().as_u16() {
+        200..=299 => {}
+        403 | 404 => return Ok(None),
+        status => return Err(fail(&format!("the server answered {status}"))),
     }
-    response
-        .into_body()
-        .with_config()
-        .limit(max_bytes)
-        .read_to_vec()
-        .map_err(|e| fail(&e))
+    let body = response.into_body().into_with_config().limit(max_bytes);
+    body.read_to_vec().map(Some).map_err(|e| fail(&e))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! writes to any more, whose format was settled when it came in and is never
 //! guessed again.
 
-mod fetch;
+pub(crate) mod fetch;
 mod import;
 mod sparse;
 mod uses;

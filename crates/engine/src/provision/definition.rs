@@ -125,6 +125,14 @@ impl Machine {
         self.cdroms.push(path.map(Path::to_owned));
     }
 
+    /// With this CD in its first drive.
+    pub(crate) fn insert(&mut self, path: &Path) {
+        match self.cdroms.first_mut() {
+            Some(drive) => *drive = Some(path.to_owned()),
+            None => self.cdrom(Some(path)),
+        }
+    }
+
     /// With a network card.
     pub(crate) fn card(&mut self, network: NetworkChoice, mac: Mac) {
         self.cards.push((network, mac));

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use storage::overlay::overlay;
+use storage::overlay::{Overlay, overlay};
 
 /// An image that others are made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,16 @@ pub(crate) fn link(base: &Base, path: &Path, capacity: u64) -> Result<()> {
         .ok_or_else(|| failed(path, "the name of the image below is not text"))?;
     let made =
         overlay(capacity.max(base.capacity), name, &base.format).map_err(|e| failed(path, e))?;
+    put(&made, path)
+}
+
+/// Makes an image with nothing in it.
+pub(crate) fn empty(path: &Path, capacity: u64) -> Result<()> {
+    let made = storage::overlay::empty(capacity).map_err(|e| failed(path, e))?;
+    put(&made, path)
+}
+
+fn put(made: &Overlay, path: &Path) -> Result<()> {
     let write = || -> io::Result<()> {
         let file = File::options()
             .write(true)

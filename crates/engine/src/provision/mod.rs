@@ -11,12 +11,16 @@ mod clone;
 mod create;
 mod definition;
 mod files;
+mod install;
+mod media;
+mod osinfo;
 mod seeds;
 mod template;
 
 pub use clone::CloneRequest;
 pub use create::{CreateRequest, DiskSize};
 pub use definition::{Display, NetworkChoice};
+pub use install::{INSTALLING, InstallDisk, InstallFrom, InstallRequest};
 pub use seeds::SeedRequest;
 pub use template::Template;
 pub(crate) use template::Templates;
