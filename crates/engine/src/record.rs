@@ -276,6 +276,11 @@ impl Records {
             .await
     }
 
+    /// The host the records are of.
+    pub(crate) fn host(&self) -> Uuid {
+        self.host
+    }
+
     /// One such record.
     pub(crate) fn get_item(&self, kind: &str, name: &str) -> Result<Option<Vec<u8>>> {
         let found = self.store.get_blocking(&self.item(kind, name));
@@ -301,11 +306,6 @@ impl Records {
 
 pub(crate) fn encode(record: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(record).map_err(|e| EngineError::new(ErrorKind::Internal, e.to_string()))
-}
-
-/// A record as it is stored.
-pub(crate) fn encode_item(item: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(item).map_err(|e| EngineError::new(ErrorKind::Internal, e.to_string()))
 }
 
 pub(crate) fn store_failed(error: store::StoreError) -> EngineError {

@@ -108,7 +108,7 @@ impl Engine {
     }
 
     async fn keep_image(&self, image: LibraryImage) -> Result<()> {
-        let record = crate::record::encode_item(&image)?;
+        let record = crate::record::encode(&image)?;
         self.records()
             .put_item("image", &image.name, record)
             .await?;

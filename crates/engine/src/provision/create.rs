@@ -121,7 +121,7 @@ impl Engine {
         machine.uefi = request.uefi;
         machine.display = request.display.clone();
         machine.disk(disk, "qcow2");
-        machine.cdrom(Some(seed));
+        machine.seed(seed);
         for network in &request.networks {
             machine.card(network.clone(), crate::define_context::random_mac());
         }

@@ -86,6 +86,7 @@ pub(crate) struct Machine {
     /// Whether a reboot ends the machine: at the end of an installation.
     pub(crate) ends_at_reboot: bool,
     disks: Vec<DiskChoice>,
+    seed: Option<PathBuf>,
     cdroms: Vec<Option<PathBuf>>,
     cards: Vec<(NetworkChoice, Mac)>,
 }
@@ -107,6 +108,7 @@ impl Machine {
             local_time: false,
             ends_at_reboot: false,
             disks: Vec::new(),
+            seed: None,
             cdroms: Vec::new(),
             cards: Vec::new(),
         }
@@ -123,6 +125,15 @@ impl Machine {
     /// With a CD drive, and a CD in it.
     pub(crate) fn cdrom(&mut self, path: Option<&Path>) {
         self.cdroms.push(path.map(Path::to_owned));
+    }
+
+    /// With the CD that tells it who it is. The kernels of cloud images know
+    /// no CD drives, so it comes as a disk where the guest knows virtio.
+    pub(crate) fn seed(&mut self, path: &Path) {
+        match self.virtio {
+            true => self.seed = Some(path.to_owned()),
+            false => self.cdrom(Some(path)),
+        }
     }
 
     /// With this CD in its first drive.
@@ -259,6 +270,17 @@ impl Machine {
             empty(w, "target", &[("dev", &name), ("bus", bus)]);
             w.end("disk");
         }
+        if let Some(path) = &self.seed {
+            w.begin("disk");
+            w.attr_str("type", "file");
+            w.attr_str("device", "disk");
+            empty(w, "driver", &[("name", "qemu"), ("type", "raw")]);
+            empty(w, "source", &[("file", &path.to_string_lossy())]);
+            let name = format!("vd{}", letter(self.disks.len()));
+            empty(w, "target", &[("dev", &name), ("bus", "virtio")]);
+            empty(w, "readonly", &[]);
+            w.end("disk");
+        }
         let taken = if self.virtio { 0 } else { self.disks.len() };
         for (number, cd) in self.cdroms.iter().enumerate() {
             let name = format!("sd{}", letter(taken + number));
@@ -354,7 +376,7 @@ mod tests {
     fn the_definition_is_one() {
         let mut machine = Machine::new("we<b1", Uuid::nil());
         machine.disk(Path::new("/p/a&b.qcow2"), "qcow2");
-        machine.cdrom(Some(Path::new("/p/seed.iso")));
+        machine.seed(Path::new("/p/seed.iso"));
         machine.card(NetworkChoice::User, Mac([2, 0, 0, 0, 0, 1]));
         machine.display = Display::Served {
             kind: "vnc",
@@ -365,7 +387,7 @@ mod tests {
         let domain = Domain::parse(&machine.xml()).expect("valid XML");
         assert_eq!(domain.name, "we<b1");
         assert_eq!(domain.devices.disks[0].source_path(), Some("/p/a&b.qcow2"));
-        assert_eq!(domain.devices.disks[1].target_dev(), "sda");
+        assert_eq!(domain.devices.disks[1].target_dev(), "vdb");
         assert_eq!(machine.macs(), ["02:00:00:00:00:01"]);
     }
 }

@@ -306,7 +306,7 @@ impl Installation {
             self.engine
                 .make_seed(&told, self.plan.uuid, &self.plan.name, path)
                 .await?;
-            machine.cdrom(Some(path));
+            machine.seed(path);
         }
         if request.from == InstallFrom::Pxe {
             machine.boot = vec![BootFrom::Disk, BootFrom::Network];

@@ -5,7 +5,7 @@
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use model::domain::Domain;
-use model::domain::disk::{Disk, DiskDevice};
+use model::domain::disk::Disk;
 use std::path::PathBuf;
 use storage::seed::{Account, Card, Seed, SeedName};
 use uuid::Uuid;
@@ -136,7 +136,7 @@ impl Engine {
         name: &str,
         path: &std::path::Path,
     ) -> Result<()> {
-        let record = crate::record::encode_item(seed)?;
+        let record = crate::record::encode(seed)?;
         let (id, instance_id) = (uuid.to_string(), format!("stead-{uuid}"));
         self.records().put_item("seed", &id, record).await?;
         let image = seed.image(SeedName {
@@ -149,11 +149,8 @@ impl Engine {
 
 /// The drive with a machine's seed in it.
 pub(crate) fn drive_of<'a>(domain: &'a mut Domain, path: &str) -> Option<&'a mut Disk> {
-    domain
-        .devices
-        .disks
-        .iter_mut()
-        .find(|disk| disk.device == DiskDevice::Cdrom && disk.source_path() == Some(path))
+    let mut disks = domain.devices.disks.iter_mut();
+    disks.find(|disk| disk.source_path() == Some(path))
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl Engine {
             disks,
             modes,
         };
-        let record = crate::record::encode_item(&template)?;
+        let record = crate::record::encode(&template)?;
         let id = view.uuid.to_string();
         self.records().put_item("template", &id, record).await?;
         // From here on it does not start; then its disks are closed.
