@@ -405,7 +405,10 @@ impl Owner {
     async fn autostart(&mut self, autostart: bool) -> Result<()> {
         let view = self.view();
         if !view.persistent {
-            return Err(EngineError::invalid("pool has no config file"));
+            return Err(EngineError::new(
+                ErrorKind::Internal,
+                "pool has no config file",
+            ));
         }
         let stored = view.next.as_ref().unwrap_or(&view.definition);
         self.around

@@ -128,8 +128,8 @@ impl VolumeDefinition {
                 "name" | "physical" => {}
                 "source" => check_source(&child)?,
                 "key" => volume.key = Some(child.text()),
-                "capacity" => size = Some(bytes(&child)?),
-                "allocation" => volume.allocation = Some(bytes(&child)?),
+                "capacity" => size = bytes(&child)?,
+                "allocation" => volume.allocation = bytes(&child)?,
                 "target" => volume.target = VolumeTarget::read(&child, pool)?,
                 "backingStore" => volume.backing = VolumeBacking::read(&child, pool)?,
                 _ => return Err(child.unknown_element()),
@@ -222,7 +222,7 @@ impl VolumeTarget {
                 "encryption" => target.encryption = Some(Encryption::parse(child)?),
                 "compat" => target.compat = Some(compat(&child)?),
                 "nocow" => target.nocow = true,
-                "clusterSize" => target.cluster_size = Some(bytes(&child)?),
+                "clusterSize" => target.cluster_size = bytes(&child)?,
                 "features" => target.features = Some(features(&child)?),
                 _ => return Err(child.unknown_element()),
             }
@@ -359,9 +359,12 @@ fn features(node: &Node<'_, '_>) -> Result<BTreeSet<VolumeFeature>, XmlError> {
     each.collect()
 }
 
-/// A size with its unit, in bytes. A file cannot be longer than 2⁶³ bytes.
-fn bytes(node: &Node<'_, '_>) -> Result<u64, XmlError> {
+/// A size with its unit, in bytes; an empty element is none. A file cannot be longer than 2⁶³ bytes.
+fn bytes(node: &Node<'_, '_>) -> Result<Option<u64>, XmlError> {
     let text = node.text();
+    if text.is_empty() {
+        return Ok(None);
+    }
     let number = text.trim().parse::<u64>();
     let number =
         number.map_err(|_| xml_error(node, format_args!("malformed {} element", node.name())))?;
@@ -372,7 +375,7 @@ fn bytes(node: &Node<'_, '_>) -> Result<u64, XmlError> {
         return Err(node.attribute_error("unit", XmlErrorKind::Invalid, complaint));
     }
     let size = scale(number, unit).filter(|bytes| i64::try_from(*bytes).is_ok());
-    size.ok_or_else(|| {
+    size.map(Some).ok_or_else(|| {
         let complaint = format!("numerical overflow: value too large: {number}{unit}");
         node.error(XmlErrorKind::Invalid, complaint)
     })
@@ -402,6 +405,9 @@ mod tests {
                 .message
                 .contains("unknown suffix 'x'")
         );
+        let no_allocation =
+            "<volume><name>v</name><capacity>2</capacity><allocation></allocation></volume>";
+        assert_eq!(parse(no_allocation).unwrap().allocation, None);
         let huge = "<volume><name>v</name><capacity unit='EiB'>8</capacity></volume>";
         assert!(parse(huge).unwrap_err().message.contains("too large"));
     }
