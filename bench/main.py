@@ -12,6 +12,7 @@ import libvirt
 import api
 import faults
 import life
+import snapshots
 import storage
 from measure import Row, surroundings, table
 from servers import Libvirtd, Stead
@@ -29,6 +30,7 @@ PARTS = [
     storage.pool_of_many_volumes,
     storage.volumes,
     storage.transfer,
+    snapshots.of_a_stopped_machine,
 ]
 
 

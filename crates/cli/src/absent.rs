@@ -5,11 +5,6 @@ pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
     (
         "domain",
         &[
-            "blockcommit",
-            "blockcopy",
-            "blockjob",
-            "blockpull",
-            "blockresize",
             "dom-fd-associate",
             "domblkthreshold",
             "domdisplay-reload",

@@ -111,6 +111,17 @@ pub enum Happening {
     Tunable(Vec<(String, crate::tuning::TunableValue)>),
     /// A long operation on it ended.
     JobCompleted(crate::job::JobStats),
+    /// A job on one of its disks ended or is ready.
+    BlockJob {
+        /// The disk's source.
+        path: String,
+        /// The disk's target.
+        disk: String,
+        /// `virDomainBlockJobType`.
+        kind: i32,
+        /// `virConnectDomainEventBlockJobStatus`.
+        status: i32,
+    },
     /// Its monitor failed.
     ControlError,
     /// Any event of QEMU, raw, for `qemu-monitor-event`.

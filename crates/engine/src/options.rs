@@ -178,6 +178,86 @@ pub struct SnapshotDelete {
     pub metadata_only: bool,
 }
 
+/// What is asked of a running machine's disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlockAsk {
+    /// Commit images into one below.
+    Commit {
+        /// The image that takes them; the lowest if not given.
+        base: Option<String>,
+        /// The uppermost of them; the disk's own if not given.
+        top: Option<String>,
+        /// Without `base`: into the next one below `top`.
+        shallow: bool,
+        /// The disk's own image is among them.
+        active: bool,
+        /// Remove them afterwards.
+        remove: bool,
+        /// Bytes per second; 0 is unlimited.
+        bandwidth: u64,
+    },
+    /// Pull images below into the disk's own.
+    Pull {
+        /// The image that stays below; none if not given.
+        base: Option<String>,
+        /// Bytes per second; 0 is unlimited.
+        bandwidth: u64,
+    },
+    /// Copy the disk to another image.
+    Copy(BlockCopy),
+    /// End a job.
+    Abort {
+        /// Go over to the other image.
+        pivot: bool,
+        /// Answer when it has ended.
+        wait: bool,
+    },
+    /// Change a job's speed.
+    SetSpeed {
+        /// Bytes per second; 0 is unlimited.
+        bytes: u64,
+    },
+    /// Give the disk another size.
+    Resize {
+        /// The size the guest sees.
+        bytes: u64,
+    },
+}
+
+/// Where and how a disk is copied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlockCopy {
+    /// The copy's file.
+    pub path: String,
+    /// Its format; the disk's own if not given.
+    pub format: Option<model::domain::storage::ImageFormat>,
+    /// The file is there already.
+    pub reuse: bool,
+    /// Only the disk's own image; what is below stays below.
+    pub shallow: bool,
+    /// Each write reaches both before the guest is told.
+    pub synchronous: bool,
+    /// Bytes per second; 0 is unlimited.
+    pub bandwidth: u64,
+    /// Bytes copied as one.
+    pub granularity: Option<u64>,
+    /// Bytes under way at once.
+    pub buf_size: Option<u64>,
+}
+
+/// How far a job on a disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockJobInfo {
+    /// `virDomainBlockJobType`.
+    pub kind: i32,
+    /// Bytes per second; 0 is unlimited.
+    pub bandwidth: u64,
+    /// Done, in bytes.
+    pub current: u64,
+    /// To be done in all, in bytes.
+    pub end: u64,
+}
+
 /// What is to be done with a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceChange {

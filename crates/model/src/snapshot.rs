@@ -404,3 +404,32 @@ impl SnapshotDisk {
         Ok(())
     }
 }
+
+/// Where a disk is copied to: the `<disk>` of a block copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyTarget {
+    /// The file or device.
+    pub path: String,
+    /// Its format, if that was said.
+    pub format: Option<ImageFormat>,
+}
+
+impl CopyTarget {
+    /// Reads libvirt's XML.
+    pub fn parse(xml: &str) -> Result<Self, XmlError> {
+        let document = parse_document(xml)?;
+        let root = expect_root(&document, "disk")?;
+        let disk: crate::domain::disk::Disk = Element::parse(root)?;
+        let path = disk.source_path().filter(|path| path.starts_with('/'));
+        let path = path.ok_or_else(|| {
+            root.error(
+                XmlErrorKind::Unsupported,
+                "unsupported configuration: a copy goes to a file or device with an absolute path",
+            )
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            format: disk.driver.as_ref().and_then(|driver| driver.format),
+        })
+    }
+}

@@ -332,6 +332,21 @@ fn packets_of(kind: i32, id: Option<i32>, dom: &RemoteDomain, what: &Happening) 
             DomainEventCallbackPmsuspendDiskMsg,
             reason 0
         ),
+        (
+            VIR_DOMAIN_EVENT_ID_BLOCK_JOB,
+            Happening::BlockJob {
+                path, kind, status, ..
+            },
+        ) => both!(
+            id,
+            DomainEventBlockJobMsg {
+                dom,
+                path: path.clone(),
+                kind: *kind,
+                status: *status,
+            },
+            DomainEventCallbackBlockJobMsg
+        ),
         (VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, Happening::BalloonChange { actual_kib }) => both!(
             id,
             DomainEventBalloonChangeMsg {
@@ -405,6 +420,18 @@ fn numbered_packets(
                 params: values.iter().map(param).collect(),
             })
         }
+        (
+            VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2,
+            Happening::BlockJob {
+                disk, kind, status, ..
+            },
+        ) => packet(DomainEventBlockJob2Msg {
+            callback_id,
+            dom,
+            dst: disk.clone(),
+            kind: *kind,
+            status: *status,
+        }),
         (VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, Happening::JobCompleted(stats)) => {
             packet(DomainEventCallbackJobCompletedMsg {
                 callback_id,

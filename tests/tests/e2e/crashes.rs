@@ -124,7 +124,7 @@ fn a_step_that_is_not_there_is_refused() {
 #[test]
 fn every_step_belongs_to_an_operation_that_is_walked() {
     let walked = [
-        "clone", "define", "undefine", "start", "restore", "save", "destroy",
+        "clone", "define", "undefine", "start", "restore", "save", "destroy", "snapshot",
     ];
     for step in Step::ALL {
         let operation = step.name().split('/').next().unwrap_or_default();

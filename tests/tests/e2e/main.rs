@@ -12,6 +12,7 @@ mod machines;
 mod networks;
 mod pacemaker;
 mod rest;
+mod snapshots;
 mod storage;
 mod storage_faults;
 mod tuning;

@@ -1,5 +1,6 @@
 //! All verbs, by group.
 
+mod block_jobs;
 mod blocks;
 mod console;
 mod cpu_models;
@@ -47,6 +48,7 @@ pub(crate) const GROUPS: &[Group] = &[
         title: "Domain Management",
         keyword: "domain",
         verbs: &[
+            block_jobs::VERBS,
             console::VERBS,
             define::VERBS,
             describe::VERBS,

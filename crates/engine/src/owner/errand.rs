@@ -54,6 +54,10 @@ pub(super) enum ErrandEnd {
     Change(Box<super::change::ChangeEnd>),
     /// Work on snapshots came to its end.
     Snapshot(Box<super::snapshots::SnapshotEnd>),
+    /// Work on a disk's images came to its end.
+    Block(Box<super::blocks::BlockEnd>),
+    /// QEMU's jobs, and where they are.
+    BlockJobs(Vec<(String, qemu::qmp::reply::JobStatus)>),
     /// Half-way work on snapshots was finished, or cannot be; then the request
     /// that found it is served.
     Settled {
@@ -142,6 +146,13 @@ impl Owner {
                 self.busy = None;
                 self.snapshot_work_ended(*end).await;
             }
+            Ok(ErrandEnd::Block(end)) => {
+                if end.held() {
+                    self.busy = None;
+                }
+                self.block_work_ended(*end).await;
+            }
+            Ok(ErrandEnd::BlockJobs(jobs)) => self.block_jobs_seen(jobs),
             Ok(ErrandEnd::Settled { result, request }) => {
                 self.busy = None;
                 self.settled(result, request);

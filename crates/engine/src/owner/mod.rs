@@ -13,6 +13,7 @@ pub(crate) use start::{SETUP_TIMEOUT, cancelled, undo as undo_start};
 pub(crate) use stop::abandon;
 
 mod ask;
+pub(crate) mod blocks;
 mod change;
 mod define;
 mod devices;
@@ -133,6 +134,11 @@ pub(crate) enum Request {
         affect: Affect,
         reply: Reply<()>,
     },
+    BlockAsk {
+        disk: String,
+        ask: crate::options::BlockAsk,
+        reply: Reply<()>,
+    },
     CreateSnapshot {
         snapshot: Box<model::snapshot::Snapshot>,
         options: SnapshotCreate,
@@ -209,6 +215,7 @@ pub(crate) struct Owner {
     queue: VecDeque<Queued>,
     /// Who waits for the present QEMU to be gone.
     waiting_for_end: Vec<Reply<()>>,
+    block_jobs: blocks::BlockJobs,
     /// Goes on when QEMU is gone.
     pending_revert: Option<snapshots::PendingRevert>,
 }
@@ -231,6 +238,7 @@ impl Owner {
             start_cancel: start::StartCancel::default(),
             queue: VecDeque::new(),
             waiting_for_end: Vec::new(),
+            block_jobs: blocks::BlockJobs::default(),
             pending_revert: None,
         }
     }
@@ -371,6 +379,7 @@ impl Owner {
             } => {
                 self.change_device(change, xml, affect, reply).await;
             }
+            Request::BlockAsk { disk, ask, reply } => self.block_ask(disk, ask, reply),
             Request::CreateSnapshot {
                 snapshot,
                 options,
@@ -508,6 +517,7 @@ impl Request {
             | Self::RemoveManagedSave { reply }
             | Self::Dump { reply, .. }
             | Self::ChangeDevice { reply, .. }
+            | Self::BlockAsk { reply, .. }
             | Self::CreateSnapshot { reply, .. }
             | Self::RevertToSnapshot { reply, .. }
             | Self::DeleteSnapshot { reply, .. }

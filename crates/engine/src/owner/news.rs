@@ -78,6 +78,7 @@ impl Owner {
             } => {
                 self.emit(Happening::DeviceRemovalFailed { alias });
             }
+            Event::JobStatusChange { id, status } => self.block_job_news(&id, status),
             Event::Vnc(phase, peers) => self.viewer(phase, &peers),
             Event::Spice(phase, peers) => self.viewer(phase, &peers),
             _ => {}

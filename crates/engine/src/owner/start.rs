@@ -250,6 +250,7 @@ impl Owner {
         }
         if self.news.is_some() {
             self.look_for_journal();
+            self.look_at_block_jobs();
         }
         if self.news.is_none() {
             self.beside(reconnect(live.clone(), self.life.status()));

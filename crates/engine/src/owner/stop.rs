@@ -77,6 +77,7 @@ impl Owner {
         // What QEMU said last explains its end.
         self.take_waiting_news().await;
         self.news = None;
+        self.forget_block_jobs();
         crash_point(Step::DestroyGone);
         let was_asked = self.life.is_ending();
         let exit = live.process.reap();

@@ -92,4 +92,44 @@ impl DomainHandle {
         })
         .await
     }
+
+    /// Asks for something of a running machine's disk.
+    pub async fn block(&self, disk: &str, ask: crate::options::BlockAsk) -> Result<()> {
+        let disk = disk.to_owned();
+        self.ask(|reply| Request::BlockAsk { disk, ask, reply })
+            .await
+    }
+
+    /// How far the job on a disk is; none where there is none.
+    pub async fn block_job(&self, disk: &str) -> Result<Option<crate::options::BlockJobInfo>> {
+        let live = self.live()?;
+        let definition = live.definition();
+        let target = crate::owner::blocks::find(&definition, disk)?.target_dev();
+        let jobs = live
+            .monitor()?
+            .execute(&qemu::qmp::commands::query_block_jobs())
+            .await?;
+        let found = jobs.as_array().into_iter().flatten().find_map(|job| {
+            let id = qemu::machine::BlockJobId::parse(job["device"].as_str()?)?;
+            (id.disk == target).then_some((id, job))
+        });
+        Ok(found.map(|(id, job)| {
+            let number = |key: &str| job[key].as_u64().unwrap_or(0);
+            let (mut current, mut end) = (number("offset"), number("len"));
+            // At its end and not ready: there is always a little left to do.
+            let is_ready = job["ready"].as_bool() == Some(true);
+            if current == end && !is_ready && id.kind().pivots() {
+                match current {
+                    0 => end = 1,
+                    _ => current -= 1,
+                }
+            }
+            crate::options::BlockJobInfo {
+                kind: id.kind().number(),
+                bandwidth: number("speed"),
+                current,
+                end,
+            }
+        }))
+    }
 }

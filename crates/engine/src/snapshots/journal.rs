@@ -46,6 +46,8 @@ pub(crate) enum Way {
     /// A QEMU that still runs knows whether it went over to the new images;
     /// where it has gone too, the new ones are right.
     AskQemu,
+    /// The same; where QEMU has gone too, the images before are right.
+    AskQemuOrBack,
 }
 
 /// The journal of one domain.

@@ -114,7 +114,7 @@ impl Work {
         use crate::snapshots::journal::Way;
         let monitor = live.monitor()?;
         live::finish_old(monitor, "snapshot").await?;
-        if journal.way == Way::AskQemu {
+        if matches!(journal.way, Way::AskQemu | Way::AskQemuOrBack) {
             journal.way = match uses_new_images(live, &journal).await? {
                 true => Way::Forward,
                 false => Way::Back,
@@ -153,24 +153,29 @@ async fn uses_new_images(live: &LiveMachine, journal: &Journal) -> Result<bool> 
     let Ok(after) = Domain::parse(xml) else {
         return Ok(false);
     };
-    // An image that is in use has the one below it open behind it.
+    let disks = monitor.execute(&commands::query_block()).await?;
+    let on_top = |name: &str| {
+        let mut media = disks.iter().filter_map(|disk| disk.inserted.as_ref());
+        media.any(|medium| medium.node_name.as_deref() == Some(name))
+    };
     let before = live.definition();
-    for disk in &after.devices.disks {
-        let Some(link) = disk.links().into_iter().next() else {
+    for (old, new) in before.devices.disks.iter().zip(&after.devices.disks) {
+        if old.source_path() == new.source_path() {
+            continue;
+        }
+        let Some(link) = new.links().into_iter().next() else {
             continue;
         };
-        let is_new = link
-            .path()
-            .is_some_and(|path| place_of(&before, path).is_none());
-        if is_new {
-            let name = nodes::node(&link)?;
-            let found = graph
-                .as_array()
-                .into_iter()
-                .flatten()
-                .find(|entry| entry["node-name"] == name.as_str());
-            return Ok(found.is_some_and(|entry| entry["backing_file_depth"].as_u64() > Some(0)));
-        }
+        let name = nodes::node(&link)?;
+        let found = graph
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|entry| entry["node-name"] == name.as_str());
+        // A new image has the one below it open behind it once it is in use.
+        let is_overlay = new.links().len() > old.links().len()
+            && found.is_some_and(|entry| entry["backing_file_depth"].as_u64() > Some(0));
+        return Ok(is_overlay || on_top(&name));
     }
     Ok(false)
 }

@@ -38,13 +38,18 @@ fn storage_node(link: &Link) -> String {
     format!("libvirt-{}-storage", link.index.unwrap_or_default())
 }
 
-/// Opens an image for QEMU and makes its nodes; what it is based on is given
-/// to it by the command that puts it to use. `read_only` for copies' sources.
-pub(crate) async fn add(monitor: &Monitor, disk: &Disk, link: &Link) -> Result<()> {
+/// Opens an image for QEMU and makes its nodes, upon the images `below` that
+/// are open already. An image that is put upon another one later has none.
+pub(crate) async fn add(monitor: &Monitor, disk: &Disk, link: &Link, below: &[Link]) -> Result<()> {
     let mut alone = disk.clone();
-    alone.set_links(std::slice::from_ref(link));
-    for props in properties(&alone)? {
-        let mut options = props;
+    let links: Vec<Link> = std::iter::once(link).chain(below).cloned().collect();
+    alone.set_links(&links);
+    let own = format!("libvirt-{}-", link.index.unwrap_or_default());
+    let is_own = |options: &Map<String, Value>| {
+        let name = options.get("node-name").and_then(Value::as_str);
+        name.is_some_and(|name| name.starts_with(&own))
+    };
+    for mut options in properties(&alone)?.into_iter().filter(is_own) {
         if options.contains_key("filename") {
             let set = give_file(monitor, link).await?;
             to_descriptor(&mut options, set);

@@ -42,7 +42,7 @@ async fn settle_logged(engine: &Engine, domain: Uuid, journal: Journal) {
 pub(crate) async fn settle(engine: &Engine, domain: Uuid, mut journal: Journal) -> Result<()> {
     // QEMU has gone: an image it may have written to is right, and one it has
     // not gone over to is empty.
-    if journal.way == Way::Back {
+    if matches!(journal.way, Way::Back | Way::AskQemuOrBack) {
         for step in &journal.undo {
             steps::run(step).await?;
         }

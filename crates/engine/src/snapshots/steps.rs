@@ -117,6 +117,22 @@ fn remove(image: &Path) -> Result<()> {
     }
 }
 
+/// The size a guest sees, in bytes.
+pub(crate) fn virtual_size(image: &str) -> Result<u64> {
+    let output = Command::new("qemu-img")
+        .args(["info", "-U", "--output=json", image])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| EngineError::system("cannot run qemu-img", e))?;
+    let info: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    info["virtual-size"].as_u64().ok_or_else(|| {
+        EngineError::failed(format!(
+            "qemu-img: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        ))
+    })
+}
+
 /// Runs qemu-img; its own last words are the error.
 pub(crate) fn qemu_img(arguments: &[&str]) -> Result<()> {
     let output = Command::new("qemu-img")

@@ -2,6 +2,7 @@
 //! that says which operation is allowed when.
 
 mod admission;
+mod block_job;
 mod events;
 mod life;
 #[cfg(test)]
@@ -9,6 +10,9 @@ mod life_tests;
 mod status;
 
 pub use admission::{Admission, Operation, Refusal, admit};
+pub use block_job::{
+    BlockJobEffect, BlockJobId, BlockJobKind, BlockJobLife, BlockJobPhase, BlockJobStatus,
+};
 pub use events::{
     DefinedDetail, LifecycleEvent, ResumedDetail, ShutdownDetail, StartedDetail, StoppedDetail,
     SuspendedDetail, UndefinedDetail,

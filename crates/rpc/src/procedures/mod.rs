@@ -1,5 +1,6 @@
 //! The procedures, by group. Each file registers its own.
 
+mod block_jobs;
 mod capabilities;
 mod connect;
 mod domain_agent;
@@ -40,6 +41,7 @@ pub(crate) use session::{before_open, by_connection};
 
 /// Fills the table.
 pub(crate) fn register(dispatch: &mut Dispatch) {
+    block_jobs::register(dispatch);
     capabilities::register(dispatch);
     connect::register(dispatch);
     node::register(dispatch);

@@ -249,7 +249,7 @@ async fn switch_disks(
             continue;
         }
         if let (Some(old), Some(new)) = (old.first(), new.first()) {
-            nodes::add(monitor, after, new).await?;
+            nodes::add(monitor, after, new, &[]).await?;
             added.push(new.clone());
             pairs.push((nodes::node(old)?, nodes::node(new)?));
         }

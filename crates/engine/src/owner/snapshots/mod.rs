@@ -50,7 +50,7 @@ enum Then {
 }
 
 impl Owner {
-    fn work(&self) -> Work {
+    pub(super) fn work(&self) -> Work {
         Work {
             engine: self.engine.clone(),
             domain: self.entry.uuid,
@@ -158,7 +158,7 @@ impl Owner {
         }
     }
 
-    fn publish_outcome(&self, outcome: &Outcome) {
+    pub(super) fn publish_outcome(&self, outcome: &Outcome) {
         let mut tree = SnapshotTree::clone(&self.tree());
         for name in &outcome.remove {
             tree.remove(name);
