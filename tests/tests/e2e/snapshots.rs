@@ -5,7 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use stead_tests::{Host, guest, signal};
+use stead_tests::host::signal;
+use stead_tests::{Host, guest};
 
 const DISK_MIB: u32 = 32;
 

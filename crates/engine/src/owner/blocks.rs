@@ -305,7 +305,8 @@ impl Owner {
                     .arg("force", true);
                 monitor.execute(&cancel).await?;
                 if wait {
-                    qemu_side::wait(monitor, &job, JobStatus::Concluded).await?;
+                    // Forgotten already is over too.
+                    let _ = qemu_side::wait(monitor, &job, JobStatus::Concluded).await;
                 }
                 Ok(())
             });

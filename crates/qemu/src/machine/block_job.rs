@@ -148,6 +148,8 @@ impl BlockJobStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockJobLife {
     phase: BlockJobPhase,
+    /// QEMU was heard to be done; it may say so more than once.
+    over: bool,
 }
 
 /// What to do about something that happened.
@@ -163,6 +165,7 @@ impl Default for BlockJobLife {
     fn default() -> Self {
         Self {
             phase: BlockJobPhase::Running,
+            over: false,
         }
     }
 }
@@ -182,7 +185,10 @@ impl BlockJobLife {
             }
             // Whoever completes it waits for its end too.
             (BlockJobPhase::Completing, _) => None,
-            (_, JobStatus::Concluded) => Some(BlockJobEffect::Settle),
+            (_, JobStatus::Concluded) if !self.over => {
+                self.over = true;
+                Some(BlockJobEffect::Settle)
+            }
             _ => None,
         }
     }
@@ -258,6 +264,7 @@ mod tests {
             life.on_status(JobStatus::Concluded),
             Some(BlockJobEffect::Settle)
         );
+        assert_eq!(life.on_status(JobStatus::Concluded), None);
         assert_eq!(life.ended(true), BlockJobStatus::Canceled);
     }
 }
