@@ -1,10 +1,15 @@
 //! The engine's views as the API's types.
 
+use api::{ImageRequest, ImageTask as Asked};
 use axum::Json;
 use axum::http::StatusCode;
 use engine::EngineError;
 use engine::jobs::{JobState, JobUnit, JobView};
+<<<<<<< HEAD
 use engine::provision::{Display, NetworkChoice, SeedRequest};
+=======
+use engine::volumes::{ImageJob, ImageTask, SnapshotChange};
+>>>>>>> c4af7ff (Do qemu-img's commands as jobs; name what is left over in pools)
 
 /// A job.
 pub(crate) fn job(view: &JobView) -> api::Job {
@@ -43,6 +48,7 @@ pub(crate) fn accepted(view: &JobView) -> (StatusCode, Json<api::Job>) {
     (StatusCode::ACCEPTED, Json(job(view)))
 }
 
+<<<<<<< HEAD
 /// What reads many files runs on a thread of its own.
 pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
@@ -84,5 +90,61 @@ pub(crate) fn seed(told: api::CloudInit) -> SeedRequest {
         gateway: told.gateway,
         dns: told.dns,
         user_data: told.user_data,
+=======
+/// A task on an image.
+pub(crate) fn image_job(request: ImageRequest) -> ImageJob {
+    let pair = |name: api::ImageName| (name.path, name.format);
+    let task = match request.task {
+        Asked::Create {
+            size,
+            backing,
+            options,
+        } => ImageTask::Create {
+            size,
+            backing: backing.map(pair),
+            options,
+        },
+        Asked::Info { chain } => ImageTask::Info { chain },
+        Asked::Check { repair } => ImageTask::Check { repair },
+        Asked::Convert {
+            target,
+            compress,
+            options,
+        } => ImageTask::Convert {
+            target: target.path,
+            target_format: target.format,
+            compress,
+            options,
+        },
+        Asked::Resize {
+            size,
+            shrink,
+            preallocation,
+        } => ImageTask::Resize {
+            size,
+            shrink,
+            preallocation,
+        },
+        Asked::Rebase { backing, name_only } => ImageTask::Rebase {
+            backing: backing.map(pair),
+            name_only,
+        },
+        Asked::Commit => ImageTask::Commit,
+        Asked::Map => ImageTask::Map,
+        Asked::Measure { target_format } => ImageTask::Measure { target_format },
+        Asked::Compare { other } => ImageTask::Compare {
+            other: other.path,
+            other_format: other.format,
+        },
+        Asked::ListSnapshots => ImageTask::Snapshot(SnapshotChange::List),
+        Asked::CreateSnapshot { name } => ImageTask::Snapshot(SnapshotChange::Create(name)),
+        Asked::ApplySnapshot { name } => ImageTask::Snapshot(SnapshotChange::Apply(name)),
+        Asked::DeleteSnapshot { name } => ImageTask::Snapshot(SnapshotChange::Delete(name)),
+    };
+    ImageJob {
+        image: request.image,
+        format: request.format,
+        task,
+>>>>>>> c4af7ff (Do qemu-img's commands as jobs; name what is left over in pools)
     }
 }

@@ -5,6 +5,7 @@
 //! - [`seed`], [`iso`]: what a machine is told at its first boot, on a CD.
 //! - [`cpio`], [`answers`]: what installers are told.
 //! - [`tool`]: the command lines of qemu-img.
+//! - [`task`]: what is done to images that are no volumes.
 //! - [`volume`]: how a volume is made, as a plan without choices left.
 //! - [`chain`], [`merge`], [`snapshot`], [`tags`]: snapshots, and the images they are made of.
 //!
@@ -21,5 +22,6 @@ pub mod overlay;
 pub mod seed;
 pub mod snapshot;
 pub mod tags;
+pub mod task;
 pub mod tool;
 pub mod volume;

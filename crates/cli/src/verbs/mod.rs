@@ -12,6 +12,7 @@ mod display;
 mod events;
 mod guest;
 mod host;
+mod images;
 mod info;
 mod interfaces;
 mod iothreads;
@@ -105,6 +106,9 @@ pub(crate) const GROUPS: &[Group] = &[
         title: "Snapshot",
         keyword: "snapshot",
         verbs: &[snapshot_list::VERBS, snapshots::VERBS],
+        title: "Images",
+        keyword: "image",
+        verbs: &[images::VERBS],
     },
     Group {
         title: "Images",

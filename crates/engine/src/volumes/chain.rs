@@ -77,7 +77,10 @@ impl Engine {
             let place = std::fs::canonicalize(view.path());
             view.active && place.is_ok_and(|place| place == directory)
         });
-        match is_in_pool {
+        // Images that lie side by side were put there by the same person.
+        let beside = std::fs::canonicalize(image).ok();
+        let is_beside = beside.as_deref().and_then(Path::parent) == Some(&*directory);
+        match is_in_pool || is_beside {
             true => Ok(real),
             false => Err(foreign(image, path)),
         }

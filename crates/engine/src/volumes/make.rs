@@ -14,7 +14,7 @@ use model::storage::{Capacity, Permissions, VolumeDefinition};
 use std::fs::{File, Permissions as Mode};
 use std::io::ErrorKind as Io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::tool::ImageFile;
 use storage::volume::{PlanError, SourceVolume, Step, Wishes, plan};
@@ -147,13 +147,7 @@ impl Making {
         if plan.steps == [Step::Directory] {
             return self.make_directory();
         }
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(FILE_MODE)
-            .open(&self.unfinished)
-            .map_err(|e| self.system("cannot create path", &e))?;
+        let file = new_file(&self.unfinished).map_err(|e| self.system("cannot create path", &e))?;
         crash_point(CrashStep::VolumeMakeBegun);
         for step in &plan.steps {
             self.step(step, &file)?;
@@ -234,14 +228,12 @@ impl Making {
             reads,
             writes: vec![self.unfinished.clone()],
             ends_with_daemon: true,
+            ..ToolRun::default()
         };
-        // People know the volume by its own name.
-        let own_name = |error: EngineError| {
-            let unfinished = self.unfinished.to_string_lossy();
-            let path = self.path.to_string_lossy();
-            EngineError::new(error.kind, error.message.replace(&*unfinished, &path))
-        };
-        run.run().map(drop).map_err(own_name)
+        let own_name = self.path.to_string_lossy();
+        run.run()
+            .map(drop)
+            .map_err(|e| copy_error(e, Some(&self.unfinished), Some(&own_name)))
     }
 
     fn give_name(&self) -> Result<()> {
@@ -254,6 +246,31 @@ impl Making {
         })?;
         crash_point(CrashStep::VolumeMakeNamed);
         Ok(())
+    }
+}
+
+/// A file that is to be filled and nobody else may touch.
+pub(super) fn new_file(path: &Path) -> std::io::Result<File> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(path)
+}
+
+/// An error under the name by which people know the file.
+pub(super) fn copy_error(
+    error: EngineError,
+    unfinished: Option<&Path>,
+    name: Option<&str>,
+) -> EngineError {
+    match (unfinished, name) {
+        (Some(unfinished), Some(name)) => {
+            let unfinished = unfinished.to_string_lossy();
+            EngineError::new(error.kind, error.message.replace(&*unfinished, name))
+        }
+        _ => error,
     }
 }
 

@@ -6,13 +6,14 @@
 //!
 //! - `make`: new volumes, empty or copies. `change`: delete, resize, wipe.
 //! - `transfer`: upload and download.
-//! - `tool`: qemu-img, confined. `chain`: which images an image makes it open.
+//! - `task`: qemu-img's other commands, on any image. `tool`: qemu-img, confined. `chain`: which images an image makes it open.
 //! - `uses`: which running machine uses a file.
 
 pub(crate) mod chain;
 mod change;
 mod make;
 mod strays;
+mod task;
 mod tool;
 mod transfer;
 mod uses;
@@ -27,8 +28,10 @@ use std::sync::Arc;
 use storage::image::Image;
 
 pub use change::{Resize, WipeAlgorithm};
+pub use storage::task::{ImageTask, SnapshotChange};
 pub use storage::volume::Wishes;
 pub use strays::Stray;
+pub use task::ImageJob;
 pub use transfer::{Download, Piece, Range, Upload};
 
 /// A volume as it was when its pool last looked.

@@ -6,11 +6,14 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use sys::landlock::{Access, PathRule};
-use sys::process::Process;
+use sys::process::{Exit, Process, Signal};
 use sys::spawn::{Descriptors, Resource, ResourceLimit, SpawnPlan};
 
 /// Directories that may hold qemu-img.
 const PROGRAM_DIRECTORIES: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/bin"];
+/// Exit statuses by which qemu-img tells of differences, damage and leaks.
+const FOUND_FIRST: i32 = 1;
+const FOUND_LAST: i32 = 3;
 const SYSTEM_PATHS: [(&str, Access); 9] = [
     ("/usr", Access::Execute),
     ("/lib", Access::Execute),
@@ -34,6 +37,8 @@ pub(crate) struct ToolRun {
     pub(crate) writes: Vec<PathBuf>,
     /// Whether it ends with the daemon: what it makes is of no use then.
     pub(crate) ends_with_daemon: bool,
+    /// Whether it tells by its exit status what it found: that is no failure then.
+    pub(crate) may_find: bool,
 }
 
 fn program() -> Result<PathBuf> {
@@ -78,11 +83,11 @@ impl ToolRun {
     /// # Errors
     /// If it cannot be run or fails; its own last words say why.
     pub(crate) fn run(&self) -> Result<String> {
-        self.run_watched(|_| {})
+        self.run_watched(|_| true)
     }
 
-    /// The same; `progress` is told the percentage it prints with `-p`.
-    pub(crate) fn run_watched(&self, mut progress: impl FnMut(f64)) -> Result<String> {
+    /// The same; `progress` is told the percentage it prints with `-p`, and ends it by saying no.
+    pub(crate) fn run_watched(&self, mut progress: impl FnMut(f64) -> bool) -> Result<String> {
         let plan = self.plan()?;
         let failed = |e: &dyn std::fmt::Display| EngineError::system("cannot run qemu-img", e);
         let (mut output, input) = std::io::pipe().map_err(|e| failed(&e))?;
@@ -100,8 +105,11 @@ impl ToolRun {
                 Ok(count) => {
                     said.extend_from_slice(&piece[..count]);
                     let text = String::from_utf8_lossy(&piece[..count]);
-                    if let Some(percent) = storage::tool::progress(&text) {
-                        progress(percent);
+                    if let Some(percent) = storage::tool::progress(&text)
+                        && !progress(percent)
+                    {
+                        // The pipe ends with the process.
+                        let _ = child.process.signal(Signal::KILL);
                     }
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
@@ -113,8 +121,13 @@ impl ToolRun {
         }
         let said = String::from_utf8_lossy(&said).into_owned();
         match end_of(&child.process)? {
-            true => Ok(said),
-            false => Err(EngineError::failed(complaint(&said))),
+            Exit::Code(0) => Ok(without_progress(&said)),
+            Exit::Code(FOUND_FIRST..=FOUND_LAST)
+                if self.may_find && !said.contains("qemu-img: ") =>
+            {
+                Ok(without_progress(&said))
+            }
+            _ => Err(EngineError::failed(complaint(&said))),
         }
     }
 
@@ -123,15 +136,25 @@ impl ToolRun {
     }
 }
 
-/// Waits for the end of a program that has closed its output; whether it succeeded.
-fn end_of(process: &Process) -> Result<bool> {
+/// What it printed, without the lines that tell how far it was.
+fn without_progress(said: &str) -> String {
+    let lines = said.split('\n').map(|line| match line.rsplit_once('\r') {
+        Some((_, last)) => last,
+        None => line,
+    });
+    let kept: Vec<&str> = lines.filter(|line| !line.ends_with("/100%)")).collect();
+    kept.join("\n")
+}
+
+/// Waits for the end of a program that has closed its output.
+fn end_of(process: &Process) -> Result<Exit> {
     process
         .wait()
         .map_err(|e| EngineError::system("cannot wait for qemu-img", e))?;
     let exit = process
         .exit()
         .map_err(|e| EngineError::system("cannot wait for qemu-img", e))?;
-    Ok(exit.is_some_and(|exit| exit.is_success()))
+    Ok(exit.unwrap_or(Exit::Unknown))
 }
 
 /// qemu-img's words, without what it prints of its progress.

@@ -23,11 +23,6 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Whether it ended by itself and says that all is well.
-    pub fn is_success(&self) -> bool {
-        *self == Exit::Code(0)
-    }
-
     /// From a status word as `wait` gives it.
     fn from_status(status: i32) -> Exit {
         match status & 0x7f {

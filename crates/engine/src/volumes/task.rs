@@ -1,0 +1,247 @@
+//! qemu-img's commands on any image of the host, as jobs.
+//!
+//! An image that a running machine uses is never changed: the engine looks at its machines, and
+//! QEMU's own lock stands behind that. A new image is made under another name and gets its own when
+//! it is complete.
+
+use super::make::copy_error;
+use super::tool::ToolRun;
+use crate::aside::aside;
+use crate::engine::Engine;
+use crate::error::{EngineError, ErrorKind, Result};
+use crate::jobs::{JobContext, JobSpec, JobUnit, JobView};
+use crate::pools::Pool;
+use crate::pools::claim::{Claim, Purpose};
+use crate::pools::scan::image_of;
+use model::domain::storage::ImageFormat;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use storage::task::ImageTask;
+
+/// A task on an image.
+#[derive(Debug, Clone)]
+pub struct ImageJob {
+    /// The image's path.
+    pub image: String,
+    /// Its format, where a person says it; else what a machine's definition says, else its header.
+    pub format: Option<String>,
+    /// What is done.
+    pub task: ImageTask,
+}
+
+impl Engine {
+    /// Starts a task on an image; the job's result holds qemu-img's `output`.
+    ///
+    /// # Errors
+    /// If a path is not absolute, or no job can be started.
+    pub async fn start_image_job(&self, job: ImageJob) -> Result<Arc<JobView>> {
+        let reads = job.task.reads().into_iter().map(|(path, _)| path);
+        let paths = reads.chain(job.task.makes(&job.image)).chain([&*job.image]);
+        if let Some(path) = paths.into_iter().find(|path| !path.starts_with('/')) {
+            let what = format!("the path '{path}' must be absolute");
+            return Err(EngineError::new(ErrorKind::InvalidArgument, what));
+        }
+        let spec = JobSpec {
+            kind: kind(&job.task),
+            target: job.image.clone(),
+            plan: None,
+        };
+        let engine = self.clone();
+        self.start_job(spec, |context| async move {
+            let output = engine.run_image_job(job, context).await?;
+            Ok(json!({ "output": output }))
+        })
+        .await
+    }
+
+    async fn run_image_job(&self, job: ImageJob, context: JobContext) -> Result<String> {
+        let purpose = match job.task.changes_image() {
+            true => Purpose::Change,
+            false => Purpose::Read,
+        };
+        let mut claims = Vec::new();
+        let made = job.task.makes(&job.image).map(str::to_owned);
+        if let Some(made) = &made {
+            claims.extend(self.claim_path(made, Purpose::Make).await?);
+        }
+        if made.as_deref() != Some(&*job.image) {
+            claims.extend(self.claim_path(&job.image, purpose).await?);
+        }
+        let engine = self.clone();
+        let done = aside(move || engine.carry_out_image_job(&job, &context)).await;
+        for claim in claims {
+            claim.finish().await?;
+        }
+        done?
+    }
+
+    /// Takes the right to a path that is a volume, or would be one.
+    async fn claim_path(&self, path: &str, purpose: Purpose) -> Result<Option<Claim>> {
+        let Some((pool, name)) = self.pool_of_path(path) else {
+            return Ok(None);
+        };
+        if purpose != Purpose::Make && pool.volume(&name).is_err() {
+            // Something put it there after the pool was read.
+            return Ok(None);
+        }
+        pool.claim(&name, purpose).await.map(Some)
+    }
+
+    fn pool_of_path(&self, path: &str) -> Option<(Pool, String)> {
+        let (directory, name) = path.rsplit_once('/')?;
+        let pool = self.pool_by_path(directory).ok()?;
+        Some((pool, name.to_owned()))
+    }
+
+    /// The format of an image: what a definition says counts more than what the image says, since a
+    /// guest can write any header into a raw disk.
+    fn image_format(&self, path: &str) -> Result<String> {
+        if let Some(format) = self.defined_format(path) {
+            return Ok(format);
+        }
+        let image = image_of(Path::new(path)).ok_or_else(|| {
+            EngineError::failed(format!("cannot open the image '{path}'; is it there?"))
+        })?;
+        match (&image.damage, image.format, image.encryption) {
+            (Some(why), ..) => Err(EngineError::failed(format!(
+                "the image '{path}' is damaged: {why}"
+            ))),
+            (None, "raw", Some("luks")) => Ok("luks".to_owned()),
+            (None, "iso", _) => Ok("raw".to_owned()),
+            (None, format, _) => Ok(format.to_owned()),
+        }
+    }
+
+    /// The format a machine's definition gives an image, running or stored.
+    fn defined_format(&self, path: &str) -> Option<String> {
+        self.domains().into_iter().find_map(|domain| {
+            let view = domain.view();
+            let definition = match &view.live {
+                Some(live) => (*live.definition()).clone(),
+                None => self.parse_stored(&self.stored_xml(view.uuid).ok()?).ok()?,
+            };
+            let disk = definition
+                .devices
+                .disks
+                .iter()
+                .find(|disk| disk.source_path() == Some(path))?;
+            let format = disk.format();
+            (format != ImageFormat::Auto).then(|| format.as_str().to_owned())
+        })
+    }
+
+    fn carry_out_image_job(&self, job: &ImageJob, context: &JobContext) -> Result<String> {
+        let (image, task) = (&*job.image, &job.task);
+        if task.changes_image() {
+            self.check_unused(image, task.word())?;
+            self.check_no_clones(image, task.word())?;
+        }
+        let made = task.makes(image);
+        let unfinished = made.map(|made| self.room_for(made)).transpose()?;
+        let format = match (&job.format, made == Some(image)) {
+            (Some(format), _) => format.clone(),
+            (None, true) => "raw".to_owned(),
+            (None, false) => self.image_format(image)?,
+        };
+        let run = self.image_run(job, &format, unfinished.as_deref())?;
+        context.step(format!("{} {image}", task.word()), 10_000, JobUnit::Percent);
+        let watched = run.run_watched(|percent| {
+            context.done((percent * 100.0) as u64);
+            !context.is_cancelled()
+        });
+        let named = watched.and_then(|output| {
+            context.check()?;
+            if let (Some(made), Some(unfinished)) = (made, &unfinished) {
+                sys::sparse::rename_new(unfinished, Path::new(made))
+                    .map_err(|e| EngineError::io(&format!("cannot name '{made}'"), e.cause()))?;
+            }
+            Ok(output)
+        });
+        if let (Err(_), Some(unfinished)) = (&named, &unfinished) {
+            let _ = std::fs::remove_file(unfinished);
+        }
+        named.map_err(|error| copy_error(error, unfinished.as_deref(), made))
+    }
+
+    /// An empty file beside the one that will be made, which must not be there.
+    fn room_for(&self, made: &str) -> Result<PathBuf> {
+        let path = Path::new(made);
+        if path.symlink_metadata().is_ok() {
+            return Err(EngineError::failed(format!("'{made}' is there already")));
+        }
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        let unfinished = super::strays::unfinished_name(directory, self.records().host());
+        super::make::new_file(&unfinished)
+            .map_err(|e| EngineError::io(&format!("cannot create '{made}'"), &e))?;
+        Ok(unfinished)
+    }
+
+    fn image_run(
+        &self,
+        job: &ImageJob,
+        format: &str,
+        unfinished: Option<&Path>,
+    ) -> Result<ToolRun> {
+        let (image, task) = (&*job.image, &job.task);
+        let is_new = task.makes(image) == Some(image);
+        let mut run = ToolRun {
+            ends_with_daemon: unfinished.is_some(),
+            ..ToolRun::default()
+        };
+        if !is_new {
+            let place = PathBuf::from(image);
+            let chain = match format {
+                "raw" => Vec::new(),
+                _ => self.readable_chain(image)?,
+            };
+            match (task.changes_image(), task) {
+                (true, ImageTask::Commit) => {
+                    for behind in chain.iter().take(1) {
+                        let behind = behind.to_string_lossy();
+                        self.check_unused(&behind, "commit into")?;
+                        self.check_no_clones_but(Some(image), &behind, "commit into")?;
+                    }
+                    run.writes.push(place);
+                    run.writes.extend(chain);
+                }
+                (true, _) => {
+                    run.writes.push(place);
+                    run.reads.extend(chain);
+                }
+                (false, _) => {
+                    run.reads.push(place);
+                    run.reads.extend(chain);
+                }
+            }
+        }
+        for (path, format) in task.reads() {
+            run.reads.push(PathBuf::from(path));
+            if format != "raw" {
+                run.reads.extend(self.readable_chain(path)?);
+            }
+        }
+        run.writes.extend(unfinished.map(Path::to_path_buf));
+        let made = unfinished.map(|path| path.to_string_lossy().into_owned());
+        run.args = task.args(image, format, made.as_deref().unwrap_or_default());
+        // A comparison that finds a difference, and a check that finds damage, have done their work.
+        run.may_find = matches!(task, ImageTask::Compare { .. } | ImageTask::Check { .. });
+        Ok(run)
+    }
+}
+
+fn kind(task: &ImageTask) -> &'static str {
+    match task {
+        ImageTask::Create { .. } => "image-create",
+        ImageTask::Info { .. } => "image-info",
+        ImageTask::Check { .. } => "image-check",
+        ImageTask::Convert { .. } => "image-convert",
+        ImageTask::Resize { .. } => "image-resize",
+        ImageTask::Rebase { .. } => "image-rebase",
+        ImageTask::Commit => "image-commit",
+        ImageTask::Map => "image-map",
+        ImageTask::Measure { .. } => "image-measure",
+        ImageTask::Compare { .. } => "image-compare",
+        ImageTask::Snapshot(_) => "image-snapshot",
+    }
+}
