@@ -121,6 +121,8 @@ impl Rest {
             runtime, sender, ..
         } = self;
         let followed = runtime.block_on(async {
+            // The connection's own task may still be busy with the end of the answer before.
+            sender.ready().await.map_err(|e| lost(&e))?;
             let response = sender.send_request(request).await.map_err(|e| lost(&e))?;
             let response = checked(response).await?;
             last_of(response.into_body(), &mut each).await
@@ -145,6 +147,8 @@ impl Rest {
             runtime, sender, ..
         } = self;
         let answered = runtime.block_on(async {
+            // The connection's own task may still be busy with the end of the answer before.
+            sender.ready().await.map_err(|e| lost(&e))?;
             let response = sender.send_request(request).await.map_err(|e| lost(&e))?;
             read(checked(response).await?).await
         });

@@ -28,6 +28,27 @@ const SYSTEM_DIRECTORIES: [(&str, Access); 10] = [
     ("/dev/pts", Access::Write),
 ];
 
+/// Where the system keeps its own files, none of which is an image.
+const NO_IMAGES: [&str; 14] = [
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/usr",
+    "/var/log",
+    "/var/spool",
+];
+
+/// Images are whole sectors long.
+const SECTOR_BYTES: u64 = 512;
+
 /// Devices every machine may use.
 const COMMON_DEVICES: [&str; 9] = [
     "/dev/null",
@@ -211,7 +232,7 @@ fn backing_rules(image: &Path) -> Vec<PathRule> {
     let mut rules = Vec::new();
     let mut image = image.to_owned();
     while let Some(backing) = backing_of(&image) {
-        if rules.len() == BACKING_DEPTH_MAX {
+        if rules.len() == BACKING_DEPTH_MAX || !may_stand_behind(&image, &backing.path) {
             break;
         }
         rules.push(PathRule {
@@ -224,6 +245,34 @@ fn backing_rules(image: &Path) -> Vec<PathRule> {
         image = backing.path;
     }
     rules
+}
+
+/// Whether a file that an image's header names may be opened on behalf of a
+/// guest. A header can be written by anybody who ever held the image, and can
+/// name any file of the host: it is followed to images beside the image, and to
+/// others that can be images by their place and length.
+pub(crate) fn may_stand_behind(image: &Path, backing: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    let (Some(image), Some(backing)) = (real(image), real(backing)) else {
+        return false;
+    };
+    let Ok(metadata) = std::fs::metadata(&backing) else {
+        return false;
+    };
+    if metadata.file_type().is_block_device() {
+        return true;
+    }
+    let is_beside = image.parent() == backing.parent();
+    let is_systems = NO_IMAGES.iter().any(|place| backing.starts_with(place));
+    let is_whole = metadata.len() % SECTOR_BYTES == 0 || image_has_header(&backing);
+    metadata.is_file() && (is_beside || (!is_systems && is_whole))
+}
+
+/// Whether a file says that it is an image; only such files are not whole sectors long.
+fn image_has_header(path: &Path) -> bool {
+    let image = crate::pools::scan::image_of(path);
+    image.is_some_and(|image| image.format != "raw")
 }
 
 /// What an image is based on, by its own header.

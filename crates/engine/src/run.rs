@@ -109,7 +109,7 @@ fn make_run(
     let accelerator = choose_accelerator(engine, &mut domain, caps, &mut notes);
     domain.id = Some(id);
     domain.assign_aliases();
-    crate::snapshots::spell::chains(&mut domain);
+    crate::snapshots::spell::chains(&mut domain)?;
     domain.number_images();
     facts::place_sockets(&mut domain, directory);
     let mut record = first_record(engine, &domain, id);

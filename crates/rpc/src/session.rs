@@ -71,6 +71,8 @@ pub(crate) struct Session {
     stalled: Option<(mpsc::Sender<StreamPacket>, StreamPacket)>,
     events: Option<EventStream>,
     notices: Option<NoticeStream>,
+    /// Kept while a stream is open.
+    stream_buffer: Vec<u8>,
 }
 
 impl Session {
@@ -98,6 +100,7 @@ impl Session {
             stalled: None,
             events: None,
             notices: None,
+            stream_buffer: Vec::new(),
         }
     }
 
@@ -329,12 +332,23 @@ impl Session {
         }
     }
 
-    /// Takes what the socket has, once.
+    /// Takes what the socket has, once; much at a time while a stream brings data.
     fn read(&mut self) -> Result<(), End> {
-        let mut buffer = [0; READ_BYTES];
+        if self.streams.is_empty() {
+            self.stream_buffer = Vec::new();
+            return self.read_into(&mut [0; READ_BYTES]);
+        }
+        let mut buffer = std::mem::take(&mut self.stream_buffer);
+        buffer.resize(STREAM_READ_BYTES, 0);
+        let done = self.read_into(&mut buffer);
+        self.stream_buffer = buffer;
+        done
+    }
+
+    fn read_into(&mut self, buffer: &mut [u8]) -> Result<(), End> {
         let mut fds: Vec<OwnedFd> = Vec::new();
         let received = self.socket.try_io(Interest::READABLE, || {
-            sys::unix::receive_with_fds(&self.socket, &mut buffer, &mut fds)
+            sys::unix::receive_with_fds(&self.socket, buffer, &mut fds)
         });
         match received {
             Ok(0) => Err(End::Closed),

@@ -385,13 +385,45 @@ fn a_file_a_header_names_is_not_opened() {
         "<volume><name>copy</name><capacity>0</capacity><target><format type='raw'/></target></volume>",
     );
     let error = host
-        .virsh(&["vol-create-from", "p", &copy, "evil.qcow2"])
+        .virsh(&[
+            "vol-create-from",
+            "p",
+            &copy,
+            "evil.qcow2",
+            "--inputpool",
+            "p",
+        ])
         .fails();
     assert!(
         error.contains("'/etc/shadow', which is no volume of an active storage pool"),
         "{error}"
     );
     assert_eq!(files(&folder), ["evil.qcow2"]);
+
+    // Nor does a machine get it, and it stays whose it is.
+    let disk = evil.to_string_lossy().into_owned();
+    let owner = || {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = fs::metadata("/etc/shadow").expect("Debian has it");
+        (metadata.uid(), metadata.gid(), metadata.mode())
+    };
+    let before = owner();
+    host.define(&with_disk("curious", &disk));
+    let error = host.virsh(&["start", "curious"]).fails();
+    assert!(
+        error.contains("'/etc/shadow', which is not there or cannot be an image"),
+        "{error}"
+    );
+    assert_eq!(owner(), before);
+}
+
+/// A machine with a qcow2 disk.
+fn with_disk(name: &str, disk: &str) -> String {
+    let disk = format!(
+        "<devices><disk type='file'><driver name='qemu' type='qcow2'/><source file='{disk}'/>\
+         <target dev='vda' bus='virtio'/></disk>"
+    );
+    guest::bare_machine(name).replace("<devices>", &disk)
 }
 
 #[test]
@@ -419,14 +451,8 @@ fn images_in_use_and_images_others_build_upon_stay_as_they_are() {
         assert!(error.contains("top' builds upon it"), "{error}");
     }
     let disk = folder.join("top").to_string_lossy().into_owned();
-    let machine = |name: &str| {
-        guest::bare_machine(name).replace(
-            "<devices>",
-            &format!("<devices><disk type='file'><driver name='qemu' type='qcow2'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>"),
-        )
-    };
-    host.define(&machine("one"));
-    host.define(&machine("two"));
+    host.define(&with_disk("one", &disk));
+    host.define(&with_disk("two", &disk));
     let _ = host.virsh(&["start", "one"]).succeeds();
     let upload = host.file("upload", "x");
     for words in [
@@ -491,4 +517,92 @@ fn events_of_pools_are_told() {
         ours.contains("event 'refresh' for storage pool p\n"),
         "{ours}"
     );
+}
+
+#[test]
+fn images_are_made_copied_and_looked_at_outside_of_pools() {
+    let host = Host::start();
+    let path = |name: &str| host.folder().join(name).to_string_lossy().into_owned();
+    let (a, b) = (path("a.qcow2"), path("b.raw"));
+    let _ = host
+        .stead(&[
+            "image",
+            "create",
+            &a,
+            "8M",
+            "--options",
+            "cluster_size=128k",
+        ])
+        .succeeds();
+    let info = host.stead(&["image", "info", &a]).succeeds();
+    assert!(
+        info.contains("virtual size: 8 MiB") && info.contains("cluster_size: 131072"),
+        "{info}"
+    );
+    let _ = host
+        .stead(&["image", "convert", &a, &b, "--to", "raw"])
+        .succeeds();
+    assert_eq!(fs::metadata(&b).expect("it is there").len(), 8 << 20);
+    let error = host.stead(&["image", "convert", &a, &b]).fails();
+    assert!(error.contains("is there already"), "{error}");
+    let same = host.stead(&["image", "compare", &a, &b]).succeeds();
+    assert!(same.contains("Images are identical."), "{same}");
+    let _ = host.stead(&["image", "resize", &a, "16M"]).succeeds();
+    let check = host.stead(&["image", "check", &a]).succeeds();
+    assert!(check.contains("No errors were found"), "{check}");
+    let _ = host
+        .stead(&["image", "snapshot", &a, "--create", "one"])
+        .succeeds();
+    let list = host.stead(&["image", "snapshot", &a]).succeeds();
+    assert!(list.contains("one"), "{list}");
+    let top = path("top.qcow2");
+    let _ = host
+        .stead(&[
+            "image",
+            "create",
+            &top,
+            "--backing",
+            &a,
+            "--backing-format",
+            "qcow2",
+        ])
+        .succeeds();
+    let chain = host
+        .stead(&["image", "info", &top, "--backing-chain"])
+        .succeeds();
+    assert!(
+        chain.contains("backing file:") && chain.contains("a.qcow2"),
+        "{chain}"
+    );
+    for words in [
+        &["image", "map", &top][..],
+        &["image", "measure", &top],
+        &["image", "rebase", &top],
+    ] {
+        let _ = host.stead(words).succeeds();
+    }
+    let alone = host.stead(&["image", "info", &top]).succeeds();
+    assert!(!alone.contains("backing file"), "{alone}");
+
+    host.define(&with_disk("user", &a));
+    let _ = host.virsh(&["start", "user"]).succeeds();
+    let error = host.stead(&["image", "resize", &a, "32M"]).fails();
+    assert!(
+        error.contains("the running machine 'user' uses it"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_another_daemon_left_is_named() {
+    let host = Host::start();
+    let folder = pool(&host, "p");
+    fs::write(folder.join(".stead-unfinished-01234567-x"), "half").expect("written");
+    let _ = host.virsh(&["pool-refresh", "p"]).succeeds();
+    let found = host.stead(&["storage", "fsck"]).succeeds();
+    assert!(
+        found.contains(".stead-unfinished-01234567-x") && found.contains("another host"),
+        "{found}"
+    );
+    assert!(names(&host, "p").is_empty());
 }

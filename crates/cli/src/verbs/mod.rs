@@ -106,6 +106,8 @@ pub(crate) const GROUPS: &[Group] = &[
         title: "Snapshot",
         keyword: "snapshot",
         verbs: &[snapshot_list::VERBS, snapshots::VERBS],
+    },
+    Group {
         title: "Images",
         keyword: "image",
         verbs: &[images::VERBS],

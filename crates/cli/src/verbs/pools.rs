@@ -265,7 +265,7 @@ fn capabilities(s: &mut Session, _: &Args) -> Outcome {
     let got = s
         .call(&call)
         .or_fail(|| "failed to get storage pool capabilities".into())?;
-    s.out.text(got.capabilities);
+    sayln!(s, "{}", got.capabilities);
     Ok(())
 }
 

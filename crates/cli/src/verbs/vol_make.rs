@@ -74,7 +74,16 @@ fn create_flags(args: &Args) -> u32 {
 /// # Errors
 /// What is not one.
 pub(super) fn size(text: &str) -> Result<u64, Failure> {
-    args::scaled(text, 1).ok_or_else(|| Failure::said(format!("Malformed size {text}")))
+    args::scaled(text, 1).ok_or_else(|| {
+        let mut failure = Failure::said(format!("Malformed size {text}"));
+        let suffix = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        if suffix.len() < text.len() && !suffix.is_empty() {
+            // virsh tells what its library found as well.
+            let why = format!("invalid argument: unknown suffix '{suffix}'");
+            failure.lines.push(why);
+        }
+        failure
+    })
 }
 
 fn create(s: &mut Session, args: &Args) -> Outcome {

@@ -1,6 +1,7 @@
 //! A definition that is about to run names every image behind its disks: QEMU
 //! then has nodes with known names for all of them.
 
+use crate::error::{EngineError, ErrorKind, Result};
 use crate::files;
 use model::domain::Domain;
 use model::domain::disk::Disk;
@@ -13,18 +14,22 @@ use std::path::{Path, PathBuf};
 const DEPTH_MAX: usize = 200;
 
 /// Spells out the chains of all disks that leave them to the images' headers.
-pub(crate) fn chains(domain: &mut Domain) {
-    for disk in &mut domain.devices.disks {
-        chain(disk);
-    }
+///
+/// # Errors
+/// If a header names what cannot be an image.
+pub(crate) fn chains(domain: &mut Domain) -> Result<()> {
+    domain.devices.disks.iter_mut().try_for_each(chain)
 }
 
 /// Spells out one disk's chain.
-pub(crate) fn chain(disk: &mut Disk) {
+///
+/// # Errors
+/// As [`chains`].
+pub(crate) fn chain(disk: &mut Disk) -> Result<()> {
     let mut links = disk.links();
     let local = matches!(disk.kind, StorageType::File | StorageType::Block);
     if disk.is_chain_ended() || disk.is_empty() || !local {
-        return;
+        return Ok(());
     }
     while links.len() < DEPTH_MAX {
         let Some(last) = links.last().filter(|l| l.format == ImageFormat::Qcow2) else {
@@ -36,11 +41,23 @@ pub(crate) fn chain(disk: &mut Disk) {
         let Some(backing) = files::backing_of(&path) else {
             break;
         };
+        if !files::may_stand_behind(&path, &backing.path) {
+            return Err(EngineError::new(
+                ErrorKind::ResourceUnavailable,
+                format!(
+                    "the image '{}' builds upon '{}', which is not there or cannot be an image: \
+                     it is not opened",
+                    path.display(),
+                    backing.path.display()
+                ),
+            ));
+        }
         // QEMU guesses where the header does not say; what is guessed is the guest's to choose.
         let format = backing.format.as_deref().and_then(ImageFormat::parse);
         links.push(link(&backing.path, format.unwrap_or(ImageFormat::Raw)));
     }
     disk.set_links(&links);
+    Ok(())
 }
 
 pub(crate) fn link(path: &Path, format: ImageFormat) -> Link {
