@@ -7,17 +7,15 @@
 
 mod event;
 mod image;
+mod image_task;
 mod job;
 mod machine;
 mod problem;
 mod version;
 
 pub use event::{DomainNews, Event};
-<<<<<<< HEAD
 pub use image::{Image, ImageImport, Named};
-=======
-pub use image::{ImageName, ImageOutput, ImageRequest, ImageTask, Stray};
->>>>>>> c4af7ff (Do qemu-img's commands as jobs; name what is left over in pools)
+pub use image_task::{ImageName, ImageOutput, ImageRequest, ImageTask, Stray};
 pub use job::{Job, JobState, Progress, Unit};
 pub use machine::{CloudInit, Graphics, MachineClone, MachineCreate, Network, Template};
 pub use problem::Problem;

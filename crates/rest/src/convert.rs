@@ -5,11 +5,8 @@ use axum::Json;
 use axum::http::StatusCode;
 use engine::EngineError;
 use engine::jobs::{JobState, JobUnit, JobView};
-<<<<<<< HEAD
 use engine::provision::{Display, NetworkChoice, SeedRequest};
-=======
 use engine::volumes::{ImageJob, ImageTask, SnapshotChange};
->>>>>>> c4af7ff (Do qemu-img's commands as jobs; name what is left over in pools)
 
 /// A job.
 pub(crate) fn job(view: &JobView) -> api::Job {
@@ -48,7 +45,6 @@ pub(crate) fn accepted(view: &JobView) -> (StatusCode, Json<api::Job>) {
     (StatusCode::ACCEPTED, Json(job(view)))
 }
 
-<<<<<<< HEAD
 /// What reads many files runs on a thread of its own.
 pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
@@ -90,7 +86,9 @@ pub(crate) fn seed(told: api::CloudInit) -> SeedRequest {
         gateway: told.gateway,
         dns: told.dns,
         user_data: told.user_data,
-=======
+    }
+}
+
 /// A task on an image.
 pub(crate) fn image_job(request: ImageRequest) -> ImageJob {
     let pair = |name: api::ImageName| (name.path, name.format);
@@ -145,6 +143,5 @@ pub(crate) fn image_job(request: ImageRequest) -> ImageJob {
         image: request.image,
         format: request.format,
         task,
->>>>>>> c4af7ff (Do qemu-img's commands as jobs; name what is left over in pools)
     }
 }

@@ -25,7 +25,7 @@ use crate::client::Client;
 use crate::dispatch::{self, Handler, Ready, Serve};
 use crate::limits::{
     CLIENT_CALLS_MAX, KEEPALIVE_COUNT, KEEPALIVE_INTERVAL_MS, OUTPUT_HIGH_WATER_BYTES,
-    OUTPUT_MAX_BYTES, PACKET_MAX_BYTES, READ_BYTES, READ_ONLY_PACKET_MAX_BYTES,
+    OUTPUT_MAX_BYTES, PACKET_MAX_BYTES, READ_BYTES, READ_ONLY_PACKET_MAX_BYTES, STREAM_READ_BYTES,
 };
 use crate::procedures;
 use crate::stream::{StreamEnd, StreamMessage, ToClient};

@@ -448,7 +448,10 @@ fn images_in_use_and_images_others_build_upon_stay_as_they_are() {
     let _ = host.virsh(&words).succeeds();
     for words in [&["vol-delete", "base", "p"][..], &["vol-wipe", "base", "p"]] {
         let error = host.virsh(words).fails();
-        assert!(error.contains("top' builds upon it"), "{error}");
+        assert!(
+            error.contains("it is the base of") && error.contains("/top"),
+            "{error}"
+        );
     }
     let disk = folder.join("top").to_string_lossy().into_owned();
     host.define(&with_disk("one", &disk));

@@ -110,12 +110,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         title: "Images",
         keyword: "image",
-        verbs: &[images::VERBS],
-    },
-    Group {
-        title: "Images",
-        keyword: "image",
-        verbs: &[library::VERBS],
+        verbs: &[images::VERBS, library::VERBS],
     },
     Group {
         title: "Stead itself",

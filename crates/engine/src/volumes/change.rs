@@ -202,25 +202,17 @@ impl Pool {
 impl Engine {
     /// Refuses to go on where other volumes build upon an image.
     pub(super) fn check_no_clones(&self, path: &str, what: &str) -> Result<()> {
-<<<<<<< HEAD
         self.refuse_if_base(std::path::Path::new(path), what)
-=======
-        self.check_no_clones_but(None, path, what)
     }
 
-    /// The same, where one of them may.
-    pub(super) fn check_no_clones_but(
-        &self,
-        one: Option<&str>,
-        path: &str,
-        what: &str,
-    ) -> Result<()> {
+    /// Refuses to go on where other volumes than this one do.
+    pub(super) fn check_no_clones_but(&self, one: &str, path: &str, what: &str) -> Result<()> {
         let mut clones = Vec::new();
         for pool in self.pools() {
             let volumes = pool.volumes().unwrap_or_default();
             let builds_upon = |volume: &&Arc<Volume>| {
                 let backing = volume.definition.backing.as_ref();
-                backing.is_some_and(|backing| backing.path == path) && Some(volume.path()) != one
+                backing.is_some_and(|backing| backing.path == path) && volume.path() != one
             };
             let found = volumes.iter().filter(builds_upon);
             clones.extend(found.map(|volume| format!("'{}'", volume.path())));
@@ -242,7 +234,6 @@ impl Engine {
             "cannot {what} '{path}': {}{more} builds upon it",
             clones.join(", ")
         )))
->>>>>>> c4af7ff (Do qemu-img's commands as jobs; name what is left over in pools)
     }
 }
 

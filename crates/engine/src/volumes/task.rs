@@ -200,7 +200,7 @@ impl Engine {
                     for behind in chain.iter().take(1) {
                         let behind = behind.to_string_lossy();
                         self.check_unused(&behind, "commit into")?;
-                        self.check_no_clones_but(Some(image), &behind, "commit into")?;
+                        self.check_no_clones_but(image, &behind, "commit into")?;
                     }
                     run.writes.push(place);
                     run.writes.extend(chain);

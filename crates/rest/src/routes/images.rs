@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The library of images.
 
 use crate::convert;
@@ -9,23 +8,11 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use engine::Engine;
 use engine::images::{ImageUse, ImageUses, ImportRequest, LibraryImage};
-=======
-//! Images, and what is left over in pools.
-
-use crate::convert;
-use crate::failure::{Answer, Failure};
-use api::{ImageRequest, Job, Problem, Stray};
-use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
-use engine::Engine;
->>>>>>> c4af7ff (Do qemu-img's commands as jobs; name what is left over in pools)
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Engine> {
     OpenApiRouter::new()
-<<<<<<< HEAD
         .routes(routes!(list, import))
         .routes(routes!(show, delete))
 }
@@ -87,39 +74,4 @@ async fn import(
 async fn delete(State(engine): State<Engine>, Path(name): Path<String>) -> Answer<Named> {
     engine.delete_image(&name).await?;
     Ok(Json(Named { name }))
-=======
-        .routes(routes!(task))
-        .routes(routes!(strays))
-}
-
-/// Does something to an image. The job's result is an `ImageOutput`.
-#[utoipa::path(post, path = "/images/tasks", request_body = ImageRequest,
-    responses((status = 202, body = Job), (status = 400, body = Problem)))]
-async fn task(
-    State(engine): State<Engine>,
-    Json(request): Json<ImageRequest>,
-) -> Result<(StatusCode, Json<Job>), Failure> {
-    let job = engine.start_image_job(convert::image_job(request)).await?;
-    Ok(convert::accepted(&job))
-}
-
-/// Files in the active pools' directories that somebody began to make volumes of.
-#[utoipa::path(get, path = "/storage/strays", responses((status = 200, body = Vec<Stray>)))]
-async fn strays(State(engine): State<Engine>) -> Answer<Vec<Stray>> {
-    let mut all = Vec::new();
-    for pool in engine.pools() {
-        if !pool.view().active {
-            continue;
-        }
-        let name = pool.view().name.to_string();
-        let found = engine.strays(&pool).await?;
-        all.extend(found.into_iter().map(|stray| Stray {
-            pool: name.clone(),
-            path: stray.path,
-            length: stray.length,
-            explanation: stray.explanation,
-        }));
-    }
-    Ok(Json(all))
->>>>>>> c4af7ff (Do qemu-img's commands as jobs; name what is left over in pools)
 }

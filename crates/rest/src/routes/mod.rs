@@ -2,6 +2,7 @@
 
 mod events;
 mod host;
+mod image_tasks;
 mod images;
 mod jobs;
 mod machines;
@@ -43,6 +44,7 @@ fn groups() -> OpenApiRouter<Engine> {
     OpenApiRouter::new()
         .merge(host::routes())
         .merge(images::routes())
+        .merge(image_tasks::routes())
         .merge(jobs::routes())
         .merge(machines::routes())
         .merge(events::routes())
