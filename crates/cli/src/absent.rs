@@ -6,10 +6,6 @@ pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
         "domain",
         &[
             "dom-fd-associate",
-            "domblkthreshold",
-            "domdisplay-reload",
-            "domlaunchsecinfo",
-            "domsetlaunchsecstate",
             "domthrottlegroupdel",
             "domthrottlegroupinfo",
             "domthrottlegrouplist",

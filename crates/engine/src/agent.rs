@@ -2,6 +2,7 @@
 //! so callers queue; each has its own bound on the whole wait.
 
 use crate::error::{EngineError, ErrorKind, Result};
+use crate::limits::AGENT_REPLY_TIMEOUT_MS;
 use qemu::agent::{Failure, Outcome, Session, commands};
 use qemu::qmp::Command;
 use serde::de::DeserializeOwned;
@@ -21,6 +22,8 @@ pub(crate) struct Agent {
     /// Whether a program in the guest has the channel open, as QEMU tells it.
     connected: AtomicBool,
     next_sync: AtomicU64,
+    /// How long its answers are waited for, in milliseconds.
+    patience_ms: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -37,7 +40,19 @@ impl Agent {
             channel: Mutex::new(None),
             connected: AtomicBool::new(connected),
             next_sync: AtomicU64::new(1),
+            patience_ms: AtomicU64::new(AGENT_REPLY_TIMEOUT_MS),
         }
+    }
+
+    /// How long to wait for an answer where the caller does not say.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience_ms.load(Ordering::Relaxed))
+    }
+
+    /// Sets how long to wait.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        let ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.patience_ms.store(ms, Ordering::Relaxed);
     }
 
     /// Takes in what QEMU says of the channel; tells whether that is news.

@@ -126,6 +126,14 @@ impl DomainHandle {
     /// A connection to the display number `index`, as if through its socket;
     /// without its password where `skip_auth` says so.
     pub async fn open_graphics(&self, index: usize, skip_auth: bool) -> Result<OwnedFd> {
+        let (ours, theirs) =
+            sys::unix::pair().map_err(|e| EngineError::system("cannot make a connection", e))?;
+        self.add_viewer(index, skip_auth, theirs).await?;
+        Ok(ours)
+    }
+
+    /// Makes a socket a connection to the display number `index`.
+    pub async fn add_viewer(&self, index: usize, skip_auth: bool, theirs: OwnedFd) -> Result<()> {
         let live = self.live()?;
         let definition = live.definition();
         let graphics = definition.devices.graphics.get(index).ok_or_else(|| {
@@ -141,8 +149,6 @@ impl DomainHandle {
                 return Err(EngineError::invalid("can only open VNC, SPICE graphics"));
             }
         };
-        let (ours, theirs) =
-            sys::unix::pair().map_err(|e| EngineError::system("cannot make a connection", e))?;
         let name = format!("display{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let monitor = live.monitor()?;
         monitor
@@ -150,7 +156,7 @@ impl DomainHandle {
             .await?;
         monitor
             .execute(&commands::add_client(protocol, &name, skip_auth))
-            .await?;
-        Ok(ours)
+            .await
+            .map(drop)
     }
 }

@@ -68,6 +68,8 @@ pub enum ErrorKind {
     Internal,
     /// Only a read-write connection may do this.
     AccessDenied,
+    /// The call cannot be made of this machine; the message says what it lacks.
+    ArgumentUnsupported,
     /// Stead does not do this (yet); the message names it.
     Unsupported,
 }
@@ -121,6 +123,23 @@ impl EngineError {
     }
 }
 
+/// What the system says of a file that could not be made or opened, and what to do about it.
+pub(crate) fn advice(error: &std::io::Error) -> String {
+    use std::io::ErrorKind as Io;
+    let text = error.to_string();
+    // Without "(os error 2)", which tells a person nothing.
+    let said = text.split(" (os error").next().unwrap_or(&text);
+    let advice = match error.kind() {
+        Io::NotFound => "check that its directory is there",
+        Io::PermissionDenied => "choose one that the daemon may use",
+        Io::StorageFull | Io::QuotaExceeded => "free some space, or choose another file system",
+        Io::ReadOnlyFilesystem => "choose a file system that is not read-only",
+        Io::IsADirectory => "name a file, not a directory",
+        _ => return said.to_owned(),
+    };
+    format!("{said}; {advice}")
+}
+
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -128,3 +147,19 @@ impl fmt::Display for EngineError {
 }
 
 impl std::error::Error for EngineError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_systems_reason_comes_with_advice_and_without_its_number() {
+        let missing = std::io::Error::from_raw_os_error(2);
+        assert_eq!(
+            advice(&missing),
+            "No such file or directory; check that its directory is there"
+        );
+        let other = std::io::Error::from_raw_os_error(5);
+        assert_eq!(advice(&other), "Input/output error");
+    }
+}

@@ -107,6 +107,17 @@ pub enum Happening {
         /// The namespace of a metadata element.
         namespace: Option<String>,
     },
+    /// An image was written beyond a threshold.
+    BlockThreshold {
+        /// The disk, `vda` or `vda[1]`.
+        device: String,
+        /// The image's file, if it has one.
+        path: Option<String>,
+        /// The threshold, in bytes.
+        threshold: u64,
+        /// How far beyond, in bytes.
+        excess: u64,
+    },
     /// What it may use of the host changed: names of values, and the values.
     Tunable(Vec<(String, crate::tuning::TunableValue)>),
     /// A long operation on it ended.

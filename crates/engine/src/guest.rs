@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
+pub use qemu::agent::commands::SuspendTarget;
 pub use qemu::agent::reply::{
     FileSystem, GuestDisk, GuestPci, HostName, IpAddress, NetworkInterface, OsInfo, TimeZone, User,
     Vcpu,
@@ -40,7 +41,91 @@ impl AgentPatience {
 
 impl DomainHandle {
     async fn agent<R: DeserializeOwned>(&self, command: &Command<R>) -> Result<R> {
-        self.agent_within(command, AGENT_REPLY_TIMEOUT_MS).await
+        let live = self.live()?;
+        let agent = live.agent()?;
+        agent.run(command, agent.patience()).await
+    }
+
+    /// How long the agent's answers are waited for from now on, until the
+    /// machine ends or the daemon is restarted.
+    pub fn set_agent_patience(&self, patience: AgentPatience) -> Result<()> {
+        let live = self.live()?;
+        // A machine without the agent's channel has nobody to wait for.
+        if let Some(agent) = &live.agent {
+            agent.set_patience(patience.duration());
+        }
+        Ok(())
+    }
+
+    /// Has the guest suspend itself.
+    pub async fn suspend_guest(&self, target: SuspendTarget) -> Result<()> {
+        let live = self.live()?;
+        if target != SuspendTarget::Disk {
+            let machine = live
+                .monitor()?
+                .execute(&qmp_commands::query_current_machine())
+                .await?;
+            if !machine.wakeup_suspend_support {
+                return Err(EngineError::new(
+                    ErrorKind::Unsupported,
+                    "Domain does not have suspend support",
+                ));
+            }
+        }
+        let agent = live.agent()?;
+        let command = commands::suspend(target);
+        agent.run_raw(&command, agent.patience()).await.map(drop)
+    }
+
+    /// The processors as the guest sees them.
+    pub async fn guest_vcpus(&self) -> Result<Vec<Vcpu>> {
+        self.agent(&commands::vcpus()).await
+    }
+
+    /// Takes processors in or out of use inside the guest.
+    pub async fn set_guest_vcpus(&self, vcpus: &[(u64, bool)]) -> Result<()> {
+        let mut left = vcpus;
+        // The agent may do them in pieces and says how many it has done.
+        while !left.is_empty() {
+            let done = self.agent(&commands::set_vcpus(left)).await?;
+            let done = usize::try_from(done).unwrap_or(0);
+            if done == 0 || done > left.len() {
+                return Err(EngineError::new(
+                    ErrorKind::AgentCommandFailed,
+                    "the guest agent changed no processor",
+                ));
+            }
+            left = &left[done..];
+        }
+        Ok(())
+    }
+
+    /// The keys that may log in as a user of the guest over SSH.
+    pub async fn guest_ssh_keys(&self, user: &str) -> Result<Vec<String>> {
+        let answer = self.agent(&commands::ssh_keys(user)).await?;
+        let keys = answer["keys"].as_array().into_iter().flatten();
+        Ok(keys
+            .filter_map(|key| key.as_str().map(str::to_owned))
+            .collect())
+    }
+
+    /// Adds keys, or puts them in place of all others.
+    pub async fn add_guest_ssh_keys(
+        &self,
+        user: &str,
+        keys: Vec<String>,
+        reset: bool,
+    ) -> Result<()> {
+        self.agent(&commands::add_ssh_keys(user, keys, reset))
+            .await
+            .map(drop)
+    }
+
+    /// Takes keys away.
+    pub async fn remove_guest_ssh_keys(&self, user: &str, keys: Vec<String>) -> Result<()> {
+        self.agent(&commands::remove_ssh_keys(user, keys))
+            .await
+            .map(drop)
     }
 
     async fn agent_within<R: DeserializeOwned>(&self, command: &Command<R>, ms: u64) -> Result<R> {
@@ -103,16 +188,6 @@ impl DomainHandle {
     /// The guest's time zone.
     pub async fn guest_timezone(&self) -> Result<TimeZone> {
         self.agent(&commands::time_zone()).await
-    }
-
-    /// The guest's processors.
-    pub async fn guest_vcpus(&self) -> Result<Vec<Vcpu>> {
-        self.agent(&commands::vcpus()).await
-    }
-
-    /// Switches processors in the guest on or off.
-    pub async fn set_guest_vcpus(&self, vcpus: &[(u64, bool)]) -> Result<()> {
-        self.agent(&commands::set_vcpus(vcpus)).await.map(drop)
     }
 
     /// The guest's file systems.

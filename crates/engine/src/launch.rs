@@ -186,7 +186,8 @@ async fn bring_up(
     crash_point(Step::StartReached);
     let plain_boot = matches!(from, StartFrom::Boot)
         && run.setup.is_empty()
-        && !tuning::threads_are_tuned(&run.domain);
+        && !tuning::threads_are_tuned(&run.domain)
+        && run.domain.plugged_vcpus().is_empty();
     let (negotiated, terminals, running) = tokio::join!(
         monitor.capabilities(timeout),
         query_terminals(&run.domain, &monitor, timeout),
@@ -199,6 +200,10 @@ async fn bring_up(
     running?;
     if plain_boot {
         return Ok((monitor, news));
+    }
+    let plugged = run.domain.plugged_vcpus();
+    if !plugged.is_empty() {
+        tuning::plug_vcpus(&monitor, &plugged).await?;
     }
     // A group of threads lies within the machine's own.
     run.joined().await;

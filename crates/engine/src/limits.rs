@@ -94,6 +94,12 @@ pub const AGENT_FREEZE_TIMEOUT_MS: u64 = 120_000;
 /// How long one attempt to reach a hanging QEMU may take.
 pub const RECONNECT_TIMEOUT_MS: u64 = 3_600_000;
 
+/// How long a guest may take to let go of a virtual processor.
+pub const VCPU_UNPLUG_TIMEOUT_MS: u64 = 5_000;
+
+/// How often it is looked whether it has.
+pub const VCPU_UNPLUG_POLL_MS: u64 = 50;
+
 /// How long to wait between two attempts to reach a QEMU that turned one down.
 pub const RECONNECT_PAUSE_MS: u64 = 1_000;
 

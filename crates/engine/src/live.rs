@@ -155,7 +155,7 @@ impl LiveMachine {
     pub(crate) fn agent(&self) -> Result<&Agent> {
         self.agent.as_ref().ok_or_else(|| {
             EngineError::new(
-                ErrorKind::ConfigUnsupported,
+                ErrorKind::ArgumentUnsupported,
                 "QEMU guest agent is not configured",
             )
         })

@@ -265,6 +265,8 @@ pub enum DeviceChange {
     Attach,
     /// Take it out.
     Detach,
+    /// Take the device with this alias out.
+    DetachAlias,
     /// Change what can be changed in place.
     Update,
 }

@@ -9,7 +9,7 @@ use crate::limits::DEFINITION_MAX_BYTES;
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 16] = b"LibvirtQemudSave";
@@ -17,6 +17,10 @@ const MAGIC: &[u8; 16] = b"LibvirtQemudSave";
 const MAGIC_PARTIAL: &[u8; 16] = b"LibvirtQemudPart";
 const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 16 + 5 * 4 + 14 * 4;
+/// Where the header says whether the machine ran.
+const RUNNING_AT: usize = 16 + 2 * 4;
+/// Bytes left behind a definition, so that a longer one fits in its place.
+const EDIT_ROOM_BYTES: usize = 64 * 1024;
 
 /// A saved state, opened: the file stands where QEMU's stream begins.
 #[derive(Debug)]
@@ -31,13 +35,10 @@ pub(crate) struct SavedState {
 impl SavedState {
     /// Opens a saved state and reads everything but the stream.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let fail = |e| {
-            EngineError::system(
-                &format!("cannot read the saved state {}", path.display()),
-                e,
-            )
-        };
-        let mut file = File::open(path).map_err(fail)?;
+        let mut file = File::open(path).map_err(|e| {
+            let what = format!("Failed to open file '{}'", path.display());
+            EngineError::system(&what, crate::error::advice(&e))
+        })?;
         let mut bytes = [0; HEADER_BYTES];
         file.read_exact(&mut bytes)
             .map_err(|_| damaged(path, "it is shorter than a header"))?;
@@ -131,15 +132,19 @@ impl Saving {
             .mode(0o600)
             .open(&partial)
             .map_err(|e| {
-                EngineError::system(&format!("failed to create file '{}'", path.display()), e)
+                EngineError::system(
+                    &format!("Failed to create file '{}'", path.display()),
+                    crate::error::advice(&e),
+                )
             })?;
         let mut saving = Self {
             path: path.to_owned(),
             file: Some(file),
         };
         saving.write(&header(MAGIC_PARTIAL, xml, running))?;
-        saving.write(xml.as_bytes())?;
-        saving.write(&[0])?;
+        let mut data = xml.as_bytes().to_vec();
+        data.resize(data_bytes(xml), 0);
+        saving.write(&data)?;
         Ok(saving)
     }
 
@@ -186,12 +191,51 @@ impl Drop for Saving {
     }
 }
 
+/// Room for the definition, and for a longer one in its place later.
+fn data_bytes(xml: &str) -> usize {
+    (xml.len() + 1 + EDIT_ROOM_BYTES).min(DEFINITION_MAX_BYTES.max(xml.len() + 1))
+}
+
+/// Puts another definition into a saved state, whether it runs afterwards too.
+/// The state itself stays where it is.
+pub(crate) fn redefine(path: &Path, xml: &str, running: Option<bool>) -> Result<()> {
+    let fail = |e| write_failed(path, e);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(fail)?;
+    let mut bytes = [0; HEADER_BYTES];
+    file.read_exact(&mut bytes)
+        .map_err(|_| damaged(path, "it is shorter than a header"))?;
+    let header = Header::parse(&bytes).map_err(|why| damaged(path, &why))?;
+    if xml.len() + 1 > header.data_bytes {
+        return Err(EngineError::new(
+            ErrorKind::OperationFailed,
+            format!(
+                "new xml too large to fit in file: {} bytes, where '{}' has room for {}",
+                xml.len() + 1,
+                path.display(),
+                header.data_bytes
+            ),
+        ));
+    }
+    let state = u32::from(running.unwrap_or(header.was_running));
+    bytes[RUNNING_AT..RUNNING_AT + 4].copy_from_slice(&state.to_ne_bytes());
+    let mut whole = bytes.to_vec();
+    whole.extend_from_slice(xml.as_bytes());
+    whole.resize(HEADER_BYTES + header.data_bytes, 0);
+    // In one write: a daemon that is killed has written it or not.
+    file.write_all_at(&whole, 0).map_err(fail)?;
+    file.sync_all().map_err(fail)
+}
+
 fn header(magic: &[u8; 16], xml: &str, running: bool) -> [u8; HEADER_BYTES] {
     let mut bytes = [0; HEADER_BYTES];
     bytes[..16].copy_from_slice(magic);
     let words = [
         VERSION,
-        u32::try_from(xml.len() + 1).unwrap_or(u32::MAX),
+        u32::try_from(data_bytes(xml)).unwrap_or(u32::MAX),
         u32::from(running),
         0,
         0,
@@ -264,6 +308,25 @@ mod tests {
         let mut rest = Vec::new();
         saved.file.read_to_end(&mut rest).expect("read");
         assert_eq!(rest, b"stream");
+    }
+
+    #[test]
+    fn another_definition_takes_the_place_of_the_first() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = save(directory.path(), b"stream");
+        let longer = format!("<domain>{}</domain>", "x".repeat(4000));
+        redefine(&path, &longer, Some(false)).expect("it fits");
+        let mut saved = SavedState::open(&path).expect("open");
+        assert_eq!(
+            (saved.xml.as_str(), saved.was_running),
+            (longer.as_str(), false)
+        );
+        let mut rest = Vec::new();
+        saved.file.read_to_end(&mut rest).expect("read");
+        assert_eq!(rest, b"stream");
+        let huge = "x".repeat(200_000);
+        let error = redefine(&path, &huge, None).expect_err("no room");
+        assert!(error.message.contains("too large to fit"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! it knows, and one that hangs is left out instead of waited for.
 
 use crate::handle::DomainHandle;
+use crate::inspect::{self, DirtyRate};
 use crate::limits::{QMP_STATS_TIMEOUT_MS, STATS_PARALLEL_MAX};
 use crate::live::LiveMachine;
 use crate::monitor::Monitor;
@@ -27,6 +28,8 @@ pub struct StatsWanted {
     pub interface: bool,
     /// Each disk.
     pub block: bool,
+    /// How fast memory is written.
+    pub dirty_rate: bool,
 }
 
 /// Statistics of one machine; what could not be had is left out.
@@ -38,10 +41,14 @@ pub struct DomainStats {
     pub balloon: Option<BalloonFigures>,
     /// Each processor.
     pub vcpus: Vec<VcpuFigures>,
-    /// Each network interface.
+    /// Each network interface the host can count for.
     pub interfaces: Vec<InterfaceFigures>,
+    /// All network interfaces, those the host knows nothing of included.
+    pub interface_count: usize,
     /// Each disk.
     pub blocks: Vec<BlockFigures>,
+    /// How fast memory is written, as it was measured last.
+    pub dirty_rate: Option<DirtyRate>,
 }
 
 /// Processor time, in nanoseconds.
@@ -88,6 +95,8 @@ pub struct VcpuFigures {
 /// One network interface, seen from the guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InterfaceFigures {
+    /// Its place among the machine's interfaces.
+    pub place: usize,
     /// The device on the host.
     pub name: String,
     /// The counters: bytes, packets, errors, drops received, then sent.
@@ -172,13 +181,23 @@ async fn stats_of(live: &LiveMachine, wanted: StatsWanted) -> DomainStats {
         stats.vcpus = vcpu_figures(live);
     }
     if wanted.interface {
-        stats.interfaces = interface_figures(&live.definition());
+        let definition = live.definition();
+        stats.interfaces = interface_figures(&definition);
+        stats.interface_count = definition.devices.interfaces.len();
     }
     if wanted.balloon {
         stats.balloon = Some(balloon_figures(live).await);
     }
     if wanted.block {
         stats.blocks = block_figures(live).await;
+    }
+    if wanted.dirty_rate
+        && let Some(monitor) = answering(live)
+    {
+        stats.dirty_rate = monitor
+            .ask(&inspect::query_dirty_rate(), PATIENCE)
+            .await
+            .ok();
     }
     stats
 }
@@ -222,9 +241,9 @@ pub(crate) fn vcpu_figures(live: &LiveMachine) -> Vec<VcpuFigures> {
 }
 
 fn interface_figures(definition: &Domain) -> Vec<InterfaceFigures> {
-    let interfaces = definition.devices.interfaces.iter();
+    let interfaces = definition.devices.interfaces.iter().enumerate();
     interfaces
-        .filter_map(|interface| {
+        .filter_map(|(place, interface)| {
             let name = interface.target.as_ref()?.dev.clone()?;
             // What the tap receives the guest has sent.
             let tap = sys::net::stats(&name).ok().flatten()?;
@@ -232,6 +251,7 @@ fn interface_figures(definition: &Domain) -> Vec<InterfaceFigures> {
                 received: [tap.tx_bytes, tap.tx_packets, tap.tx_errors, tap.tx_dropped],
                 sent: [tap.rx_bytes, tap.rx_packets, tap.rx_errors, tap.rx_dropped],
                 name,
+                place,
             })
         })
         .collect()

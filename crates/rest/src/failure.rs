@@ -73,6 +73,7 @@ fn numbers(kind: ErrorKind) -> (StatusCode, &'static str) {
         XmlError => (StatusCode::BAD_REQUEST, "xml-error"),
         ConfigUnsupported => (StatusCode::UNPROCESSABLE_ENTITY, "config-unsupported"),
         Unsupported => (StatusCode::NOT_IMPLEMENTED, "unsupported"),
+        ArgumentUnsupported => (StatusCode::UNPROCESSABLE_ENTITY, "argument-unsupported"),
         AccessDenied => (StatusCode::FORBIDDEN, "access-denied"),
         OperationTimeout => (StatusCode::GATEWAY_TIMEOUT, "operation-timeout"),
         ResourceUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "resource-unavailable"),

@@ -144,6 +144,29 @@ impl Dispatch {
         })));
     }
 
+    /// A procedure that takes descriptors.
+    pub(crate) fn with_client_fds<A, F>(
+        &mut self,
+        function: impl Fn(Arc<Client>, A, Vec<OwnedFd>) -> F + Send + Sync + 'static,
+    ) where
+        A: CallArgs + 'static,
+        F: Future<Output = Answer<A::Ret>> + Send + 'static,
+    {
+        self.put::<A>(Handler::Task(Box::new(move |client, mut call| {
+            let fds = std::mem::take(&mut call.fds);
+            let begun = call.args::<A>().map(|args| function(client, args, fds));
+            Box::pin(async move {
+                Ready::Packet(match begun {
+                    Err(error) => Err(error),
+                    Ok(future) => match future.await {
+                        Ok(ret) => encode_reply(call.header, &ret),
+                        Err(Failure(error)) => Err(error),
+                    },
+                })
+            })
+        })));
+    }
+
     /// A procedure that opens a stream.
     pub(crate) fn stream<A, F>(
         &mut self,

@@ -408,6 +408,22 @@ fn numbered_packets(
                 nsuri: namespace.clone(),
             })
         }
+        (
+            VIR_DOMAIN_EVENT_ID_BLOCK_THRESHOLD,
+            Happening::BlockThreshold {
+                device,
+                path,
+                threshold,
+                excess,
+            },
+        ) => packet(DomainEventBlockThresholdMsg {
+            callback_id,
+            dom,
+            dev: device.clone(),
+            path: path.clone(),
+            threshold: *threshold,
+            excess: *excess,
+        }),
         (VIR_DOMAIN_EVENT_ID_TUNABLE, Happening::Tunable(values)) => {
             let param = |(name, value): &(String, TunableValue)| match value {
                 TunableValue::Unsigned(number) => TypedParam::new(name.as_str(), *number),

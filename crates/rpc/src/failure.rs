@@ -86,6 +86,7 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
         Internal => ErrorCode::InternalError,
         AccessDenied => ErrorCode::OperationDenied,
         Unsupported => ErrorCode::OperationUnsupported,
+        ArgumentUnsupported => ErrorCode::ArgumentUnsupported,
     };
     let domain = match kind {
         XmlError => ErrorDomain::Domain,

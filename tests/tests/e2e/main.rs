@@ -1,5 +1,6 @@
 //! Real QEMU and real clients against a running daemon.
 
+mod changes;
 mod clients;
 mod commands;
 mod control;

@@ -11,7 +11,7 @@ use crate::output::sayln;
 use crate::params;
 use crate::query;
 use crate::session::Session;
-use crate::table::{DOMAIN, Verb, flag, maybe};
+use crate::table::{DOMAIN, Verb, arg, arg_number, flag, maybe};
 use crate::verbs::define::XML_INACTIVE;
 
 /// The verbs of this file.
@@ -25,6 +25,16 @@ pub(crate) const VERBS: &[Verb] = &[
             flag("all", "all disks, as a table"),
         ])
         .tabular(),
+    Verb::new(
+        "domblkthreshold",
+        "have an event sent when a disk is written beyond a size",
+        domblkthreshold,
+    )
+    .options(&[
+        DOMAIN,
+        arg("dev", "the disk: vda, or vda[3] for an image of its chain"),
+        arg_number("threshold", "the size, in bytes unless it has a unit"),
+    ]),
     Verb::new("domblklist", "a domain's disks", domblklist)
         .options(&[
             DOMAIN,
@@ -40,6 +50,19 @@ pub(crate) const VERBS: &[Verb] = &[
             flag("human", "with words for the counters"),
         ]),
 ];
+
+fn domblkthreshold(s: &mut Session, args: &Args) -> Outcome {
+    let dom = target(s, args)?.dom;
+    let dev = args.need("dev")?.to_owned();
+    let threshold = args.scaled("threshold", 1, u64::MAX)?.unwrap_or(0);
+    let call = remote::DomainSetBlockThresholdArgs {
+        dom,
+        dev,
+        threshold,
+        flags: 0,
+    };
+    Ok(s.call(&call)?)
+}
 
 const SOURCES: &[&str] = &[
     "source/@file",

@@ -7,10 +7,20 @@ use crate::domain::{AFFECT_CONFIG, AFFECT_LIVE, affect, read_file, target};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::output::extra;
 use crate::session::Session;
-use crate::table::{CONFIG, CURRENT, DOMAIN, LIVE, PERSISTENT, Verb, arg, file, flag};
+use crate::table::{CONFIG, CURRENT, DOMAIN, LIVE, Opt, PERSISTENT, Verb, arg, file, flag};
 
 /// VIR_DOMAIN_DEVICE_MODIFY_FORCE.
 pub(super) const MODIFY_FORCE: u32 = 4;
+
+/// What verbs about a device described in a file take.
+const DESCRIBED: &[Opt] = &[
+    DOMAIN,
+    file("the device's XML"),
+    PERSISTENT,
+    CONFIG,
+    LIVE,
+    CURRENT,
+];
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
@@ -19,27 +29,13 @@ pub(crate) const VERBS: &[Verb] = &[
         "plug in a device described in a file",
         attach,
     )
-    .options(&[
-        DOMAIN,
-        file("the device's XML"),
-        PERSISTENT,
-        CONFIG,
-        LIVE,
-        CURRENT,
-    ]),
+    .options(DESCRIBED),
     Verb::new(
         "detach-device",
         "unplug a device described in a file",
         detach,
     )
-    .options(&[
-        DOMAIN,
-        file("the device's XML"),
-        PERSISTENT,
-        CONFIG,
-        LIVE,
-        CURRENT,
-    ]),
+    .options(DESCRIBED),
     Verb::new(
         "detach-device-alias",
         "unplug a device by its alias",
@@ -123,12 +119,35 @@ pub(super) fn detach_xml(
     }
 }
 
-fn attach(s: &mut Session, args: &Args) -> Outcome {
+/// A device in a file, and where it goes.
+struct Described {
+    dom: RemoteDomain,
+    flags: u32,
+    from: String,
+    xml: String,
+}
+
+fn described(s: &mut Session, args: &Args) -> Result<Described, Failure> {
     let flags = device_flags(args)?;
     let dom = target(s, args)?.dom;
     let from = args.need("file")?.to_owned();
     let flags = with_running(s, args, &dom, flags);
     let xml = read_file(&from)?;
+    Ok(Described {
+        dom,
+        flags,
+        from,
+        xml,
+    })
+}
+
+fn attach(s: &mut Session, args: &Args) -> Outcome {
+    let Described {
+        dom,
+        flags,
+        from,
+        xml,
+    } = described(s, args)?;
     attach_xml(s, args, dom, xml, flags)
         .or_fail(|| format!("Failed to attach device from {from}"))?;
     extra!(s, "Device attached successfully\n");
@@ -136,11 +155,12 @@ fn attach(s: &mut Session, args: &Args) -> Outcome {
 }
 
 fn detach(s: &mut Session, args: &Args) -> Outcome {
-    let flags = device_flags(args)?;
-    let dom = target(s, args)?.dom;
-    let flags = with_running(s, args, &dom, flags);
-    let from = args.need("file")?.to_owned();
-    let xml = read_file(&from)?;
+    let Described {
+        dom,
+        flags,
+        from,
+        xml,
+    } = described(s, args)?;
     detach_xml(s, args, dom, xml, flags)
         .or_fail(|| format!("Failed to detach device from {from}"))?;
     extra!(s, "Device detached successfully\n");
@@ -163,11 +183,12 @@ fn detach_alias(s: &mut Session, args: &Args) -> Outcome {
 }
 
 fn update(s: &mut Session, args: &Args) -> Outcome {
-    let flags = device_flags(args)?;
-    let dom = target(s, args)?.dom;
-    let from = args.need("file")?.to_owned();
-    let flags = with_running(s, args, &dom, flags);
-    let xml = read_file(&from)?;
+    let Described {
+        dom,
+        flags,
+        from,
+        xml,
+    } = described(s, args)?;
     let flags = flags | if args.has("force") { MODIFY_FORCE } else { 0 };
     let call = remote::DomainUpdateDeviceFlagsArgs { dom, xml, flags };
     s.call(&call)

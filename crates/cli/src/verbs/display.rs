@@ -8,7 +8,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{say, sayln};
 use crate::query;
 use crate::session::Session;
-use crate::table::{DOMAIN, Verb, flag, maybe};
+use crate::table::{DOMAIN, Verb, flag, maybe, number};
 
 /// The port of VNC's display 0.
 const VNC_PORT_BASE: i32 = 5900;
@@ -29,6 +29,12 @@ pub(crate) const VERBS: &[Verb] = &[
         flag("all", "all displays"),
     ]),
     Verb::new(
+        "domdisplay-reload",
+        "have a display read its certificates anew",
+        reload,
+    )
+    .options(&[DOMAIN, number("type", "the kind of display: 1 for VNC")]),
+    Verb::new(
         "ttyconsole",
         "the terminal device of a domain's console",
         ttyconsole,
@@ -48,6 +54,17 @@ fn running(s: &mut Session, args: &Args) -> Result<client::wire::remote::RemoteD
         true => Ok(dom),
         false => Err(Failure::said("Domain is not running")),
     }
+}
+
+fn reload(s: &mut Session, args: &Args) -> Outcome {
+    let dom = target(s, args)?.dom;
+    let kind = args.number::<u32>("type")?.unwrap_or(0);
+    let call = client::wire::remote::DomainGraphicsReloadArgs {
+        dom,
+        kind,
+        flags: 0,
+    };
+    Ok(s.call(&call)?)
 }
 
 fn graphics<'a, 'i>(root: Node<'a, 'i>, kind: &str) -> Option<Node<'a, 'i>> {

@@ -220,43 +220,45 @@ fn create(s: &mut Session, args: &Args) -> Outcome {
     Ok(())
 }
 
-fn destroy(s: &mut Session, args: &Args) -> Outcome {
+/// Does something to the domain named and says so: `verb` as in "Failed to
+/// suspend domain", `done` as in "Domain 'x' suspended".
+fn act(
+    s: &mut Session,
+    args: &Args,
+    verb: &str,
+    done: &str,
+    act: impl FnOnce(&mut Session, remote::RemoteDomain) -> Result<(), client::Error>,
+) -> Outcome {
     let t = target(s, args)?;
-    let bits = flags(args, &[("graceful", 1), ("remove-logs", 2)]);
-    let done = match bits {
-        0 => s.call(&remote::DomainDestroyArgs { dom: t.dom }),
-        flags => s.call(&remote::DomainDestroyFlagsArgs { dom: t.dom, flags }),
-    };
-    done.or_fail(|| format!("Failed to destroy domain '{}'", t.given))?;
-    extra!(s, "Domain '{}' destroyed\n", t.given);
+    act(s, t.dom).or_fail(|| format!("Failed to {verb} domain '{}'", t.given))?;
+    extra!(s, "Domain '{}' {done}\n", t.given);
     Ok(())
+}
+
+fn destroy(s: &mut Session, args: &Args) -> Outcome {
+    let bits = flags(args, &[("graceful", 1), ("remove-logs", 2)]);
+    act(s, args, "destroy", "destroyed", |s, dom| match bits {
+        0 => s.call(&remote::DomainDestroyArgs { dom }),
+        flags => s.call(&remote::DomainDestroyFlagsArgs { dom, flags }),
+    })
 }
 
 fn suspend(s: &mut Session, args: &Args) -> Outcome {
-    let t = target(s, args)?;
-    let done = s.call(&remote::DomainSuspendArgs { dom: t.dom });
-    done.or_fail(|| format!("Failed to suspend domain '{}'", t.given))?;
-    extra!(s, "Domain '{}' suspended\n", t.given);
-    Ok(())
+    act(s, args, "suspend", "suspended", |s, dom| {
+        s.call(&remote::DomainSuspendArgs { dom })
+    })
 }
 
 fn resume(s: &mut Session, args: &Args) -> Outcome {
-    let t = target(s, args)?;
-    let done = s.call(&remote::DomainResumeArgs { dom: t.dom });
-    done.or_fail(|| format!("Failed to resume domain '{}'", t.given))?;
-    extra!(s, "Domain '{}' resumed\n", t.given);
-    Ok(())
+    act(s, args, "resume", "resumed", |s, dom| {
+        s.call(&remote::DomainResumeArgs { dom })
+    })
 }
 
 fn reset(s: &mut Session, args: &Args) -> Outcome {
-    let t = target(s, args)?;
-    let done = s.call(&remote::DomainResetArgs {
-        dom: t.dom,
-        flags: 0,
-    });
-    done.or_fail(|| format!("Failed to reset domain '{}'", t.given))?;
-    extra!(s, "Domain '{}' was reset\n", t.given);
-    Ok(())
+    act(s, args, "reset", "was reset", |s, dom| {
+        s.call(&remote::DomainResetArgs { dom, flags: 0 })
+    })
 }
 
 fn inject_nmi(s: &mut Session, args: &Args) -> Outcome {
@@ -289,21 +291,21 @@ fn mode(args: &Args, last: &str) -> Result<u32, Failure> {
 
 fn shutdown(s: &mut Session, args: &Args) -> Outcome {
     let bits = mode(args, ", or")?;
-    let t = target(s, args)?;
-    let done = match bits {
-        0 => s.call(&remote::DomainShutdownArgs { dom: t.dom }),
-        flags => s.call(&remote::DomainShutdownFlagsArgs { dom: t.dom, flags }),
-    };
-    done.or_fail(|| format!("Failed to shutdown domain '{}'", t.given))?;
-    extra!(s, "Domain '{}' is being shutdown\n", t.given);
-    Ok(())
+    act(
+        s,
+        args,
+        "shutdown",
+        "is being shutdown",
+        |s, dom| match bits {
+            0 => s.call(&remote::DomainShutdownArgs { dom }),
+            flags => s.call(&remote::DomainShutdownFlagsArgs { dom, flags }),
+        },
+    )
 }
 
 fn reboot(s: &mut Session, args: &Args) -> Outcome {
     let flags = mode(args, " or")?;
-    let t = target(s, args)?;
-    let done = s.call(&remote::DomainRebootArgs { dom: t.dom, flags });
-    done.or_fail(|| format!("Failed to reboot domain '{}'", t.given))?;
-    extra!(s, "Domain '{}' is being rebooted\n", t.given);
-    Ok(())
+    act(s, args, "reboot", "is being rebooted", |s, dom| {
+        s.call(&remote::DomainRebootArgs { dom, flags })
+    })
 }

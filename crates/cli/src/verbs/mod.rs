@@ -31,6 +31,7 @@ mod pool_make;
 mod pools;
 mod provision;
 mod save;
+mod security;
 mod snapshot_list;
 mod snapshots;
 mod stats;
@@ -67,6 +68,7 @@ pub(crate) const GROUPS: &[Group] = &[
             monitor::VERBS,
             provision::VERBS,
             save::VERBS,
+            security::VERBS,
             tune::VERBS,
             vcpus::VERBS,
         ],

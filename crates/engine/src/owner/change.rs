@@ -6,6 +6,7 @@ use super::{Owner, Reply, answer};
 use crate::definition::Definition;
 use crate::error::Result;
 use crate::events::Happening;
+use crate::facts;
 use crate::live::LiveMachine;
 use crate::options::Affect;
 use crate::tuning::Tuning;
@@ -45,6 +46,7 @@ impl Owner {
                 result = self.store_definition(&definition, &name, false).await;
             }
             if let (Some(machine), Some(definition)) = (&self.live, live) {
+                self.life.set_policy(facts::end_policy(&definition));
                 machine.set_definition(definition);
                 self.engine
                     .write_status(machine, &self.entry, self.life.status());

@@ -12,6 +12,7 @@ use crate::live::LiveMachine;
 use crate::options::{Affect, DeviceChange};
 use crate::run;
 use model::domain::Domain;
+use model::domain::change::DeviceKey;
 use model::domain::interface::LinkState;
 use qemu::command_line::{Launch, Step, command_line, plug};
 use qemu::machine::Operation;
@@ -97,6 +98,9 @@ impl Owner {
                 })?;
                 Plan::Unplug { alias }
             }
+            DeviceChange::DetachAlias => Plan::Unplug {
+                alias: with_alias(&before, xml)?,
+            },
             DeviceChange::Attach => {
                 let mut after = Domain::clone(&before);
                 self.apply(&mut after, change, xml).await?;
@@ -136,6 +140,10 @@ impl Owner {
                 let key = domain.find_device(xml).map_err(xml_error)?;
                 domain.remove_device(&key);
             }
+            DeviceChange::DetachAlias => {
+                let alias = with_alias(domain, xml)?;
+                domain.remove_device(&DeviceKey::Alias(alias));
+            }
         }
         if change == DeviceChange::Attach {
             let mut context = self.engine.define_context(domain).await?;
@@ -160,7 +168,7 @@ impl Owner {
         };
         let before = live.definition();
         let mut after = Domain::clone(&before);
-        after.remove_device(&model::domain::change::DeviceKey::Alias(alias.clone()));
+        after.remove_device(&DeviceKey::Alias(alias.clone()));
         let launches = (
             self.launch_of(&live, &before).await,
             self.launch_of(&live, &after).await,
@@ -192,6 +200,17 @@ fn aliases(domain: &Domain) -> Vec<String> {
         .devices
         .each_info(&mut |info| aliases.extend(info.alias.clone()));
     aliases
+}
+
+/// The alias, if a device has it.
+fn with_alias(domain: &Domain, alias: &str) -> Result<String> {
+    let found = aliases(domain).into_iter().find(|known| known == alias);
+    found.ok_or_else(|| {
+        EngineError::new(
+            ErrorKind::Internal,
+            format!("no device found with alias {alias}"),
+        )
+    })
 }
 
 fn new_alias(before: &Domain, after: &Domain) -> Option<String> {

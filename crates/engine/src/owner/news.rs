@@ -2,6 +2,7 @@
 
 use super::Owner;
 use crate::events::{GraphicsAddress, Happening};
+use crate::inspect::device_of_node;
 use crate::monitor::{News, RawEvent};
 use qemu::machine::{Input, PowerOff};
 use qemu::qmp::Event;
@@ -64,6 +65,11 @@ impl Owner {
             Event::BlockIoError(error) => self.disk_failed(error).await,
             Event::BalloonChange { actual } => self.balloon_changed(actual / 1024),
             Event::VserportChange { id, open } => self.channel_changed(&id, open),
+            Event::BlockWriteThreshold {
+                node,
+                exceeded,
+                threshold,
+            } => self.threshold_passed(&node, threshold, exceeded),
             Event::DeviceTrayMoved { id, open, device } => {
                 let alias = self.alias_of(id.as_deref().unwrap_or(&device));
                 self.emit(Happening::TrayChange { alias, open });
@@ -140,6 +146,20 @@ impl Owner {
         });
         if action == 1 {
             self.happen(Input::DiskFailed).await;
+        }
+    }
+
+    fn threshold_passed(&self, node: &str, threshold: u64, excess: u64) {
+        let live = self.live.as_ref();
+        let found = live.and_then(|live| device_of_node(&live.definition(), node));
+        let (devices, path) = found.unwrap_or_default();
+        for device in devices {
+            self.emit(Happening::BlockThreshold {
+                device,
+                path: path.clone(),
+                threshold,
+                excess,
+            });
         }
     }
 

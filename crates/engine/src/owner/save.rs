@@ -303,8 +303,8 @@ async fn dump_to(live: &LiveMachine, options: &DumpOptions, was_running: bool) -
         .open(&options.path)
         .map_err(|e| {
             EngineError::system(
-                &format!("failed to create file '{}'", options.path.display()),
-                e,
+                &format!("Failed to create file '{}'", options.path.display()),
+                crate::error::advice(&e),
             )
         })?;
     if was_running && !options.live {

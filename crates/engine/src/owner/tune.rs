@@ -5,6 +5,7 @@ use crate::error::{EngineError, ErrorKind, Result};
 use crate::facts;
 use crate::live::LiveMachine;
 use crate::options::Affect;
+use crate::tuning::{Tuning, VcpuChange};
 use model::domain::Domain;
 use model::domain::memory_size::Kib;
 use qemu::qmp::commands;
@@ -98,17 +99,23 @@ impl Owner {
         affect: Affect,
         reply: Reply<()>,
     ) {
-        answer(reply, self.change_vcpus(count, maximum, affect).await);
+        match self.resolve(affect) {
+            Err(error) => answer(reply, Err(error)),
+            Ok(Affect { live: true, .. }) if maximum => answer(
+                reply,
+                Err(EngineError::invalid(
+                    "maximum vcpu count can't be updated while the domain is active",
+                )),
+            ),
+            Ok(affect @ Affect { live: true, .. }) => {
+                self.tune(Tuning::Vcpus(VcpuChange::Count(count)), affect, reply)
+                    .await;
+            }
+            Ok(affect) => answer(reply, self.change_vcpus(count, maximum, affect).await),
+        }
     }
 
     async fn change_vcpus(&mut self, count: u32, maximum: bool, affect: Affect) -> Result<()> {
-        let affect = self.resolve(affect)?;
-        if affect.live {
-            return Err(EngineError::new(
-                ErrorKind::Unsupported,
-                "plugging processors into a running machine is not supported yet; use --config",
-            ));
-        }
         if count == 0 {
             return Err(EngineError::new(
                 ErrorKind::InvalidArgument,
@@ -120,6 +127,7 @@ impl Owner {
             if maximum {
                 domain.vcpu.count_given = Some(count);
                 domain.vcpu.current = domain.vcpu.current.filter(|current| *current < count);
+                domain.vcpus = None;
             } else if count > most {
                 return Err(EngineError::new(
                     ErrorKind::InvalidArgument,
@@ -127,6 +135,7 @@ impl Owner {
                 ));
             } else {
                 domain.vcpu.current = (count < most).then_some(count);
+                domain.vcpus = None;
             }
             Ok(())
         })

@@ -1,6 +1,6 @@
 //! Changes of the definition.
 
-use super::{Tuning, disks};
+use super::{Tuning, disks, iothreads, lifecycle, vcpus};
 use crate::error::{EngineError, ErrorKind, Result};
 use model::domain::Domain;
 use model::domain::id_set::IdSet;
@@ -43,6 +43,13 @@ impl Tuning {
             Self::Disk { disk, limits } => disks::amend(domain, disk, limits)?,
             Self::Interface { device, bandwidth } => amend_interface(domain, device, bandwidth)?,
             Self::BalloonPeriod(seconds) => amend_balloon(domain, *seconds)?,
+            Self::AddIothread(id) => iothreads::add(domain, *id)?,
+            Self::RemoveIothread(id) => iothreads::remove(domain, *id)?,
+            Self::SetIothread { iothread, settings } => {
+                iothreads::set(domain, *iothread, settings)?;
+            }
+            Self::Vcpus(change) => vcpus::amend(domain, change, running)?,
+            Self::Lifecycle { end, action } => lifecycle::amend(domain, *end, *action)?,
         }
         Ok(())
     }

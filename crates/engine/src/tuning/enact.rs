@@ -1,7 +1,7 @@
 //! A change carried out on a running machine.
 
 use super::threads::{Threads, bind, bound};
-use super::{Tuning, disks, groups};
+use super::{Tuning, disks, groups, iothreads, lifecycle, vcpus};
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::limits::QMP_REPLY_TIMEOUT_MS;
 use crate::live::LiveMachine;
@@ -73,6 +73,13 @@ impl Tuning {
                 "the traffic of a running machine's interface cannot be limited yet; \
                  use --config and restart the machine",
             )),
+            Self::AddIothread(id) => iothreads::make(live, after, *id).await,
+            Self::RemoveIothread(id) => iothreads::end(live, *id).await,
+            Self::SetIothread { iothread, settings } => {
+                iothreads::change(live, *iothread, settings).await
+            }
+            Self::Vcpus(_) => vcpus::enact(live, after).await,
+            Self::Lifecycle { end, action } => lifecycle::enact(live, *end, *action).await,
             Self::BalloonPeriod(seconds) => {
                 let alias = crate::facts::balloon_alias(after).unwrap_or_default();
                 let path = format!("/machine/peripheral/{alias}");

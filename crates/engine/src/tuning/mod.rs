@@ -9,11 +9,15 @@ mod amend;
 mod disks;
 mod enact;
 mod groups;
+mod iothreads;
+mod lifecycle;
 mod present;
 mod threads;
+mod vcpus;
 
 use crate::error::{EngineError, ErrorKind, Result};
 use model::domain::Domain;
+use model::domain::clock::LifecycleAction;
 use model::domain::disk::{Disk, IoTune};
 use model::domain::id_set::IdSet;
 use model::domain::interface::{Bandwidth, Interface};
@@ -23,6 +27,7 @@ pub(crate) use groups::{apply as apply_groups, confines as groups_confine};
 pub use present::DiskError;
 pub use qemu::command_line::throttle_target;
 pub(crate) use threads::{apply as apply_threads, are_tuned as threads_are_tuned, initial_cpus};
+pub(crate) use vcpus::plug as plug_vcpus;
 
 /// The period of a bandwidth whose definition names none, in microseconds.
 pub const CPU_PERIOD_DEFAULT_US: u64 = 100_000;
@@ -70,6 +75,66 @@ pub enum Tuning {
     },
     /// How often the guest says how it uses its memory, in seconds; 0 for never.
     BalloonPeriod(u32),
+    /// A further I/O thread, by its number.
+    AddIothread(u32),
+    /// One I/O thread less.
+    RemoveIothread(u32),
+    /// How an I/O thread works.
+    SetIothread {
+        /// Its number.
+        iothread: u32,
+        /// What is to change.
+        settings: IothreadSettings,
+    },
+    /// Which virtual processors it has.
+    Vcpus(VcpuChange),
+    /// What follows from the guest's end.
+    Lifecycle {
+        /// From which end.
+        end: LifecycleEnd,
+        /// What is done.
+        action: LifecycleAction,
+    },
+}
+
+/// What can be changed of an I/O thread; what is not given stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IothreadSettings {
+    /// Longest time to poll, in nanoseconds.
+    pub poll_max: Option<u64>,
+    /// By what the time grows.
+    pub poll_grow: Option<u64>,
+    /// By what the time shrinks.
+    pub poll_shrink: Option<u64>,
+    /// Fewest worker threads.
+    pub pool_min: Option<i32>,
+    /// Most worker threads.
+    pub pool_max: Option<i32>,
+}
+
+/// Which virtual processors a machine is to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VcpuChange {
+    /// So many.
+    Count(u32),
+    /// These are plugged in or out.
+    These {
+        /// Their numbers.
+        ids: IdSet,
+        /// In.
+        on: bool,
+    },
+}
+
+/// How a guest can end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LifecycleEnd {
+    /// It powers off.
+    Poweroff,
+    /// It reboots.
+    Reboot,
+    /// It crashes.
+    Crash,
 }
 
 /// A value in the event that tells of a change.

@@ -138,6 +138,25 @@ pub(crate) async fn apply(
     Ok(())
 }
 
+/// Makes processors that have just come as the definition says.
+pub(super) async fn settle_vcpus(
+    pid: i32,
+    monitor: &Monitor,
+    group: Option<&Cgroup>,
+    domain: &Domain,
+    numbers: &[u32],
+    timeout: Duration,
+) -> Result<()> {
+    let threads = Threads::of(pid, monitor, domain, timeout).await?;
+    if let Some(tune) = domain.cputune.as_deref() {
+        bound(group, tune, &threads)?;
+    }
+    for number in numbers {
+        place_vcpu(domain, *number, threads.vcpu(*number)?)?;
+    }
+    Ok(())
+}
+
 /// Where a processor or I/O thread runs that has no pin of its own: not where
 /// the emulator was pinned to, though it was made by one of its threads.
 fn general_cpus(domain: &Domain) -> Result<Vec<u32>> {

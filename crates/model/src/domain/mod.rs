@@ -140,6 +140,16 @@ impl Domain {
         }
     }
 
+    /// Virtual processors that come only once QEMU runs, since they can go again.
+    pub fn plugged_vcpus(&self) -> Vec<u32> {
+        use crate::xml::YesNo;
+        let listed = self.vcpus.iter().flat_map(|list| &list.vcpus);
+        let later = listed.filter(|vcpu| {
+            vcpu.enabled != Some(YesNo::No) && vcpu.hotpluggable == Some(YesNo::Yes)
+        });
+        later.map(|vcpu| vcpu.id).collect()
+    }
+
     /// The numbers of its I/O threads: those given, and the lowest free ones for the others.
     pub fn iothread_numbers(&self) -> Vec<u32> {
         let named = self.iothread_ids.as_ref().map(|ids| &ids.iothreads);

@@ -113,7 +113,8 @@ impl Builder<'_> {
     /// `-smp`: how many processors there are at the start and at most, and how they are grouped.
     pub(super) fn processors(&mut self) -> Result<()> {
         let vcpu = &self.domain.vcpu;
-        let (most, now) = (vcpu.count(), vcpu.current());
+        let later = u32::try_from(self.domain.plugged_vcpus().len()).unwrap_or(0);
+        let (most, now) = (vcpu.count(), vcpu.current().saturating_sub(later).max(1));
         if let Some(machine) = self.caps.machine(self.domain.os.machine())
             && most > machine.cpus_max
         {

@@ -8,6 +8,7 @@ use wire::consts::flags::*;
 use wire::errors::ErrorCode;
 use wire::remote::*;
 
+use super::domain_guest::{count_guest_vcpus, is_of_guest};
 use super::{check_flags, domain};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
@@ -20,7 +21,13 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.inline(get_os_type);
     dispatch.inline(get_max_memory);
     dispatch.inline(get_max_vcpus);
-    dispatch.inline(get_vcpus_flags);
+    dispatch.task(|client, args: DomainGetVcpusFlagsArgs| async move {
+        if is_of_guest(args.flags)? {
+            let num = count_guest_vcpus(&client, &args.dom).await?;
+            return Ok(DomainGetVcpusFlagsRet { num });
+        }
+        get_vcpus_flags(&client, args)
+    });
     dispatch.inline(get_autostart);
     dispatch.inline(get_autostart_once);
     dispatch.inline(is_active);

@@ -28,6 +28,10 @@ pub(super) fn register(dispatch: &mut Dispatch) {
         check_flags(args.flags, 0, "qemuDomainManagedSaveRemove")?;
         Ok(domain(&client, &args.dom)?.remove_managed_save().await?)
     });
+    dispatch.task(save_image_get_xml_desc);
+    dispatch.task(save_image_define_xml);
+    dispatch.task(managed_save_get_xml_desc);
+    dispatch.task(managed_save_define_xml);
     dispatch.task(|client, args: DomainRestoreArgs| restore(client, args.from, None, 0));
     dispatch.task(|client, args: DomainRestoreFlagsArgs| {
         restore(client, args.from, args.dxml, args.flags)
@@ -42,6 +46,58 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.task(|client, args: DomainCoreDumpWithFormatArgs| {
         dump(client, args.dom, args.to, args.dumpformat, args.flags)
     });
+}
+
+/// Reading a saved state is reading any file of the host, and tells passwords on demand: a
+/// read-only connection may do neither.
+fn may_read_saved(client: &Client, flags: u32, function: &str) -> Answer<bool> {
+    if client.is_read_only() {
+        return Err(Failure::read_only(function));
+    }
+    check_flags(flags, VIR_DOMAIN_XML_SECURE, function)?;
+    Ok(flags & VIR_DOMAIN_XML_SECURE != 0)
+}
+
+async fn save_image_get_xml_desc(
+    client: Arc<Client>,
+    args: DomainSaveImageGetXmlDescArgs,
+) -> Answer<DomainSaveImageGetXmlDescRet> {
+    let secure = may_read_saved(&client, args.flags, "virDomainSaveImageGetXMLDesc")?;
+    let xml = client.engine.saved_xml(&absolute(&args.file)?, secure)?;
+    Ok(DomainSaveImageGetXmlDescRet { xml })
+}
+
+async fn save_image_define_xml(
+    client: Arc<Client>,
+    args: DomainSaveImageDefineXmlArgs,
+) -> Answer<()> {
+    const KNOWN: u32 = VIR_DOMAIN_SAVE_RUNNING | VIR_DOMAIN_SAVE_PAUSED;
+    check_flags(args.flags, KNOWN, "qemuDomainSaveImageDefineXML")?;
+    let path = absolute(&args.file)?;
+    let running = running(args.flags)?;
+    let engine = &client.engine;
+    Ok(engine.redefine_saved(&path, &args.dxml, running).await?)
+}
+
+async fn managed_save_get_xml_desc(
+    client: Arc<Client>,
+    args: DomainManagedSaveGetXmlDescArgs,
+) -> Answer<DomainManagedSaveGetXmlDescRet> {
+    let secure = may_read_saved(&client, args.flags, "virDomainManagedSaveGetXMLDesc")?;
+    let xml = domain(&client, &args.dom)?.managed_save_xml(secure)?;
+    Ok(DomainManagedSaveGetXmlDescRet { xml })
+}
+
+async fn managed_save_define_xml(
+    client: Arc<Client>,
+    args: DomainManagedSaveDefineXmlArgs,
+) -> Answer<()> {
+    const KNOWN: u32 = VIR_DOMAIN_SAVE_RUNNING | VIR_DOMAIN_SAVE_PAUSED;
+    check_flags(args.flags, KNOWN, "qemuDomainManagedSaveDefineXML")?;
+    let running = running(args.flags)?;
+    let handle = domain(&client, &args.dom)?;
+    let xml = args.dxml.unwrap_or(handle.managed_save_xml(true)?);
+    Ok(handle.redefine_managed_save(&xml, running).await?)
 }
 
 /// Whether a machine is to run or to stand still afterwards, if the flags say so.

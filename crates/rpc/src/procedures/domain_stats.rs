@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use engine::inspect::DirtyRate;
 use engine::stats::{BlockFigures, DomainStats, StatsWanted, stats_of_all};
 use engine::{DomainHandle, DomainView};
 use wire::consts::domain::*;
@@ -30,7 +31,8 @@ const GROUPS: u32 = VIR_DOMAIN_STATS_STATE
     | VIR_DOMAIN_STATS_BALLOON
     | VIR_DOMAIN_STATS_VCPU
     | VIR_DOMAIN_STATS_INTERFACE
-    | VIR_DOMAIN_STATS_BLOCK;
+    | VIR_DOMAIN_STATS_BLOCK
+    | VIR_DOMAIN_STATS_DIRTYRATE;
 
 async fn get_all(
     client: Arc<Client>,
@@ -68,6 +70,7 @@ async fn get_all(
         vcpu: groups & VIR_DOMAIN_STATS_VCPU != 0,
         interface: groups & VIR_DOMAIN_STATS_INTERFACE != 0,
         block: groups & VIR_DOMAIN_STATS_BLOCK != 0,
+        dirty_rate: groups & VIR_DOMAIN_STATS_DIRTYRATE != 0,
     };
     let stats = stats_of_all(&domains, wanted).await;
     let ret_stats = domains
@@ -103,6 +106,9 @@ fn record(view: &DomainView, stats: &DomainStats, groups: u32) -> Vec<TypedParam
     }
     if groups & VIR_DOMAIN_STATS_BLOCK != 0 && view.is_active() {
         blocks(&mut params, &stats.blocks);
+    }
+    if let Some(rate) = &stats.dirty_rate {
+        dirty_rate(&mut params, rate);
     }
     params
 }
@@ -215,8 +221,9 @@ fn vcpus(params: &mut Vec<TypedParam>, view: &DomainView, stats: &DomainStats) {
 }
 
 fn interfaces(params: &mut Vec<TypedParam>, stats: &DomainStats) {
-    params.push(TypedParam::new("net.count", stats.interfaces.len() as u32));
-    for (index, interface) in stats.interfaces.iter().enumerate() {
+    params.push(TypedParam::new("net.count", stats.interface_count as u32));
+    for interface in &stats.interfaces {
+        let index = interface.place;
         params.push(TypedParam::new(
             format!("net.{index}.name"),
             interface.name.as_str(),
@@ -230,6 +237,24 @@ fn interfaces(params: &mut Vec<TypedParam>, stats: &DomainStats) {
             }
         }
     }
+}
+
+fn dirty_rate(params: &mut Vec<TypedParam>, rate: &DirtyRate) {
+    let status = match rate.status.as_str() {
+        "unstarted" => 0,
+        "measuring" => 1,
+        _ => 2,
+    };
+    params.push(TypedParam::new("dirtyrate.calc_status", status));
+    params.push(TypedParam::new(
+        "dirtyrate.calc_start_time",
+        rate.start_time,
+    ));
+    params.push(TypedParam::new("dirtyrate.calc_period", rate.calc_time));
+    if let Some(speed) = rate.dirty_rate.filter(|_| status == 2) {
+        params.push(TypedParam::new("dirtyrate.megabytes_per_second", speed));
+    }
+    params.push(TypedParam::new("dirtyrate.calc_mode", rate.mode.as_str()));
 }
 
 fn blocks(params: &mut Vec<TypedParam>, blocks: &[BlockFigures]) {

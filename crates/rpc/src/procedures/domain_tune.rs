@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wire::consts::flags::*;
 use wire::remote::*;
 
+use super::domain_guest::{is_of_guest, use_guest_vcpus};
 use super::parameters::affect;
 use super::{check_flags, domain};
 use crate::client::Client;
@@ -43,12 +44,19 @@ async fn set_memory(client: Arc<Client>, dom: RemoteDomain, kib: u64, flags: u32
 }
 
 async fn set_vcpus(client: Arc<Client>, dom: RemoteDomain, count: u32, flags: u32) -> Answer<()> {
-    const KNOWN: u32 = VIR_DOMAIN_VCPU_LIVE | VIR_DOMAIN_VCPU_CONFIG | VIR_DOMAIN_VCPU_MAXIMUM;
+    const KNOWN: u32 = VIR_DOMAIN_VCPU_LIVE
+        | VIR_DOMAIN_VCPU_CONFIG
+        | VIR_DOMAIN_VCPU_MAXIMUM
+        | VIR_DOMAIN_VCPU_GUEST
+        | VIR_DOMAIN_VCPU_HOTPLUGGABLE;
     check_flags(flags, KNOWN, "qemuDomainSetVcpusFlags")?;
     if count == 0 {
         return Err(Failure::invalid_arg(
             "nvcpus in virDomainSetVcpus must not be zero",
         ));
+    }
+    if is_of_guest(flags)? {
+        return use_guest_vcpus(&client, &dom, count).await;
     }
     let maximum = flags & VIR_DOMAIN_VCPU_MAXIMUM != 0;
     let handle = domain(&client, &dom)?;
