@@ -106,6 +106,8 @@ impl Engine {
         crate::adopt::take_over(&engine).await;
         crate::saved::remove_unfinished(&engine.places().save);
         crate::snapshots::recover::settle_all(&engine).await;
+        engine.guard_firewall();
+        engine.follow_machines();
         if let Err(error) = engine.apply_firewall().await {
             tracing::error!(%error, "the firewall's rules could not be put in force");
         }

@@ -58,6 +58,8 @@ pub enum ErrorKind {
     NoImage,
     /// The library has an image of that name.
     ImageExists,
+    /// No port of a network with that uuid.
+    NoNetworkPort,
     /// No job with that number.
     NoJob,
     /// A call of the operating system failed.

@@ -165,6 +165,9 @@ pub(crate) struct EventHub {
     sender: broadcast::Sender<Arc<DomainEvent>>,
 }
 
+/// The engine listens too, for what rules depend on.
+const OWN_LISTENERS: usize = 1;
+
 impl EventHub {
     pub(crate) fn new() -> Self {
         Self {
@@ -179,7 +182,7 @@ impl EventHub {
 
     /// Whether anybody listens: raw monitor events are not worth copying otherwise.
     pub(crate) fn has_listeners(&self) -> bool {
-        self.sender.receiver_count() > 0
+        self.sender.receiver_count() > OWN_LISTENERS
     }
 
     pub(crate) fn subscribe(&self) -> EventStream {

@@ -162,3 +162,9 @@ pub const INJECTED_FILES_MAX: usize = 64;
 
 /// Files of libosinfo's database that are read.
 pub const OSINFO_FILES_MAX: usize = 5_000;
+
+/// How long changes of the firewall by others may go on before they are looked at.
+pub const FIREWALL_SETTLE_MS: u64 = 30;
+
+/// How often it is looked whether a machine with forwarded ports has an address.
+pub const FORWARD_RETRY_MS: u64 = 1_000;

@@ -74,6 +74,11 @@ pub(crate) async fn prepare(
     let made = make_run(
         engine, domain, from, options, id, &directory, &emulator, &caps,
     );
+    let made = match made {
+        // Before its processors run, and so before it can send anything.
+        Ok(run) => engine.rule_machine(&run.domain).await.map(|()| run),
+        failed => failed,
+    };
     if made.is_err() {
         engine.release_run_dir(&directory).await;
     }

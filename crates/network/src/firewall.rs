@@ -8,6 +8,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use crate::machine_rules::{self, MachinePort};
 use model::network::forward::{Forward, Nat};
 use model::network::{Network, NetworkKind};
 use model::xml::YesNo;
@@ -28,6 +29,8 @@ pub struct Firewall {
     pub table: String,
     /// Active networks.
     pub networks: Vec<NetworkRules>,
+    /// Devices of running machines.
+    pub machines: Vec<MachinePort>,
 }
 
 impl Firewall {
@@ -39,6 +42,7 @@ impl Firewall {
         if !chains.is_empty() {
             self.crossing(&chains, &mut out);
         }
+        machine_rules::table(&self.table, &self.machines, &mut out);
         out
     }
 
@@ -76,11 +80,34 @@ impl Firewall {
             nat.extend(source);
             block(out, "source_nat", &nat);
         }
+        let forwarded: Vec<String> = self.machines.iter().flat_map(destination_rules).collect();
+        for (name, hook) in [("forwarded", "prerouting"), ("forwarded_here", "output")] {
+            if !forwarded.is_empty() {
+                let head = format!("type nat hook {hook} priority dstnat; policy accept;");
+                let rules: Vec<String> = [head].into_iter().chain(forwarded.clone()).collect();
+                block(out, name, &rules);
+            }
+        }
         out.push_str("}\n");
     }
 }
 
-fn block(out: &mut String, name: &str, rules: &[String]) {
+/// The ports of the host that lead to a machine whose address is known.
+fn destination_rules(port: &MachinePort) -> Vec<String> {
+    let Some(IpAddr::V4(address)) = port.address else {
+        return Vec::new();
+    };
+    let forwards = port.policy.forwards.iter();
+    let rule = |f: &crate::policy::Forward| {
+        format!(
+            "fib daddr type local {} dport {} counter dnat ip to {address}:{}",
+            f.protocol, f.port, f.to
+        )
+    };
+    forwards.map(rule).collect()
+}
+
+pub(crate) fn block(out: &mut String, name: &str, rules: &[String]) {
     let _ = writeln!(out, "\tchain {name} {{");
     for rule in rules {
         let _ = writeln!(out, "\t\t{rule}");

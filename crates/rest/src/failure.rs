@@ -64,7 +64,7 @@ fn numbers(kind: ErrorKind) -> (StatusCode, &'static str) {
         ImageExists => (StatusCode::CONFLICT, "image-exists"),
         NoJob => (StatusCode::NOT_FOUND, "no-job"),
         NoSuchDevice => (StatusCode::NOT_FOUND, "no-device"),
-        NoMetadata | NoNetworkMetadata => (StatusCode::NOT_FOUND, "no-metadata"),
+        NoMetadata | NoNetworkMetadata | NoNetworkPort => (StatusCode::NOT_FOUND, "no-metadata"),
         DomainExists => (StatusCode::CONFLICT, "domain-exists"),
         VolumeExists => (StatusCode::CONFLICT, "volume-exists"),
         OperationInvalid => (StatusCode::CONFLICT, "operation-invalid"),

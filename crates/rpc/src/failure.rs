@@ -80,6 +80,7 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
         NoMetadata => ErrorCode::NoDomainMetadata,
         NoNetworkMetadata => ErrorCode::NoNetworkMetadata,
         NoImage | ImageExists => ErrorCode::InvalidArg,
+        NoNetworkPort => ErrorCode::NoNetworkPort,
         NoJob => ErrorCode::InvalidArg,
         SystemError => ErrorCode::SystemError,
         Store => ErrorCode::OperationFailed,
@@ -91,7 +92,7 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
     let domain = match kind {
         XmlError => ErrorDomain::Domain,
         NoPool | NoVolume | VolumeExists => ErrorDomain::Storage,
-        NoNetwork | NoNetworkMetadata => ErrorDomain::Network,
+        NoNetwork | NoNetworkMetadata | NoNetworkPort => ErrorDomain::Network,
         _ => ErrorDomain::Qemu,
     };
     (code, domain)

@@ -12,6 +12,7 @@ mod events;
 mod failure;
 pub mod limits;
 mod notices;
+mod object_events;
 mod procedures;
 mod server;
 mod session;

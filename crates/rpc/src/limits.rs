@@ -40,3 +40,6 @@ pub const SUBSCRIPTIONS_MAX: usize = 1_024;
 pub const KEEPALIVE_INTERVAL_MS: u64 = 5_000;
 /// Pings without answer after which it is given up.
 pub const KEEPALIVE_COUNT: u32 = 5;
+
+/// Events of networks and the like that wait for a client to take them.
+pub const OBJECT_EVENTS_MAX: usize = 256;

@@ -73,11 +73,17 @@ pub(crate) struct Session {
     notices: Option<NoticeStream>,
     /// Kept while a stream is open.
     stream_buffer: Vec<u8>,
+    /// Packets of events of other things than domains.
+    object_events: mpsc::Receiver<Vec<u8>>,
 }
 
 impl Session {
     /// A client that has just connected.
-    pub(crate) fn new(socket: UnixStream, client: Client) -> Session {
+    pub(crate) fn new(
+        socket: UnixStream,
+        client: Client,
+        object_events: mpsc::Receiver<Vec<u8>>,
+    ) -> Session {
         let settings = Settings {
             auth_required: false,
             keepalive_interval: Duration::from_millis(KEEPALIVE_INTERVAL_MS),
@@ -101,6 +107,7 @@ impl Session {
             events: None,
             notices: None,
             stream_buffer: Vec::new(),
+            object_events,
         }
     }
 
@@ -152,6 +159,9 @@ impl Session {
             notice = next_notice(&mut self.notices) => {
                 let notice = notice?;
                 self.tell_notice(&notice);
+            }
+            Some(packet) = self.object_events.recv(), if !is_behind => {
+                self.connection.send_encoded_event(&packet);
             }
             () = room(&self.stalled) => self.unstall(),
             () = at(self.started, deadline) => self.connection.tick(self.started.elapsed())?,

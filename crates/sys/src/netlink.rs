@@ -141,7 +141,7 @@ fn each_reply(socket: impl AsFd, each: &mut dyn FnMut(u16, &[u8])) -> io::Result
 }
 
 /// The first message of a buffer: its type, its payload, and what follows.
-fn split_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+pub(crate) fn split_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
     if length < HEADER_BYTES || length > bytes.len() {
         return None;

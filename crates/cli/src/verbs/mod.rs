@@ -25,6 +25,9 @@ mod limits;
 mod list;
 mod long_jobs;
 mod monitor;
+mod network_make;
+mod network_parts;
+mod networks;
 mod nics;
 mod pool_events;
 mod pool_make;
@@ -88,6 +91,11 @@ pub(crate) const GROUPS: &[Group] = &[
         title: "Domain Events",
         keyword: "events",
         verbs: &[events::VERBS],
+    },
+    Group {
+        title: "Networking",
+        keyword: "network",
+        verbs: &[network_make::VERBS, network_parts::VERBS, networks::VERBS],
     },
     Group {
         title: "Host and Hypervisor",

@@ -3,7 +3,18 @@
 use super::tools::Tool;
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::events::Happening;
+use crate::limits::{FIREWALL_SETTLE_MS, FORWARD_RETRY_MS};
 use ::network::firewall::{Firewall, NetworkRules};
+use ::network::machine_rules::{Guard, MachinePort};
+use ::network::policy::{NAMESPACE, Policy};
+use model::domain::Domain;
+use model::domain::interface::{Interface, InterfaceType};
+use model::network::Network;
+use model::xml::YesNo;
+use qemu::machine::LifecycleEvent;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 
 const PACKAGE: &str = "nftables";
 
@@ -34,6 +45,7 @@ impl Engine {
         Firewall {
             table: self.firewall_table(),
             networks: networks.collect(),
+            machines: self.machine_ports(),
         }
     }
 
@@ -57,4 +69,239 @@ impl Engine {
         applied.text = (!nothing).then_some(text);
         Ok(())
     }
+
+    /// The devices of running machines, with what they may do.
+    fn machine_ports(&self) -> Vec<MachinePort> {
+        let mut ports = Vec::new();
+        for domain in self.domains() {
+            let view = domain.view();
+            let Some(live) = &view.live else { continue };
+            let definition = live.definition();
+            ports.extend(self.ports_of_machine(&definition));
+        }
+        let mut starting = self.starting_ports();
+        // One that runs by now is known better; one without its device is gone.
+        let known = |port: &MachinePort| ports.iter().any(|p| p.device == port.device);
+        let there = |device: &str| sys::net::index(device).is_ok_and(|index| index.is_some());
+        starting.retain(|port| !known(port) && there(&port.device));
+        ports.extend(starting.iter().cloned());
+        ports
+    }
+
+    fn starting_ports(&self) -> MutexGuard<'_, Vec<MachinePort>> {
+        let starting = self.networks_table().starting.lock();
+        starting.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The devices of one machine.
+    pub(crate) fn ports_of_machine(&self, domain: &Domain) -> Vec<MachinePort> {
+        let policy = policy_of(domain);
+        let interfaces = domain.devices.interfaces.iter();
+        let port = |interface: &Interface| {
+            let device = interface.target.as_ref()?.dev.clone()?;
+            let mac = interface.mac()?;
+            let network = match interface.kind {
+                InterfaceType::Network => {
+                    let name = interface.source.as_ref()?.network.as_deref()?;
+                    let view = self.network_by_name(name).ok()?;
+                    view.live.clone()
+                }
+                InterfaceType::Bridge => None,
+                _ => return None,
+            };
+            let network = network.as_ref().map(|live| &live.definition);
+            let address = match policy.forwards.is_empty() {
+                true => None,
+                false => self
+                    .leases_of_mac(&mac.to_string())
+                    .first()
+                    .map(|l| l.lease.address),
+            };
+            Some(MachinePort {
+                device,
+                mac,
+                guard: network.and_then(|network| guard(network, interface)),
+                policy: policy.clone(),
+                address,
+            })
+        };
+        interfaces.filter_map(port).collect()
+    }
+
+    /// Keeps the rules as they should be while the daemon runs: what others
+    /// take away comes back.
+    pub(crate) fn guard_firewall(&self) {
+        let engine = self.clone();
+        let watch = match sys::firewall::changes() {
+            Ok(watch) => watch,
+            Err(error) => {
+                tracing::warn!(%error, "rules that others remove are not noticed");
+                return;
+            }
+        };
+        tokio::spawn(async move {
+            if let Err(error) = engine.watch_firewall(watch).await {
+                tracing::warn!(%error, "rules that others remove are no longer noticed");
+            }
+        });
+    }
+
+    /// Follows what happens to machines: their rules come, change and go with it.
+    pub(crate) fn follow_machines(&self) {
+        let engine = self.clone();
+        let mut stopping = self.stopping();
+        tokio::spawn(async move {
+            let mut events = engine.events();
+            loop {
+                let event = tokio::select! {
+                    event = events.next() => event,
+                    _ = stopping.wait_for(|stop| *stop) => return,
+                };
+                let relevant = match &event {
+                    Ok(event) => is_about_rules(&event.what),
+                    // Some were missed.
+                    Err(_) => {
+                        events = engine.events();
+                        true
+                    }
+                };
+                if relevant && let Err(error) = engine.apply_firewall().await {
+                    tracing::error!(%error, "the rules of machines could not be put in force");
+                }
+            }
+        });
+    }
+
+    async fn watch_firewall(&self, watch: std::os::fd::OwnedFd) -> std::io::Result<()> {
+        let table = self.firewall_table();
+        let watch = crate::process::watched(watch)?;
+        loop {
+            let mut ready = watch.readable().await?;
+            let ours = sys::firewall::removed(watch.get_ref(), &table);
+            ready.clear_ready();
+            if !ours? {
+                continue;
+            }
+            // A transaction has many messages; the last one ends it.
+            tokio::time::sleep(Duration::from_millis(FIREWALL_SETTLE_MS)).await;
+            sys::firewall::removed(watch.get_ref(), &table)?;
+            if let Err(error) = self.restore_firewall().await {
+                tracing::error!(%error, "the firewall's rules could not be restored");
+            }
+        }
+    }
+
+    /// Puts the rules in force again if some of them are gone.
+    async fn restore_firewall(&self) -> Result<()> {
+        let mut applied = self.networks_table().firewall.lock().await;
+        let Some(text) = applied.text.clone() else {
+            return Ok(());
+        };
+        let table = self.firewall_table();
+        let mut there = 0;
+        for family in ["inet", "bridge"] {
+            let tool = Tool::new("nft", PACKAGE, ["-s", "list", "table", family, &table]);
+            // A table that is gone has none.
+            there += tool.run().await.map_or(0, |listed| counters(&listed));
+        }
+        if there == counters(&text) {
+            return Ok(());
+        }
+        tracing::warn!("somebody removed rules of ours: restoring them");
+        let tool = Tool::new("nft", PACKAGE, ["-f", "-"]);
+        let done = tool.reading(text).run().await;
+        if done.is_err() {
+            applied.text = Some(String::new());
+        }
+        done.map(drop)
+    }
+
+    /// Puts a started machine's rules in force, and its forwarded ports as
+    /// soon as it has an address.
+    pub(crate) async fn rule_machine(&self, domain: &Domain) -> Result<()> {
+        let ports = self.ports_of_machine(domain);
+        if ports.is_empty() {
+            return Ok(());
+        }
+        self.starting_ports().extend(ports);
+        self.apply_firewall().await?;
+        let policy = policy_of(domain);
+        if !policy.forwards.is_empty() {
+            let (engine, domain) = (self.clone(), domain.clone());
+            tokio::spawn(async move { engine.await_address(domain).await });
+        }
+        Ok(())
+    }
+
+    async fn await_address(&self, domain: Domain) {
+        let uuid = crate::facts::uuid(&domain);
+        loop {
+            tokio::time::sleep(Duration::from_millis(FORWARD_RETRY_MS)).await;
+            let running = self
+                .domain_by_uuid(uuid)
+                .is_ok_and(|d| d.view().is_active());
+            let ports = self.ports_of_machine(&domain);
+            if !running || ports.iter().all(|port| port.address.is_some()) {
+                break;
+            }
+        }
+        if let Err(error) = self.apply_firewall().await {
+            tracing::error!(%error, "a machine's ports could not be forwarded");
+        }
+    }
+}
+
+/// Whether something that happened to a machine may change the rules.
+fn is_about_rules(what: &Happening) -> bool {
+    match what {
+        Happening::MetadataChange { namespace, .. } => namespace.as_deref() == Some(NAMESPACE),
+        Happening::Lifecycle(LifecycleEvent::Stopped(_)) => true,
+        Happening::DeviceRemoved { .. } => true,
+        _ => false,
+    }
+}
+
+/// Rules that count, each of which a listing shows once.
+fn counters(text: &str) -> usize {
+    text.split_ascii_whitespace()
+        .filter(|word| *word == "counter")
+        .count()
+}
+
+/// The rules a machine's metadata holds; unreadable ones let nothing in.
+fn policy_of(domain: &Domain) -> Policy {
+    let held = domain.metadata.as_ref().and_then(|m| m.get(NAMESPACE));
+    let Some(text) = held else {
+        return Policy::default();
+    };
+    Policy::parse(&text).unwrap_or_else(|error| {
+        tracing::error!(domain = domain.name, %error, "the machine's firewall rules cannot be read");
+        Policy {
+            drop_inbound: true,
+            ..Policy::default()
+        }
+    })
+}
+
+/// What a machine may call itself on a network that gives out addresses,
+/// unless network or interface trust it.
+fn guard(network: &Network, interface: &Interface) -> Option<Guard> {
+    let trusted = |trust: Option<YesNo>| trust.is_some_and(YesNo::is_yes);
+    if !network.serves_dhcp()
+        || trusted(network.trust_guest_rx_filters)
+        || trusted(interface.trust_guest_rx_filters)
+    {
+        return None;
+    }
+    let routes = network.routes.iter();
+    let routed = routes.filter_map(|r| model::network::route::target(r).ok());
+    Some(Guard {
+        nets: network
+            .ips
+            .iter()
+            .filter_map(|ip| Some((ip.network()?, ip.prefix_length()?)))
+            .chain(routed.map(|target| (target.destination, target.prefix)))
+            .collect(),
+        gateways: network.ips.iter().filter_map(|ip| ip.ip()).collect(),
+    })
 }

@@ -2,9 +2,10 @@
 
 use super::NetworkView;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 use network::leases::{self, LEASES_MAX_BYTES, Lease};
 use std::io::Read;
+use std::net::IpAddr;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -64,6 +65,13 @@ impl Engine {
                 }
             })
             .collect()
+    }
+
+    /// The neighbours the host's kernel knows: addresses with their cards.
+    pub fn neighbours(&self) -> Result<Vec<(IpAddr, [u8; 6])>> {
+        let known = sys::link::neighbours()
+            .map_err(|e| EngineError::system("cannot look at the host's neighbours", e))?;
+        Ok(known.into_iter().map(|n| (n.address, n.mac)).collect())
     }
 
     /// The leases of one card, whatever network it is on.

@@ -9,7 +9,9 @@ mod attach;
 mod define;
 mod dnsmasq;
 mod firewall;
+mod interfaces;
 mod leases;
+mod ports;
 mod record;
 mod start;
 mod status;
@@ -28,7 +30,9 @@ use uuid::Uuid;
 
 pub(crate) use attach::{Attachment, attachment};
 pub use define::DefineMode;
+pub use interfaces::HostInterface;
 pub use leases::NetworkLease;
+pub use ports::Port;
 
 /// What readers see of a network.
 #[derive(Debug, Clone)]
@@ -163,6 +167,10 @@ impl Entry {
 pub(crate) struct Networks {
     by_uuid: Mutex<BTreeMap<Uuid, Arc<Entry>>>,
     events: broadcast::Sender<Arc<NetworkEvent>>,
+    /// Devices of machines that are being started, until those are seen to run.
+    starting: Mutex<Vec<::network::machine_rules::MachinePort>>,
+    /// Ports made by hand, with their networks.
+    ports: Mutex<BTreeMap<Uuid, (Uuid, model::network::port::NetworkPort)>>,
     /// Held while the firewall's tables are replaced.
     firewall: tokio::sync::Mutex<firewall::Applied>,
     /// Held while something of the host is chosen: a bridge's name, a subnet.
@@ -173,6 +181,8 @@ impl Default for Networks {
     fn default() -> Self {
         Self {
             by_uuid: Mutex::default(),
+            ports: Mutex::default(),
+            starting: Mutex::default(),
             events: broadcast::Sender::new(EVENT_BACKLOG_MAX),
             firewall: tokio::sync::Mutex::default(),
             choosing: tokio::sync::Mutex::default(),

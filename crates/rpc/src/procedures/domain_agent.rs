@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::DomainHandle;
 use engine::guest::{AgentPatience, NetworkInterface};
-use model::domain::interface::InterfaceType;
+use model::domain::interface::{Interface, InterfaceType};
 use wire::consts::domain::{VIR_IP_ADDR_TYPE_IPV4, VIR_IP_ADDR_TYPE_IPV6};
 use wire::consts::flags::*;
 use wire::qemu::{DomainAgentCommandArgs, DomainAgentCommandRet};
@@ -102,8 +102,8 @@ async fn interface_addresses(
             let interfaces = handle.guest_interfaces().await?;
             interfaces.into_iter().map(told_by_agent).collect()
         }
-        VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE if client.is_read_only() => Vec::new(),
-        VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE => leases(&handle).await,
+        VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE => leases(&client, &handle).await,
+        VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP => neighbours(&client, &handle)?,
         other => {
             return Err(Failure::argument_unsupported(format!(
                 "Unknown IP address data source {other}"
@@ -113,10 +113,10 @@ async fn interface_addresses(
     Ok(DomainInterfaceAddressesRet { ifaces })
 }
 
-/// There are no networks of ours yet that would hand out leases. QEMU's own
-/// network for users does, but keeps no list: the guest knows what it got, and
-/// is asked for the cards on such a network.
-async fn leases(handle: &DomainHandle) -> Vec<DomainInterface> {
+/// What networks have given to the machine's cards. QEMU's own network for
+/// users keeps no list: the guest knows what it got, and is asked for the
+/// cards on such a network.
+async fn leases(client: &Client, handle: &DomainHandle) -> Vec<DomainInterface> {
     let Ok(live) = handle.live() else {
         return Vec::new();
     };
@@ -126,8 +126,10 @@ async fn leases(handle: &DomainHandle) -> Vec<DomainInterface> {
         .filter(|card| card.kind == InterfaceType::User)
         .filter_map(|card| Some(card.mac.as_ref()?.address.to_string()))
         .collect();
-    if macs.is_empty() {
-        return Vec::new();
+    let mut told = network_leases(client, &definition.devices.interfaces);
+    // The guest is not asked on behalf of those who may only look.
+    if macs.is_empty() || client.is_read_only() {
+        return told;
     }
     let interfaces = handle.guest_interfaces().await.unwrap_or_default();
     let on_it = |interface: &NetworkInterface| {
@@ -136,11 +138,63 @@ async fn leases(handle: &DomainHandle) -> Vec<DomainInterface> {
             .as_ref()
             .is_some_and(|mac| macs.contains(mac))
     };
-    interfaces
-        .into_iter()
-        .filter(on_it)
-        .map(told_by_agent)
-        .collect()
+    told.extend(interfaces.into_iter().filter(on_it).map(told_by_agent));
+    told
+}
+
+/// One entry for each card that has a lease.
+fn network_leases(client: &Client, cards: &[Interface]) -> Vec<DomainInterface> {
+    let cards = cards
+        .iter()
+        .filter(|card| card.kind == InterfaceType::Network);
+    let entries = cards.filter_map(|card| {
+        let mac = card.mac()?.to_string();
+        let leases = client.engine.leases_of_mac(&mac);
+        let addrs: Vec<DomainIpAddr> = leases
+            .iter()
+            .map(|lease| ip_address(lease.lease.address, u32::from(lease.prefix)))
+            .collect();
+        (!addrs.is_empty()).then(|| DomainInterface {
+            name: device_of(card),
+            hwaddr: Some(mac),
+            addrs,
+        })
+    });
+    entries.collect()
+}
+
+/// What the host's own table of neighbours knows of the machine's cards.
+fn neighbours(client: &Client, handle: &DomainHandle) -> Answer<Vec<DomainInterface>> {
+    let live = handle.live()?;
+    let known = client.engine.neighbours()?;
+    let definition = live.definition();
+    let entries = definition.devices.interfaces.iter().filter_map(|card| {
+        let mac = card.mac()?;
+        let own = known.iter().filter(|(_, owner)| *owner == mac.0);
+        let addrs: Vec<DomainIpAddr> = own.map(|(address, _)| ip_address(*address, 0)).collect();
+        (!addrs.is_empty()).then(|| DomainInterface {
+            name: device_of(card),
+            hwaddr: Some(mac.to_string()),
+            addrs,
+        })
+    });
+    Ok(entries.collect())
+}
+
+fn device_of(card: &Interface) -> String {
+    let target = card.target.as_ref();
+    target.and_then(|t| t.dev.clone()).unwrap_or_default()
+}
+
+fn ip_address(address: std::net::IpAddr, prefix: u32) -> DomainIpAddr {
+    DomainIpAddr {
+        kind: match address.is_ipv6() {
+            true => VIR_IP_ADDR_TYPE_IPV6,
+            false => VIR_IP_ADDR_TYPE_IPV4,
+        },
+        addr: address.to_string(),
+        prefix,
+    }
 }
 
 fn told_by_agent(interface: NetworkInterface) -> DomainInterface {

@@ -21,8 +21,11 @@ mod domain_save;
 mod domain_scheduler;
 mod domain_stats;
 mod domain_tune;
+mod host_interfaces;
 pub(crate) mod job;
 mod monitor_events;
+mod network_events;
+mod network_ports;
 mod networks;
 mod node;
 mod node_memory;
@@ -72,6 +75,9 @@ pub(crate) fn register(dispatch: &mut Dispatch) {
     monitor_events::register(dispatch);
     snapshots::register(dispatch);
     networks::register(dispatch);
+    network_events::register(dispatch);
+    network_ports::register(dispatch);
+    host_interfaces::register(dispatch);
     storage_pools::register(dispatch);
     storage_volumes::register(dispatch);
 }

@@ -1,0 +1,80 @@
+//! News of the kernel's packet filter: who has removed what.
+
+use std::io;
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socket_with};
+
+use crate::error::{SysError, SysResult};
+use crate::netlink::{attributes, split_message, text_of};
+
+/// The protocol of the packet filter.
+const NETLINK_NETFILTER: Option<NonZeroU32> = NonZeroU32::new(12);
+/// Its group of news about tables, chains, rules and sets.
+const GROUP_NFTABLES: libc::c_int = 7;
+const SUBSYSTEM_NFTABLES: u16 = 10;
+/// Messages about a table, a chain, a rule or a set that was removed.
+const REMOVED: [u16; 4] = [2, 5, 8, 11];
+/// Bytes of `struct nfgenmsg`.
+const FIXED_BYTES: usize = 4;
+/// In all these messages the attribute that names the table.
+const TABLE: u16 = 1;
+/// Largest piece of news read at once.
+const NEWS_MAX_BYTES: usize = 64 * 1024;
+
+/// A descriptor that is readable when tables, chains, rules or sets have changed.
+pub fn changes() -> SysResult<OwnedFd> {
+    let failed = |e: io::Error| SysError::new("follow", "the packet filter", e);
+    let socket = socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        NETLINK_NETFILTER.map(rustix::net::Protocol::from_raw),
+    )
+    .map_err(|e| failed(e.into()))?;
+    let group = GROUP_NFTABLES;
+    // SAFETY: the option takes an int, which is valid for the call.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_NETLINK,
+            libc::NETLINK_ADD_MEMBERSHIP,
+            (&raw const group).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    match done {
+        0 => Ok(socket),
+        _ => Err(failed(io::Error::last_os_error())),
+    }
+}
+
+/// Reads all news there is; whether anything of `table` was removed. News
+/// that were lost may have been about it.
+pub fn removed(socket: impl AsFd, table: &str) -> io::Result<bool> {
+    let mut buffer = vec![0; NEWS_MAX_BYTES];
+    let mut ours = false;
+    loop {
+        let length = match recv(&socket, &mut buffer[..], RecvFlags::empty()) {
+            Ok((length, _)) => length,
+            Err(rustix::io::Errno::AGAIN) => return Ok(ours),
+            Err(rustix::io::Errno::NOBUFS) => {
+                ours = true;
+                continue;
+            }
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(e) => return Err(e.into()),
+        };
+        let mut rest = &buffer[..length];
+        while let Some((kind, payload, after)) = split_message(rest) {
+            let (subsystem, message) = (kind >> 8, kind & 0xff);
+            ours |= subsystem == SUBSYSTEM_NFTABLES
+                && REMOVED.contains(&message)
+                && attributes(payload, FIXED_BYTES)
+                    .iter()
+                    .any(|(kind, value)| *kind == TABLE && text_of(value) == table);
+            rest = after;
+        }
+    }
+}
