@@ -166,5 +166,5 @@ pub const OSINFO_FILES_MAX: usize = 5_000;
 /// How long changes of the firewall by others may go on before they are looked at.
 pub const FIREWALL_SETTLE_MS: u64 = 30;
 
-/// How often it is looked whether a machine with forwarded ports has an address.
+/// How often it is looked which address a machine with forwarded ports has.
 pub const FORWARD_RETRY_MS: u64 = 1_000;

@@ -293,7 +293,7 @@ fn open_output(path: &Path, append: bool) -> Result<OwnedFd> {
     opened.map_err(|e| EngineError::system(&format!("cannot open {}", path.display()), e))
 }
 
-fn open_device(path: &str) -> Result<OwnedFd> {
+pub(crate) fn open_device(path: &str) -> Result<OwnedFd> {
     let opened = std::fs::OpenOptions::new()
         .read(true)
         .write(true)

@@ -16,21 +16,32 @@ pub(crate) type Queues = BTreeMap<(String, u32), OwnedFd>;
 /// Makes the taps of every interface that is on a bridge, puts them there and
 /// writes their names into the running definition.
 pub(crate) fn make(engine: &Engine, domain: &mut Domain) -> Result<Queues> {
+    make_for(engine, domain, |_| true)
+}
+
+/// The same for the interfaces whose aliases are wanted.
+pub(crate) fn make_for(
+    engine: &Engine,
+    domain: &mut Domain,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Queues> {
     let mut queues = Queues::new();
-    for interface in &mut domain.devices.interfaces {
+    let interfaces = domain.devices.interfaces.iter_mut();
+    let alias = |i: &Interface| i.info.alias.clone().unwrap_or_default();
+    for interface in interfaces.filter(|i| wanted(&alias(i))) {
         let Some(attached) = attachment(engine, interface)? else {
             continue;
         };
         let Attachment::Bridge { name, isolated } = attached;
         let alias = interface.info.alias.clone().unwrap_or_default();
-        let wanted = interface
+        let count = interface
             .driver
             .as_ref()
             .and_then(|driver| driver.queues)
             .unwrap_or(1);
         let plan = TapPlan {
             name: name_of(interface).unwrap_or_else(|| "vnet%d".to_owned()),
-            queues: wanted,
+            queues: count,
             vnet_header: true,
             guest_mac: interface.mac.as_ref().map(|mac| mac.address.0),
             mtu: interface.mtu.as_ref().map(|mtu| mtu.size),

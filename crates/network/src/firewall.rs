@@ -83,7 +83,7 @@ impl Firewall {
         let forwarded: Vec<String> = self.machines.iter().flat_map(destination_rules).collect();
         for (name, hook) in [("forwarded", "prerouting"), ("forwarded_here", "output")] {
             if !forwarded.is_empty() {
-                let head = format!("type nat hook {hook} priority dstnat; policy accept;");
+                let head = format!("type nat hook {hook} priority -100; policy accept;");
                 let rules: Vec<String> = [head].into_iter().chain(forwarded.clone()).collect();
                 block(out, name, &rules);
             }
@@ -98,7 +98,7 @@ fn destination_rules(port: &MachinePort) -> Vec<String> {
         return Vec::new();
     };
     let forwards = port.policy.forwards.iter();
-    let rule = |f: &crate::policy::Forward| {
+    let rule = |f: &model::network::policy::Forward| {
         format!(
             "fib daddr type local {} dport {} counter dnat ip to {address}:{}",
             f.protocol, f.port, f.to

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use model::xml::Mac;
 
 use crate::firewall::{block, chain_id};
-use crate::policy::{Peer, Policy, Service, ports_text};
+use model::network::policy::{Peer, Policy, Service, ports_text};
 
 /// How long an answer to UDP may come, in seconds.
 pub const UDP_ANSWER_TIMEOUT_S: u32 = 120;
@@ -29,6 +29,8 @@ pub struct MachinePort {
     pub guard: Option<Guard>,
     /// What it may receive.
     pub policy: Policy,
+    /// How much it may send: KiB per second, and KiB at once.
+    pub sending: Option<(u64, u64)>,
     /// Its address, where one is known.
     pub address: Option<IpAddr>,
 }
@@ -46,7 +48,7 @@ pub struct Guard {
 pub(crate) fn table(name: &str, ports: &[MachinePort], out: &mut String) {
     let ruled: Vec<&MachinePort> = ports
         .iter()
-        .filter(|port| port.guard.is_some() || port.policy.drop_inbound)
+        .filter(|port| port.guard.is_some() || port.policy.drop_inbound || port.sending.is_some())
         .collect();
     if ruled.is_empty() {
         return;
@@ -136,6 +138,11 @@ fn sending(port: &MachinePort, id: &str) -> Vec<String> {
         for ipv4 in [true, false] {
             guard_family(guard, ipv4, &mut rules);
         }
+    }
+    if let Some((rate, burst)) = port.sending {
+        rules.push(format!(
+            "limit rate over {rate} kbytes/second burst {burst} kbytes counter drop"
+        ));
     }
     if port.policy.drop_inbound {
         rules.push(format!(

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::num::NonZeroU32;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socket_with};
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 
 use crate::error::{SysError, SysResult};
 use crate::netlink::{attributes, split_message, text_of};
@@ -12,7 +13,7 @@ use crate::netlink::{attributes, split_message, text_of};
 /// The protocol of the packet filter.
 const NETLINK_NETFILTER: Option<NonZeroU32> = NonZeroU32::new(12);
 /// Its group of news about tables, chains, rules and sets.
-const GROUP_NFTABLES: libc::c_int = 7;
+const GROUP_NFTABLES: u32 = 1 << 6;
 const SUBSYSTEM_NFTABLES: u16 = 10;
 /// Messages about a table, a chain, a rule or a set that was removed.
 const REMOVED: [u16; 4] = [2, 5, 8, 11];
@@ -33,21 +34,8 @@ pub fn changes() -> SysResult<OwnedFd> {
         NETLINK_NETFILTER.map(rustix::net::Protocol::from_raw),
     )
     .map_err(|e| failed(e.into()))?;
-    let group = GROUP_NFTABLES;
-    // SAFETY: the option takes an int, which is valid for the call.
-    let done = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_NETLINK,
-            libc::NETLINK_ADD_MEMBERSHIP,
-            (&raw const group).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    match done {
-        0 => Ok(socket),
-        _ => Err(failed(io::Error::last_os_error())),
-    }
+    bind(&socket, &SocketAddrNetlink::new(0, GROUP_NFTABLES)).map_err(|e| failed(e.into()))?;
+    Ok(socket)
 }
 
 /// Reads all news there is; whether anything of `table` was removed. News

@@ -10,6 +10,7 @@ mod devices;
 mod disks;
 mod display;
 mod events;
+mod firewall;
 mod guest;
 mod host;
 mod images;
@@ -95,7 +96,12 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         title: "Networking",
         keyword: "network",
-        verbs: &[network_make::VERBS, network_parts::VERBS, networks::VERBS],
+        verbs: &[
+            firewall::VERBS,
+            network_make::VERBS,
+            network_parts::VERBS,
+            networks::VERBS,
+        ],
     },
     Group {
         title: "Host and Hypervisor",

@@ -81,6 +81,40 @@ fn network_name(interface: &Interface) -> Result<&str> {
     })
 }
 
+/// What is asked for and not done is said, rather than left out.
+fn refuse_unsupported(interface: &Interface) -> Result<()> {
+    if let Some(filter) = &interface.filterref {
+        return Err(not_done(&format!("network filters ('{}')", filter.filter)));
+    }
+    let tapped = matches!(
+        interface.kind,
+        InterfaceType::Network | InterfaceType::Bridge
+    );
+    if tapped && interface.vlan.is_some() {
+        return Err(not_done("VLANs of interfaces"));
+    }
+    if tapped && interface.virtualport.is_some() {
+        return Err(not_done("virtual switches (<virtualport>)"));
+    }
+    if matches!(
+        interface.kind,
+        InterfaceType::Direct | InterfaceType::Ethernet
+    ) {
+        return Err(not_done(&format!(
+            "interfaces of type '{}'",
+            interface.kind
+        )));
+    }
+    Ok(())
+}
+
+fn not_done(what: &str) -> EngineError {
+    EngineError::new(
+        ErrorKind::ConfigUnsupported,
+        format!("{what} are not supported yet"),
+    )
+}
+
 /// What an interface is plugged into; none for those that need nothing of the
 /// host. The running definition is told.
 pub(crate) fn attachment(engine: &Engine, interface: &mut Interface) -> Result<Option<Attachment>> {
@@ -88,6 +122,7 @@ pub(crate) fn attachment(engine: &Engine, interface: &mut Interface) -> Result<O
         let isolated = port.as_ref().and_then(|port| port.isolated);
         isolated.is_some_and(model::xml::YesNo::is_yes)
     };
+    refuse_unsupported(interface)?;
     match interface.kind {
         InterfaceType::Bridge => {
             let source = interface.source.as_ref();
@@ -122,6 +157,14 @@ pub(crate) fn attachment(engine: &Engine, interface: &mut Interface) -> Result<O
             let source = interface.source.get_or_insert_with(Default::default);
             let source: &mut InterfaceSource = source;
             let group = network.port_group(source.portgroup.as_deref());
+            let tagged = network.vlan.is_some() || group.is_some_and(|group| group.vlan.is_some());
+            let switched = network.virtualport.is_some()
+                || group.is_some_and(|group| group.virtualport.is_some());
+            if tagged || switched {
+                return Err(not_done(&format!(
+                    "VLANs and virtual switches (network '{name}')"
+                )));
+            }
             if source.portgroup.is_some() && group.is_none() {
                 return Err(EngineError::new(
                     ErrorKind::ConfigUnsupported,

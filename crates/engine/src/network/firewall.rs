@@ -5,14 +5,17 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::events::Happening;
 use crate::limits::{FIREWALL_SETTLE_MS, FORWARD_RETRY_MS};
+use ::network::bandwidth::sending;
 use ::network::firewall::{Firewall, NetworkRules};
 use ::network::machine_rules::{Guard, MachinePort};
-use ::network::policy::{NAMESPACE, Policy};
 use model::domain::Domain;
 use model::domain::interface::{Interface, InterfaceType};
 use model::network::Network;
+use model::network::ip::{DhcpHost, NetworkIp};
+use model::network::policy::{NAMESPACE, Policy};
 use model::xml::YesNo;
 use qemu::machine::LifecycleEvent;
+use std::net::IpAddr;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -122,6 +125,7 @@ impl Engine {
                 mac,
                 guard: network.and_then(|network| guard(network, interface)),
                 policy: policy.clone(),
+                sending: self.bandwidth_of(interface).as_ref().and_then(sending),
                 address,
             })
         };
@@ -152,19 +156,30 @@ impl Engine {
         let mut stopping = self.stopping();
         tokio::spawn(async move {
             let mut events = engine.events();
+            let mut forwards = engine.forwards_ports();
             loop {
+                let look_again = async {
+                    let pause = Duration::from_millis(FORWARD_RETRY_MS);
+                    match forwards {
+                        true => tokio::time::sleep(pause).await,
+                        false => std::future::pending().await,
+                    }
+                };
                 let event = tokio::select! {
-                    event = events.next() => event,
+                    event = events.next() => Some(event),
+                    () = look_again => None,
                     _ = stopping.wait_for(|stop| *stop) => return,
                 };
                 let relevant = match &event {
-                    Ok(event) => is_about_rules(&event.what),
+                    Some(Ok(event)) => is_about_rules(&event.what),
                     // Some were missed.
-                    Err(_) => {
+                    Some(Err(_)) => {
                         events = engine.events();
                         true
                     }
+                    None => true,
                 };
+                forwards = (forwards || relevant) && engine.forwards_ports();
                 if relevant && let Err(error) = engine.apply_firewall().await {
                     tracing::error!(%error, "the rules of machines could not be put in force");
                 }
@@ -216,38 +231,24 @@ impl Engine {
         done.map(drop)
     }
 
-    /// Puts a started machine's rules in force, and its forwarded ports as
-    /// soon as it has an address.
+    /// Puts the rules of a machine that is being started in force.
     pub(crate) async fn rule_machine(&self, domain: &Domain) -> Result<()> {
         let ports = self.ports_of_machine(domain);
         if ports.is_empty() {
             return Ok(());
         }
         self.starting_ports().extend(ports);
-        self.apply_firewall().await?;
-        let policy = policy_of(domain);
-        if !policy.forwards.is_empty() {
-            let (engine, domain) = (self.clone(), domain.clone());
-            tokio::spawn(async move { engine.await_address(domain).await });
-        }
-        Ok(())
+        self.limit_machine(domain).await?;
+        self.apply_firewall().await
     }
 
-    async fn await_address(&self, domain: Domain) {
-        let uuid = crate::facts::uuid(&domain);
-        loop {
-            tokio::time::sleep(Duration::from_millis(FORWARD_RETRY_MS)).await;
-            let running = self
-                .domain_by_uuid(uuid)
-                .is_ok_and(|d| d.view().is_active());
-            let ports = self.ports_of_machine(&domain);
-            if !running || ports.iter().all(|port| port.address.is_some()) {
-                break;
-            }
-        }
-        if let Err(error) = self.apply_firewall().await {
-            tracing::error!(%error, "a machine's ports could not be forwarded");
-        }
+    /// Whether ports lead to a running machine: its address may change.
+    fn forwards_ports(&self) -> bool {
+        self.domains().iter().any(|domain| {
+            let view = domain.view();
+            let live = view.live.as_ref();
+            live.is_some_and(|live| !policy_of(&live.definition()).forwards.is_empty())
+        })
     }
 }
 
@@ -255,7 +256,7 @@ impl Engine {
 fn is_about_rules(what: &Happening) -> bool {
     match what {
         Happening::MetadataChange { namespace, .. } => namespace.as_deref() == Some(NAMESPACE),
-        Happening::Lifecycle(LifecycleEvent::Stopped(_)) => true,
+        Happening::Lifecycle(LifecycleEvent::Started(_) | LifecycleEvent::Stopped(_)) => true,
         Happening::DeviceRemoved { .. } => true,
         _ => false,
     }
@@ -295,11 +296,28 @@ fn guard(network: &Network, interface: &Interface) -> Option<Guard> {
     }
     let routes = network.routes.iter();
     let routed = routes.filter_map(|r| model::network::route::target(r).ok());
+    let mac = interface.mac()?.to_string();
+    let own = |ip: &NetworkIp| {
+        let hosts = ip.dhcp.iter().flat_map(|dhcp| &dhcp.hosts);
+        let reserved = |host: &&DhcpHost| {
+            let known = host.mac.as_deref();
+            known.is_some_and(|known| known.eq_ignore_ascii_case(&mac))
+        };
+        let address: IpAddr = hosts
+            .into_iter()
+            .find(reserved)?
+            .ip
+            .as_ref()?
+            .parse()
+            .ok()?;
+        Some((address, 32))
+    };
     Some(Guard {
         nets: network
             .ips
             .iter()
-            .filter_map(|ip| Some((ip.network()?, ip.prefix_length()?)))
+            // One with an address of its own has no other.
+            .filter_map(|ip| own(ip).or_else(|| Some((ip.network()?, ip.prefix_length()?))))
             .chain(routed.map(|target| (target.destination, target.prefix)))
             .collect(),
         gateways: network.ips.iter().filter_map(|ip| ip.ip()).collect(),

@@ -6,6 +6,7 @@
 //! done to the host comes as plain data from the `network` crate.
 
 mod attach;
+mod bandwidth;
 mod define;
 mod dnsmasq;
 mod firewall;

@@ -107,6 +107,15 @@ impl Engine {
                 return Err(error);
             }
         }
+        if let (Some(bridge), Some(bandwidth), true) =
+            (&live.bridge, &live.definition.bandwidth, owned)
+            && let Err(error) = self.limit_device(bridge, Some(bandwidth)).await
+        {
+            entry.publish(|view| view.live = None);
+            self.clear_network(uuid, &live, held.server.take()).await;
+            let _ = std::fs::remove_dir_all(self.network_run(uuid));
+            return Err(error);
+        }
         self.write_network_status(&view, held);
         self.networks_table().emit_life(&view, STARTED);
         Ok(())

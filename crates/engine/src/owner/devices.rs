@@ -32,6 +32,8 @@ enum Plan {
         steps: Vec<Step>,
         after: Box<Domain>,
         alias: Option<String>,
+        /// What connects a new card.
+        taps: crate::taps::Queues,
     },
     /// Ask the guest to let go of a device; QEMU tells when it has.
     Unplug { alias: String },
@@ -107,6 +109,7 @@ impl Owner {
                 after.assign_aliases();
                 after.number_images();
                 let alias = new_alias(&before, &after);
+                let taps = self.connect_new(&before, &mut after).await?;
                 let (old, new) = (
                     self.launch_of(&live, &before).await?,
                     self.launch_of(&live, &after).await?,
@@ -117,6 +120,7 @@ impl Owner {
                     steps,
                     after: Box::new(after),
                     alias,
+                    taps,
                 }
             }
             DeviceChange::Update => {
@@ -151,6 +155,22 @@ impl Owner {
             domain.complete(&context).map_err(xml_error)?;
         }
         Ok(())
+    }
+
+    /// Connects cards that a running machine does not have yet.
+    async fn connect_new(
+        &self,
+        before: &Domain,
+        after: &mut Domain,
+    ) -> Result<crate::taps::Queues> {
+        let known = aliases(before);
+        let is_new = |alias: &str| !known.iter().any(|other| other == alias);
+        self.engine.ready_networks(after).await?;
+        let taps = crate::taps::make_for(&self.engine, after, is_new)?;
+        if !taps.is_empty() {
+            self.engine.rule_machine(after).await?;
+        }
+        Ok(taps)
     }
 
     /// The command line a running machine would have with this definition.
@@ -231,8 +251,12 @@ async fn carry_out(
             steps,
             after,
             alias,
-        } => (run_all(live, &steps).await, Some(*after), alias),
-        Plan::Change { commands, after } => (run_all(live, &commands).await, Some(*after), None),
+            taps,
+        } => (run_all(live, &steps, taps).await, Some(*after), alias),
+        Plan::Change { commands, after } => {
+            let none = crate::taps::Queues::new();
+            (run_all(live, &commands, none).await, Some(*after), None)
+        }
         Plan::Unplug { alias } => (ask_to_let_go(live, &alias).await, None, None),
     };
     ChangeEnd {
@@ -252,9 +276,9 @@ async fn ask_to_let_go(live: &LiveMachine, alias: &str) -> Result<()> {
 }
 
 /// Runs steps in order; where one fails, those before it are undone.
-async fn run_all(live: &LiveMachine, steps: &[Step]) -> Result<()> {
+async fn run_all(live: &LiveMachine, steps: &[Step], mut taps: crate::taps::Queues) -> Result<()> {
     for (done, step) in steps.iter().enumerate() {
-        if let Err(error) = run_step(live, step).await {
+        if let Err(error) = run_step(live, step, &mut taps).await {
             for earlier in steps[..done].iter().rev() {
                 undo(live, earlier).await;
             }
@@ -264,7 +288,7 @@ async fn run_all(live: &LiveMachine, steps: &[Step]) -> Result<()> {
     Ok(())
 }
 
-async fn run_step(live: &LiveMachine, step: &Step) -> Result<()> {
+async fn run_step(live: &LiveMachine, step: &Step, queues: &mut crate::taps::Queues) -> Result<()> {
     let monitor = live.monitor()?;
     let command = match step {
         Step::Run(command) => command,
@@ -278,6 +302,29 @@ async fn run_step(live: &LiveMachine, step: &Step) -> Result<()> {
             give_file(live, path, false, *set).await?;
             if *write {
                 give_file(live, path, true, *set).await?;
+            }
+            command
+        }
+        Step::WithTap {
+            alias,
+            taps,
+            vhosts,
+            command,
+        } => {
+            for (number, name) in (0..).zip(taps) {
+                let queue = queues.remove(&(alias.clone(), number)).ok_or_else(|| {
+                    EngineError::new(
+                        ErrorKind::Internal,
+                        format!("no tap was made for '{alias}'"),
+                    )
+                })?;
+                let command = commands::getfd(name);
+                monitor.ask_with_descriptor(&command, queue).await?;
+            }
+            for name in vhosts {
+                let device = run::open_device("/dev/vhost-net")?;
+                let command = commands::getfd(name);
+                monitor.ask_with_descriptor(&command, device).await?;
             }
             command
         }
@@ -306,7 +353,8 @@ async fn give_file(live: &LiveMachine, path: &Path, write: bool, set: u32) -> Re
 /// Removes what a step has made. A device goes by the guest's leave only, and
 /// what it holds stays with it.
 async fn undo(live: &LiveMachine, step: &Step) {
-    let (Step::Run(command) | Step::WithFile { command, .. }) = step;
+    let (Step::Run(command) | Step::WithFile { command, .. } | Step::WithTap { command, .. }) =
+        step;
     let name_of = |key: &str| {
         command
             .arguments()

@@ -9,6 +9,7 @@ mod check;
 pub mod dns;
 pub mod forward;
 pub mod ip;
+pub mod policy;
 pub mod port;
 pub mod route;
 pub mod update;

@@ -24,6 +24,17 @@ pub enum Step {
         /// The command, which already names the set.
         command: Command<Done>,
     },
+    /// A command about a card's connection: QEMU gets the descriptors by name first.
+    WithTap {
+        /// The card's alias.
+        alias: String,
+        /// Names of the tap's descriptors, one a queue.
+        taps: Vec<String>,
+        /// Names of vhost's descriptors, one a queue.
+        vhosts: Vec<String>,
+        /// The command, which already has the names.
+        command: Command<Done>,
+    },
 }
 
 /// The steps from one command line to another, in order. The first set of
@@ -36,6 +47,15 @@ pub fn plug(before: &Launch, after: &Launch, mut set: u32) -> Result<Vec<Step>, 
     let mut steps = Vec::new();
     for (option, value) in pairs(&after.arguments) {
         if old.contains(&(option, value)) {
+            continue;
+        }
+        // Its descriptor may have another number now; it is the same all the same.
+        let listed = |text: &str| {
+            let id = text.split(',').find_map(|part| part.strip_prefix("id="));
+            id.map(str::to_owned)
+        };
+        let same = |(other, text): &(&str, &str)| *other == option && listed(text) == listed(value);
+        if listed(value).is_some() && old.iter().any(same) {
             continue;
         }
         let mut properties = object(option, value)?;
@@ -55,6 +75,10 @@ pub fn plug(before: &Launch, after: &Launch, mut set: u32) -> Result<Vec<Step>, 
             "-object" => Ok(Command::new("object-add").args(properties)),
             _ => Err(unpluggable(option)),
         };
+        if option == "-netdev" && properties.get("type").is_some_and(|kind| kind == "tap") {
+            steps.push(with_tap(properties));
+            continue;
+        }
         match file_of(&properties, after) {
             None => steps.push(Step::Run(command(properties)?)),
             Some((path, write)) => {
@@ -76,6 +100,33 @@ pub fn plug(before: &Launch, after: &Launch, mut set: u32) -> Result<Vec<Step>, 
         .filter(|command| !before.setup.contains(command));
     steps.extend(said.map(|command| Step::Run(command.clone().without_reply())));
     Ok(steps)
+}
+
+/// The command that makes a tap's end in QEMU, with names in place of numbers.
+fn with_tap(mut properties: Map<String, Value>) -> Step {
+    let id = properties.get("id").and_then(Value::as_str);
+    let alias = id.map_or("", |id| id.trim_start_matches("host")).to_owned();
+    let mut rename = |one: &str, many: &str, what: &str| {
+        let numbers = properties.get(one).or_else(|| properties.get(many));
+        let count = numbers
+            .and_then(Value::as_str)
+            .map_or(0, |text| text.split(':').count());
+        let names: Vec<String> = (0..count).map(|n| format!("{what}-{alias}-{n}")).collect();
+        for key in [one, many] {
+            if properties.contains_key(key) {
+                properties.insert(key.to_owned(), names.join(":").into());
+            }
+        }
+        names
+    };
+    let taps = rename("fd", "fds", "tap");
+    let vhosts = rename("vhostfd", "vhostfds", "vhost");
+    Step::WithTap {
+        taps,
+        vhosts,
+        command: commands::netdev_add(properties),
+        alias,
+    }
 }
 
 /// Options with their values; options without one have none to compare.

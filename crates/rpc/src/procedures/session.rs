@@ -166,6 +166,8 @@ mod feature {
     pub(super) const PROGRAM_KEEPALIVE: i32 = 10;
     pub(super) const REMOTE_EVENT_CALLBACK: i32 = 14;
     pub(super) const REMOTE_CLOSE_CALLBACK: i32 = 15;
+    /// NETWORK_UPDATE has its command before its section: without it clients swap the two.
+    pub(super) const NETWORK_UPDATE_HAS_CORRECT_ORDER: i32 = 16;
 }
 
 fn supports_feature(call: &Call) -> (Told, Effect) {
@@ -181,6 +183,7 @@ fn supports_feature(call: &Call) -> (Told, Effect) {
                 | feature::PROGRAM_KEEPALIVE
                 | feature::REMOTE_EVENT_CALLBACK
                 | feature::REMOTE_CLOSE_CALLBACK
+                | feature::NETWORK_UPDATE_HAS_CORRECT_ORDER
         );
         Ok(ConnectSupportsFeatureRet {
             supported: i32::from(supported),

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use model::XmlError;
-use model::xml::{Node, XmlErrorKind, parse_document, root};
+use super::ip::masked;
+use crate::xml::{Node, XmlError, XmlErrorKind, parse_document, root};
 
 /// The namespace of the metadata element that holds them.
 pub const NAMESPACE: &str = "urn:stead:firewall:1";
@@ -95,7 +95,7 @@ fn parse_ports(text: &str) -> Option<Vec<(u16, u16)>> {
 }
 
 /// Ports as nft and people write them.
-pub(crate) fn ports_text(ports: &[(u16, u16)], separator: &str) -> String {
+pub fn ports_text(ports: &[(u16, u16)], separator: &str) -> String {
     let each = ports.iter().map(|(start, end)| match start == end {
         true => start.to_string(),
         false => format!("{start}-{end}"),
@@ -127,10 +127,7 @@ impl Peer {
         let address: IpAddr = address.parse().ok()?;
         let longest = if address.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.unwrap_or(longest);
-        Some(Peer::Net(
-            model::network::ip::masked(address, prefix)?,
-            prefix,
-        ))
+        Some(Peer::Net(masked(address, prefix)?, prefix))
     }
 }
 
