@@ -10,6 +10,7 @@ import sys
 import libvirt
 
 import api
+import clones
 import faults
 import life
 import snapshots
@@ -31,6 +32,7 @@ PARTS = [
     storage.volumes,
     storage.transfer,
     snapshots.of_a_stopped_machine,
+    clones.linked_clones,
 ]
 
 

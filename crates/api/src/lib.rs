@@ -8,6 +8,8 @@
 mod event;
 mod image;
 mod image_task;
+mod inside;
+mod install;
 mod job;
 mod machine;
 mod problem;
@@ -16,6 +18,8 @@ mod version;
 pub use event::{DomainNews, Event};
 pub use image::{Image, ImageImport, Named};
 pub use image_task::{ImageName, ImageOutput, ImageRequest, ImageTask, Stray};
+pub use inside::{At, Change, LookInside, Said, WorkInside};
+pub use install::{InstallDisk, InstallFrom, Installed, MachineInstall};
 pub use job::{Job, JobState, Progress, Unit};
 pub use machine::{CloudInit, Graphics, MachineClone, MachineCreate, Network, Template};
 pub use problem::Problem;

@@ -37,6 +37,18 @@ pub(crate) fn follow_to_end(s: &mut Session, job: &Job) -> Result<(), Failure> {
         .map(drop)
 }
 
+/// Follows a job until it is at a step, or over.
+///
+/// # Errors
+/// As [`follow`], if it is over before.
+pub(crate) fn follow_to_step(s: &mut Session, job: &Job, step: &str) -> Result<(), Failure> {
+    let seen = watch_until(s, job.id, |job| job.progress.step == step)?;
+    match seen.state.is_over() {
+        false => Ok(()),
+        true => result_of(&seen).map(drop),
+    }
+}
+
 /// What a job that is over gave back.
 fn result_of(job: &Job) -> Result<serde_json::Value, Failure> {
     let said = match job.state {
@@ -56,6 +68,10 @@ fn result_of(job: &Job) -> Result<serde_json::Value, Failure> {
 /// # Errors
 /// If the daemon is lost.
 pub(crate) fn watch(s: &mut Session, id: u64) -> Result<Job, Failure> {
+    watch_until(s, id, |_| false)
+}
+
+fn watch_until(s: &mut Session, id: u64, enough: impl Fn(&Job) -> bool) -> Result<Job, Failure> {
     s.out.flush();
     let (sink, interrupted) = mpsc::channel();
     send_on_interrupt(sink, ());
@@ -66,7 +82,10 @@ pub(crate) fn watch(s: &mut Session, id: u64) -> Result<Job, Failure> {
         }
     });
     let mut meter = Meter::new(s.out.quiet);
-    let ended = s.rest()?.follow(id, |job| meter.show(job));
+    let ended = s.rest()?.follow(id, |job| {
+        meter.show(job);
+        enough(job)
+    });
     meter.end();
     Ok(ended?)
 }

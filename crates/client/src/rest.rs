@@ -111,11 +111,12 @@ impl Rest {
         self.exchange(Method::DELETE, path, None)
     }
 
-    /// Follows a job until it is over; `each` sees it after every change.
+    /// Follows a job until it is over; `each` sees it after every change and may
+    /// say that this is enough.
     ///
     /// # Errors
     /// If the connection ends before the job does.
-    pub fn follow(&mut self, id: u64, mut each: impl FnMut(&Job)) -> Result<Job, Error> {
+    pub fn follow(&mut self, id: u64, mut each: impl FnMut(&Job) -> bool) -> Result<Job, Error> {
         let request = request(Method::GET, &format!("/jobs/{id}/events"), None)?;
         let Rest {
             runtime, sender, ..
@@ -218,7 +219,7 @@ async fn read(response: Response<Incoming>) -> Result<Bytes, Error> {
 }
 
 /// Reads server-sent events until the stream ends; the last job told is the result.
-async fn last_of(mut body: Incoming, each: &mut impl FnMut(&Job)) -> Result<Job, Error> {
+async fn last_of(mut body: Incoming, each: &mut impl FnMut(&Job) -> bool) -> Result<Job, Error> {
     let mut last = None;
     let mut lines = Lines::default();
     while let Some(frame) = body.frame().await {
@@ -228,7 +229,9 @@ async fn last_of(mut body: Incoming, each: &mut impl FnMut(&Job)) -> Result<Job,
         };
         for event in lines.take(data)? {
             if let Event::Job(job) = event {
-                each(&job);
+                if each(&job) {
+                    return Ok(job);
+                }
                 last = Some(job);
             }
         }

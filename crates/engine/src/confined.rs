@@ -42,6 +42,10 @@ pub(crate) struct Tool {
     pub(crate) env: Vec<(OsString, OsString)>,
     /// Who it runs as; none for the daemon's own user.
     pub(crate) identity: Option<Identity>,
+    /// How a shell places its descriptors first; without, none does.
+    redirections: Option<&'static str>,
+    /// Whether it reaches everything: for what confinement forbids.
+    pub(crate) unconfined: bool,
     /// Descriptors it is given, at their numbers.
     pub(crate) descriptors: Vec<(RawFd, OwnedFd)>,
 }
@@ -56,6 +60,8 @@ impl Tool {
             paths: Vec::new(),
             env: Vec::new(),
             identity: None,
+            redirections: None,
+            unconfined: false,
             descriptors: Vec::new(),
         }
     }
@@ -78,11 +84,22 @@ impl Tool {
         self
     }
 
+    /// With descriptors placed by a shell: its words and its data go apart.
+    pub(crate) fn redirected(
+        mut self,
+        redirections: &'static str,
+        descriptors: Vec<(RawFd, OwnedFd)>,
+    ) -> Self {
+        self.redirections = Some(redirections);
+        self.descriptors = descriptors;
+        self
+    }
+
     /// Runs it to its end; what it said is the answer. `each` sees its words
     /// as they come. A cancelled job ends it at once.
     pub(crate) async fn run(self, job: &JobContext, each: impl FnMut(&str)) -> Result<String> {
         let running = self.start()?;
-        running.wait(job, each).await
+        job.unless_cancelled(running.wait(each)).await
     }
 
     /// Starts it.
@@ -99,7 +116,16 @@ impl Tool {
         let failed = |e: &dyn std::fmt::Display| {
             EngineError::system(&format!("cannot run {}", self.program), e)
         };
-        let mut plan = SpawnPlan::new(&program);
+        let mut plan = match self.redirections {
+            None => SpawnPlan::new(&program),
+            Some(redirections) => {
+                let mut plan = SpawnPlan::new("/bin/sh");
+                let script = format!("exec \"$@\" {redirections}");
+                plan.argv.extend(["-c".into(), script.into(), "sh".into()]);
+                plan.argv.push(program.into());
+                plan
+            }
+        };
         plan.argv.extend(self.args);
         plan.env = vec![
             ("PATH".into(), PATH.into()),
@@ -111,11 +137,8 @@ impl Tool {
             .iter()
             .map(|(path, access)| (PathBuf::from(path), *access));
         let rules = system.chain(self.paths).filter(|(path, _)| path.exists());
-        plan.paths = Some(
-            rules
-                .map(|(path, access)| PathRule { path, access })
-                .collect(),
-        );
+        let rules = rules.map(|(path, access)| PathRule { path, access });
+        plan.paths = (!self.unconfined).then(|| rules.collect());
         let (theirs, ours) = pipe_pair().map_err(|e| failed(&e))?;
         let inherited: Vec<_> = self
             .descriptors
@@ -151,26 +174,18 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Waits for its end, which comes at once when the job is cancelled.
-    pub(crate) async fn wait(
-        mut self,
-        job: &JobContext,
-        mut each: impl FnMut(&str),
-    ) -> Result<String> {
+    /// Waits for its end; what it said is the answer. Dropped before, it is killed.
+    pub(crate) async fn wait(mut self, mut each: impl FnMut(&str)) -> Result<String> {
         let mut words = Vec::new();
         let mut piece = [0; 4096];
-        job.unless_cancelled(async {
-            while let Ok(read @ 1..) = self.words.read(&mut piece).await {
-                each(&String::from_utf8_lossy(&piece[..read]));
-                words.extend_from_slice(&piece[..read]);
-                if words.len() > TOOL_WORDS_MAX_BYTES {
-                    words.drain(..words.len() - TOOL_WORDS_MAX_BYTES);
-                }
+        while let Ok(read @ 1..) = self.words.read(&mut piece).await {
+            each(&String::from_utf8_lossy(&piece[..read]));
+            words.extend_from_slice(&piece[..read]);
+            if words.len() > TOOL_WORDS_MAX_BYTES {
+                words.drain(..words.len() - TOOL_WORDS_MAX_BYTES);
             }
-            self.process.exited().await;
-            Ok(())
-        })
-        .await?;
+        }
+        self.process.exited().await;
         let said = String::from_utf8_lossy(&words).trim().to_owned();
         match self.process.reap().as_str() {
             "exited with status 0" => Ok(said),

@@ -40,6 +40,7 @@ mod firmware;
 pub mod guest;
 mod handle;
 pub mod images;
+pub mod inside;
 pub mod inspect;
 mod intent;
 pub mod job;

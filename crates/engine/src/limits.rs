@@ -168,3 +168,6 @@ pub const FIREWALL_SETTLE_MS: u64 = 30;
 
 /// How often it is looked which address a machine with forwarded ports has.
 pub const FORWARD_RETRY_MS: u64 = 1_000;
+
+/// Bytes of a guest's file or list that are shown.
+pub const INSIDE_OUTPUT_MAX_BYTES: usize = 8 * 1024 * 1024;

@@ -14,6 +14,7 @@
 pub mod answers;
 pub mod chain;
 pub mod cpio;
+pub mod guestfs;
 pub mod image;
 pub mod iso;
 pub mod limits;

@@ -375,3 +375,23 @@ fn seeds_are_cds_that_others_read() {
         assert!(files.contains(&format!("'./{name}'")), "{files}");
     }
 }
+
+#[test]
+fn nobody_looks_into_a_running_machine_or_writes_below_clones() {
+    let host = Host::start();
+    from_image(&host, "web1");
+    let _ = host.stead(&["template", "web1"]).succeeds();
+    let _ = host.stead(&["clone", "web1", "n1", "--start"]).succeeds();
+    let said = host.stead(&["image", "cat", "n1", "/etc/fstab"]).fails();
+    assert!(said.contains("is running"), "{said}");
+    let said = host.stead(&["sysprep", "web1"]).fails();
+    assert!(said.contains("is a template"), "{said}");
+    let said = host.stead(&["image", "mount", "web1", "/nowhere"]).fails();
+    assert!(said.contains("no directory"), "{said}");
+    let said = host.stead(&["image", "unmount", "/mnt"]).fails();
+    assert!(said.contains("nothing is mounted"), "{said}");
+    let said = host
+        .stead(&["customize", "n1", "--profile", "desktop"])
+        .fails();
+    assert!(said.contains("there is virtual-guest"), "{said}");
+}

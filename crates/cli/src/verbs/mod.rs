@@ -15,6 +15,8 @@ mod guest;
 mod host;
 mod images;
 mod info;
+mod inside;
+mod install;
 mod interfaces;
 mod iothreads;
 mod itself;
@@ -25,6 +27,7 @@ mod lifecycle;
 mod limits;
 mod list;
 mod long_jobs;
+mod machine_options;
 mod monitor;
 mod network_make;
 mod network_parts;
@@ -63,6 +66,7 @@ pub(crate) const GROUPS: &[Group] = &[
             display::VERBS,
             guest::VERBS,
             info::MANAGEMENT,
+            install::VERBS,
             interfaces::VERBS,
             iothreads::VERBS,
             jobs::VERBS,
@@ -126,7 +130,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         title: "Images",
         keyword: "image",
-        verbs: &[images::VERBS, library::VERBS],
+        verbs: &[images::VERBS, library::VERBS, inside::VERBS],
     },
     Group {
         title: "Stead itself",

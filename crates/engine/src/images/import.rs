@@ -282,25 +282,13 @@ impl Import {
         let (reader, writer) =
             io::pipe().map_err(|e| EngineError::system("cannot make a pipe", e))?;
         let source = crate::confined::open_regular(&files.part)?;
-        let mut tool = tool;
-        // Words and data go apart: the data by descriptor 3, from 4.
-        let program = tool.program;
-        tool.program = "sh";
-        let words = std::mem::take(&mut tool.args);
-        tool.args = ["-c", "exec \"$@\" <&4 >&3 3>&- 4<&-", "sh", program]
-            .map(Into::into)
-            .into();
-        tool.args.extend(words);
-        if crate::confined::find(program).is_none() {
-            // Says which package to install.
-            tool.program = program;
-        }
+        let descriptors = vec![(3, writer.into()), (4, source.into())];
+        let mut tool = tool.redirected("<&4 >&3 3>&- 4<&-", descriptors);
         tool.identity = self.engine.qemu_identity();
-        tool.descriptors = vec![(3, writer.into()), (4, source.into())];
         let running = tool.start()?;
         let (plain, job) = (files.plain.clone(), self.job.clone());
         let copied = self.aside(move || unpack(reader, &plain, &job));
-        let ((), _) = tokio::try_join!(copied, running.wait(&self.job, |_| ()))?;
+        let ((), _) = tokio::try_join!(copied, running.wait(|_| ()))?;
         Ok(files.plain.clone())
     }
 

@@ -2,12 +2,14 @@
 
 use crate::convert;
 use crate::failure::{Answer, Failure};
-use api::{Job, MachineClone, MachineCreate, Named, Problem, Template};
+use api::{Job, MachineClone, MachineCreate, MachineInstall, Named, Problem, Template};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use engine::images::ImageUse;
-use engine::provision::{CloneRequest, CreateRequest, DiskSize};
+use engine::provision::{
+    CloneRequest, CreateRequest, DiskSize, InstallDisk, InstallFrom, InstallRequest,
+};
 use engine::{DomainHandle, Engine, EngineError};
 use std::collections::BTreeSet;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,13 +19,14 @@ use uuid::Uuid;
 pub(super) fn routes() -> OpenApiRouter<Engine> {
     OpenApiRouter::new()
         .routes(routes!(create))
+        .routes(routes!(install))
         .routes(routes!(clone))
         .routes(routes!(make_template, unmake_template))
         .routes(routes!(templates))
 }
 
 /// The machine with this name or uuid.
-fn domain(engine: &Engine, name: &str) -> Result<DomainHandle, EngineError> {
+pub(super) fn domain(engine: &Engine, name: &str) -> Result<DomainHandle, EngineError> {
     engine.domain_by_name(name).or_else(|error| {
         let uuid = Uuid::parse_str(name).map_err(|_| error)?;
         engine.domain_by_uuid(uuid)
@@ -50,6 +53,52 @@ async fn create(
         start: asked.start,
     };
     Ok(convert::accepted(&*engine.create_machine(request).await?))
+}
+
+/// Installs a machine.
+#[utoipa::path(post, path = "/installs", request_body = MachineInstall,
+    responses((status = 202, body = Job), (status = 409, body = Problem)))]
+async fn install(
+    State(engine): State<Engine>,
+    Json(asked): Json<MachineInstall>,
+) -> Result<(StatusCode, Json<Job>), Failure> {
+    let from = match asked.from {
+        api::InstallFrom::Cdrom(path) => InstallFrom::Cdrom(path.into()),
+        api::InstallFrom::Location {
+            location,
+            kernel,
+            initrd,
+        } => InstallFrom::Location {
+            location,
+            named: kernel.zip(initrd),
+        },
+        api::InstallFrom::Pxe => InstallFrom::Pxe,
+        api::InstallFrom::Import => InstallFrom::Import,
+    };
+    let disks = asked.disks.into_iter().map(|disk| InstallDisk {
+        path: disk.path.map(Into::into),
+        size_bytes: disk.size_bytes,
+        format: disk.format,
+    });
+    let request = InstallRequest {
+        name: asked.name,
+        title: asked.title,
+        memory_kib: asked.memory_kib,
+        vcpus: asked.vcpus,
+        disks: disks.collect(),
+        networks: asked.networks.into_iter().map(convert::network).collect(),
+        display: convert::display(asked.graphics),
+        from,
+        uefi: asked.uefi,
+        os_variant: asked.os_variant,
+        extra_args: asked.extra_args,
+        injected: asked.injected,
+        answers: asked.answers,
+        seed: convert::seed(asked.cloud_init),
+        autostart: asked.autostart,
+        reboot: asked.reboot,
+    };
+    Ok(convert::accepted(&*engine.install_machine(request).await?))
 }
 
 /// Makes clones of a machine.

@@ -4,6 +4,7 @@ mod events;
 mod host;
 mod image_tasks;
 mod images;
+mod inside;
 mod jobs;
 mod machines;
 
@@ -45,6 +46,7 @@ fn groups() -> OpenApiRouter<Engine> {
         .merge(host::routes())
         .merge(images::routes())
         .merge(image_tasks::routes())
+        .merge(inside::routes())
         .merge(jobs::routes())
         .merge(machines::routes())
         .merge(events::routes())

@@ -1,0 +1,284 @@
+//! Inside the disks of machines that do not run: list, print, copy, mount,
+//! prepare, change.
+
+use client::api::{At, Change, Job, LookInside, Said, WorkInside};
+use client::segment;
+
+use crate::args::Args;
+use crate::failure::{Failure, Outcome};
+use crate::follow;
+use crate::output::extra;
+use crate::session::Session;
+use crate::table::{Completes, DOMAIN, Opt, Verb, arg, flag, many, rest, text};
+
+const PATH: Opt = arg("path", "the path in the guest");
+const HOSTNAME: Opt = text("hostname", "its host name");
+const ROOT_PASSWORD: Opt = text(
+    "root-password",
+    "root's password: password:WORD, file:FILE, random or disabled",
+);
+const PASSWORD: Opt = many("password", "an account's password: USER:password:WORD");
+const SSH_INJECT: Opt = many("ssh-inject", "a public key for an account: USER:string:KEY");
+const UPLOAD: Opt = many("upload", "a file of the host, put at a place: FILE:PLACE");
+const RUN_COMMAND: Opt = many("run-command", "a line of a shell, run in the guest");
+
+/// The verbs of this file.
+pub(crate) const VERBS: &[Verb] = &[
+    Verb::new("image ls", "list a directory inside a machine's disks", ls)
+        .options(&[
+            DOMAIN,
+            arg("path", "the directory in the guest"),
+            flag(
+                "long",
+                "with permissions, owners, sizes and all that lies below",
+            ),
+        ])
+        .over_rest(),
+    Verb::new("image cat", "print a file inside a machine's disks", cat)
+        .options(&[DOMAIN, PATH])
+        .over_rest(),
+    Verb::new(
+        "image copy-in",
+        "copy files into a machine's disks",
+        copy_in,
+    )
+    .options(&[
+        DOMAIN,
+        arg("to", "the directory in the guest"),
+        rest("file", "files of the daemon's host")
+            .completes(Completes::File)
+            .required(),
+    ])
+    .over_rest(),
+    Verb::new(
+        "image copy-out",
+        "copy files out of a machine's disks",
+        copy_out,
+    )
+    .options(&[
+        DOMAIN,
+        arg("to", "the directory on the daemon's host").completes(Completes::File),
+        rest("file", "files in the guest").required(),
+    ])
+    .over_rest(),
+    Verb::new("image mount", "mount a machine's disks on the host", mount)
+        .about("Until `stead image unmount`. To be read only, unless --rw is given.")
+        .options(&[
+            DOMAIN,
+            arg("directory", "where on the daemon's host").completes(Completes::File),
+            flag("rw", "to be written to"),
+        ])
+        .over_rest(),
+    Verb::new("image unmount", "end a mount", unmount)
+        .options(&[arg("directory", "where it is").completes(Completes::File)])
+        .over_rest(),
+    Verb::new(
+        "sysprep",
+        "take away what makes a guest this one guest",
+        sysprep,
+    )
+    .about(
+        "Host keys, machine id, logs, leases, … so that clones of it are guests of their own. \
+             --list-operations tells what there is, --operations chooses.",
+    )
+    .options(&[
+        DOMAIN_OR_NONE,
+        flag("list-operations", "list what there is"),
+        text(
+            "operations",
+            "what to do, separated by commas; all that is usual without",
+        ),
+        HOSTNAME,
+        ROOT_PASSWORD,
+        PASSWORD,
+        SSH_INJECT,
+        UPLOAD,
+        RUN_COMMAND,
+    ])
+    .over_rest(),
+    Verb::new(
+        "customize",
+        "change what is in a machine's disks",
+        customize,
+    )
+    .about(
+        "The changes are made in the order of the options below. The profile virtual-guest \
+             gives a shell on the serial port, a short boot menu, the guest agent where it is \
+             installed, and switches off services that only real hardware needs.",
+    )
+    .options(&[
+        DOMAIN,
+        text("profile", "a ready set of changes").words(&["virtual-guest"]),
+        HOSTNAME,
+        text("timezone", "its time zone"),
+        ROOT_PASSWORD,
+        PASSWORD,
+        SSH_INJECT,
+        many("mkdir", "a directory to make"),
+        UPLOAD,
+        many(
+            "install",
+            "packages, separated by commas; needs the network",
+        ),
+        RUN_COMMAND,
+        many(
+            "firstboot-command",
+            "a line of a shell, run at its next start",
+        ),
+        many("delete", "a file or directory that goes"),
+    ])
+    .over_rest(),
+];
+
+const DOMAIN_OR_NONE: Opt =
+    crate::table::maybe("domain", "the domain: its name or uuid").completes(Completes::Domain);
+
+fn look(s: &mut Session, args: &Args, what: &LookInside) -> Outcome {
+    let path = format!("/machines/{}/look-inside", segment(args.need("domain")?));
+    let answer: Said = s.rest()?.post(&path, what)?;
+    s.out.text(answer.said);
+    Ok(())
+}
+
+fn ls(s: &mut Session, args: &Args) -> Outcome {
+    let what = LookInside::List {
+        path: args.need("path")?.to_owned(),
+        long: args.has("long"),
+    };
+    look(s, args, &what)
+}
+
+fn cat(s: &mut Session, args: &Args) -> Outcome {
+    let what = LookInside::Cat {
+        path: args.need("path")?.to_owned(),
+    };
+    look(s, args, &what)
+}
+
+fn begin(s: &mut Session, args: &Args, what: &WorkInside) -> Result<Job, Failure> {
+    let path = format!("/machines/{}/work-inside", segment(args.need("domain")?));
+    Ok(s.rest()?.post(&path, what)?)
+}
+
+fn work(s: &mut Session, args: &Args, what: &WorkInside, done: &str) -> Outcome {
+    let job = begin(s, args, what)?;
+    follow::follow_to_end(s, &job)?;
+    extra!(s, "Domain '{}' {done}\n", args.need("domain")?);
+    Ok(())
+}
+
+fn absolute(path: &str) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path);
+    let path =
+        absolute.map_err(|e| Failure::said(format!("{path}: {}", client::os_message(&e))))?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+fn copy_in(s: &mut Session, args: &Args) -> Outcome {
+    let from = args.many("file").iter().map(|file| absolute(file));
+    let what = WorkInside::CopyIn {
+        from: from.collect::<Result<_, _>>()?,
+        to: args.need("to")?.to_owned(),
+    };
+    work(s, args, &what, "has the files")
+}
+
+fn copy_out(s: &mut Session, args: &Args) -> Outcome {
+    let what = WorkInside::CopyOut {
+        from: args.many("file").to_vec(),
+        to: absolute(args.need("to")?)?,
+    };
+    work(s, args, &what, "was copied from")
+}
+
+/// The step from which on the mount can be used.
+const MOUNTED: &str = "mounted";
+
+fn mount(s: &mut Session, args: &Args) -> Outcome {
+    let at = absolute(args.need("directory")?)?;
+    let what = WorkInside::Mount {
+        at: at.clone(),
+        writable: args.has("rw"),
+    };
+    let job = begin(s, args, &what)?;
+    follow::follow_to_step(s, &job, MOUNTED)?;
+    extra!(s, "Mounted at {at}; `stead image unmount {at}` ends it\n");
+    Ok(())
+}
+
+fn unmount(s: &mut Session, args: &Args) -> Outcome {
+    let asked = At {
+        at: absolute(args.need("directory")?)?,
+    };
+    let done: At = s.rest()?.post("/unmount", &asked)?;
+    extra!(s, "Nothing is mounted at {} any more\n", done.at);
+    Ok(())
+}
+
+fn sysprep(s: &mut Session, args: &Args) -> Outcome {
+    if args.has("list-operations") {
+        let answer: Said = s.rest()?.get("/sysprep-operations")?;
+        s.out.text(answer.said + "\n");
+        return Ok(());
+    }
+    let operations = args.text("operations")?.unwrap_or_default().split(',');
+    let what = WorkInside::Sysprep {
+        operations: operations
+            .filter(|o| !o.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        changes: changes(args, &COMMON)?,
+    };
+    work(s, args, &what, "is prepared")
+}
+
+fn customize(s: &mut Session, args: &Args) -> Outcome {
+    let what = WorkInside::Customize {
+        profile: args.text("profile")?.map(str::to_owned),
+        changes: changes(args, &ALL)?,
+    };
+    work(s, args, &what, "is changed")
+}
+
+type Make = (&'static str, fn(String) -> Change);
+
+/// Changes that both verbs make.
+const COMMON: [Make; 6] = [
+    ("hostname", Change::Hostname),
+    ("root-password", Change::RootPassword),
+    ("password", Change::Password),
+    ("ssh-inject", Change::SshInject),
+    ("upload", Change::Upload),
+    ("run-command", Change::RunCommand),
+];
+
+/// All changes, in the order in which they are made.
+const ALL: [Make; 11] = [
+    ("hostname", Change::Hostname),
+    ("timezone", Change::Timezone),
+    ("root-password", Change::RootPassword),
+    ("password", Change::Password),
+    ("ssh-inject", Change::SshInject),
+    ("mkdir", Change::Mkdir),
+    ("upload", Change::Upload),
+    ("install", Change::Install),
+    ("run-command", Change::RunCommand),
+    ("firstboot-command", Change::FirstbootCommand),
+    ("delete", Change::Delete),
+];
+
+fn changes(args: &Args, known: &[Make]) -> Result<Vec<Change>, Failure> {
+    let mut all = Vec::new();
+    for (option, make) in known {
+        all.extend(args.text(option)?.map(str::to_owned).map(make));
+        all.extend(args.many(option).iter().cloned().map(make));
+    }
+    for change in &mut all {
+        if let Change::Upload(value) = change
+            && let Some((file, place)) = value.split_once(':')
+        {
+            *value = format!("{}:{place}", absolute(file)?);
+        }
+    }
+    Ok(all)
+}
