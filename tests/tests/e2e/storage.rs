@@ -198,7 +198,6 @@ fn stead_says_of_pools_and_volumes_what_virsh_says() {
         &["vol-wipe", "raw", "p", "--algorithm", "soap"],
         &["vol-create-as", "p", "raw", "1M"],
         &["vol-create-as", "p", "x", "1M", "--format", "soap"],
-        &["vol-clone", "b.qcow2", "c", "p", "--print-xml"],
         &["vol-upload", "nothing", &raw, "p"],
         &["vol-download", "raw", &missing, "nopool"],
         &["vol-delete", "nothing", "p"],
