@@ -190,8 +190,13 @@ impl Engine {
     async fn watch_firewall(&self, watch: std::os::fd::OwnedFd) -> std::io::Result<()> {
         let table = self.firewall_table();
         let watch = crate::process::watched(watch)?;
+        let mut stopping = self.stopping();
         loop {
-            let mut ready = watch.readable().await?;
+            // An engine that stops is let go of, so that another can take its place.
+            let mut ready = tokio::select! {
+                ready = watch.readable() => ready?,
+                _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+            };
             let ours = sys::firewall::removed(watch.get_ref(), &table);
             ready.clear_ready();
             if !ours? {
