@@ -291,6 +291,16 @@ impl Host {
         processes_with("environ", |variable| variable.starts_with(home.as_bytes()))
     }
 
+    /// The emulators of TPMs that this daemon started.
+    ///
+    /// # Panics
+    /// If /proc cannot be read.
+    #[must_use]
+    pub fn tpm_emulators(&self) -> Vec<u32> {
+        let run = format!("STEAD_RUN={}/", self.root().display());
+        processes_with("environ", |variable| variable.starts_with(run.as_bytes()))
+    }
+
     /// The QEMU of one machine.
     ///
     /// # Panics

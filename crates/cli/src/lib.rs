@@ -32,6 +32,7 @@ mod storage;
 mod strangers;
 mod table;
 mod textable;
+mod tree_text;
 mod verbs;
 mod words;
 mod xpath;

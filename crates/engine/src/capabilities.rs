@@ -147,8 +147,7 @@ impl Engine {
         };
         HostSupport {
             loaders: self.firmware().iter().map(loader).collect(),
-            // None is started for machines.
-            tpm_emulator: false,
+            tpm_emulator: crate::tpm::program().is_some(),
             vfio: host.has_iommu() && Path::new("/dev/vfio/vfio").exists(),
             address_bits: host
                 .cpu_info()

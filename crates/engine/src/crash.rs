@@ -73,6 +73,8 @@ steps! {
     StartGroup = "start/group",
     /// The last record before QEMU is written.
     StartPrepared = "start/prepared",
+    /// The TPM's emulator runs, where the machine has one.
+    StartEmulator = "start/emulator",
     /// QEMU's process exists.
     StartSpawned = "start/spawned",
     /// QEMU's monitor is reached.

@@ -50,6 +50,8 @@ pub enum ErrorKind {
     NoVolume,
     /// The pool has a volume of that name.
     VolumeExists,
+    /// The host has no such device.
+    NoNodeDevice,
     /// Metadata asked for is not set.
     NoMetadata,
     /// Metadata of a network asked for is not set.

@@ -23,6 +23,10 @@ pub const DESTROY_TERM_TIMEOUT_MS: u64 = 600;
 /// How long a graceful destroy waits after SIGTERM.
 pub const GRACEFUL_DESTROY_TIMEOUT_MS: u64 = 10_000;
 
+/// How long a detach waits for the guest to let go of a device before the
+/// caller is answered; the device goes when the guest lets go of it.
+pub const UNPLUG_TIMEOUT_MS: u64 = 5_000;
+
 /// How long a killed QEMU may take to be gone.
 pub const KILL_TIMEOUT_MS: u64 = 15_000;
 

@@ -13,8 +13,10 @@ use crate::process::Process;
 use crate::status::Holdings;
 use crate::view::Summary;
 use model::domain::Domain;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use tokio::sync::oneshot;
 
 /// One run of one machine.
 #[derive(Debug)]
@@ -37,6 +39,16 @@ pub struct LiveMachine {
     job: Mutex<Jobs>,
     running: std::sync::atomic::AtomicBool,
     intent: Mutex<Option<Intent>>,
+    unplugs: Mutex<BTreeMap<String, oneshot::Sender<Unplugged>>>,
+}
+
+/// What became of a device the guest was asked to let go of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unplugged {
+    /// It is gone, and what was behind it.
+    Gone,
+    /// The guest wants to keep it.
+    Refused,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +92,7 @@ impl LiveMachine {
             job: Mutex::default(),
             running: std::sync::atomic::AtomicBool::new(false),
             intent: Mutex::new(parts.intent),
+            unplugs: Mutex::default(),
         }
     }
 
@@ -172,6 +185,25 @@ impl LiveMachine {
     /// Takes an intent down, to be recorded with the next status.
     pub(crate) fn set_intent(&self, intent: Option<Intent>) {
         *self.intent.lock().unwrap_or_else(PoisonError::into_inner) = intent;
+    }
+
+    /// What will become of a device that the guest is asked to let go of.
+    pub(crate) fn await_unplug(&self, alias: &str) -> oneshot::Receiver<Unplugged> {
+        let (sender, receiver) = oneshot::channel();
+        self.unplugs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(alias.to_owned(), sender);
+        receiver
+    }
+
+    /// Tells who waits for a device to go, if anybody does.
+    pub(crate) fn unplugged(&self, alias: &str, how: Unplugged) {
+        let mut unplugs = self.unplugs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = unplugs.remove(alias) {
+            // One that was answered meanwhile needs no news.
+            let _ = waiting.send(how);
+        }
     }
 
     fn jobs(&self) -> MutexGuard<'_, Jobs> {

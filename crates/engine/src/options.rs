@@ -265,7 +265,7 @@ pub enum DeviceChange {
     Attach,
     /// Take it out.
     Detach,
-    /// Take the device with this alias out.
+    /// Take the one with this alias out; do not wait until the guest lets go of it.
     DetachAlias,
     /// Change what can be changed in place.
     Update,

@@ -105,6 +105,11 @@ impl Places {
             .join(format!("{}.fd", file_name(snapshot)))
     }
 
+    /// The state of a machine's emulated TPM: a directory.
+    pub fn tpm_state(&self, uuid: uuid::Uuid) -> PathBuf {
+        self.state.join("tpm").join(uuid.to_string())
+    }
+
     /// The UEFI variables of a machine that names no file for them.
     pub fn nvram_file(&self, name: &str) -> PathBuf {
         self.nvram.join(format!("{}_VARS.fd", file_name(name)))

@@ -130,6 +130,7 @@ fn make_run(
         // They run when all is ready, or when the user says so.
         paused: true,
         incoming: matches!(from, StartFrom::Saved(_)),
+        tpm_socket: crate::tpm::socket(&domain, directory),
         ..launch_context(&domain, directory)
     };
     let launch = command_line(&domain, caps, &context)
@@ -153,6 +154,8 @@ fn make_run(
     record.xml = live_xml(&domain);
     record.write(directory)?;
     crash_point(Step::StartPrepared);
+    crate::tpm::start(engine, &domain, directory, cgroup.as_ref())?;
+    crash_point(Step::StartEmulator);
     let mut plan = spawn_plan(
         &launch,
         &facts::header_images(&domain),
@@ -271,7 +274,8 @@ fn open_descriptors(
     Ok(descriptors)
 }
 
-fn listen(path: &Path) -> Result<OwnedFd> {
+/// A socket that listens at a path of its own.
+pub(crate) fn listen(path: &Path) -> Result<OwnedFd> {
     let fail = |e| EngineError::system(&format!("cannot listen at {}", path.display()), e);
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(fail(e)),
@@ -499,6 +503,7 @@ impl Engine {
         if let Some(record) = RunRecord::read(directory) {
             self.ports().release(&record.holdings.ports);
             files::give_back(&record.holdings.files);
+            crate::tpm::end(directory).await;
             self.remove_cgroup(record.id, &record.name);
         }
         crash_point(Step::DestroyGivenBack);

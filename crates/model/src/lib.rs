@@ -32,6 +32,7 @@ pub mod domain;
 pub mod domain_capabilities;
 pub mod metadata;
 pub mod network;
+pub mod nodedev;
 pub mod osinfo;
 pub mod snapshot;
 pub mod storage;

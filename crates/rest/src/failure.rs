@@ -65,6 +65,7 @@ fn numbers(kind: ErrorKind) -> (StatusCode, &'static str) {
         NoJob => (StatusCode::NOT_FOUND, "no-job"),
         NoSuchDevice => (StatusCode::NOT_FOUND, "no-device"),
         NoMetadata | NoNetworkMetadata | NoNetworkPort => (StatusCode::NOT_FOUND, "no-metadata"),
+        NoNodeDevice => (StatusCode::NOT_FOUND, "no-node-device"),
         DomainExists => (StatusCode::CONFLICT, "domain-exists"),
         VolumeExists => (StatusCode::CONFLICT, "volume-exists"),
         OperationInvalid => (StatusCode::CONFLICT, "operation-invalid"),

@@ -77,6 +77,7 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
         AgentUnresponsive => ErrorCode::AgentUnresponsive,
         AgentCommandFailed => ErrorCode::InternalError,
         NoSuchDevice => ErrorCode::DeviceMissing,
+        NoNodeDevice => ErrorCode::NoNodeDevice,
         NoMetadata => ErrorCode::NoDomainMetadata,
         NoNetworkMetadata => ErrorCode::NoNetworkMetadata,
         NoImage | ImageExists => ErrorCode::InvalidArg,

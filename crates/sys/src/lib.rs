@@ -9,6 +9,7 @@
 pub mod atomic;
 pub mod cgroup;
 mod error;
+pub mod ethtool;
 pub mod firewall;
 pub mod host;
 pub mod kvm;

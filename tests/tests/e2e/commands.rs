@@ -226,3 +226,35 @@ fn a_console_is_left_with_its_escape() {
         "{shown}"
     );
 }
+
+#[test]
+fn the_hosts_devices_are_listed_and_described() {
+    let host = Host::start();
+    let all = host.virsh(&["nodedev-list"]).succeeds();
+    assert!(all.lines().any(|line| line == "computer"), "{all}");
+    let ours = host.stead(&["nodedev-list"]).succeeds();
+    assert_eq!(ours.trim(), all.trim());
+    for words in [
+        &["nodedev-list", "--tree"][..],
+        &["nodedev-info", "computer"],
+    ] {
+        let (theirs, ours) = (host.virsh(words).succeeds(), host.stead(words).succeeds());
+        assert_eq!(ours.trim_end(), theirs.trim_end(), "{words:?}");
+    }
+    let nets = host.virsh(&["nodedev-list", "--cap", "net"]).succeeds();
+    let loopback = nets.lines().find(|line| line.starts_with("net_lo"));
+    let loopback = loopback.expect("every host has one");
+    for name in all.split_whitespace() {
+        let xml = host.virsh(&["nodedev-dumpxml", name]).succeeds();
+        assert!(xml.contains(&format!("<name>{name}</name>")), "{xml}");
+    }
+    let xml = host.stead(&["nodedev-dumpxml", loopback]).succeeds();
+    assert!(xml.contains("<interface>lo</interface>"), "{xml}");
+    let error = host.virsh(&["nodedev-detach", "computer"]).fails();
+    assert!(error.contains("not a PCI device"), "{error}");
+    let error = host.virsh(&["nodedev-dumpxml", "nosuch"]).fails();
+    assert!(
+        error.contains("no node device with matching name 'nosuch'"),
+        "{error}"
+    );
+}

@@ -255,3 +255,37 @@ fn the_host_is_described_as_it_is() {
         assert!(!host.virsh(words).succeeds().trim().is_empty(), "{words:?}");
     }
 }
+
+#[test]
+fn an_emulated_tpm_lives_with_its_machine() {
+    let mut host = Host::start();
+    let xml = guest::bare_machine("vm").replace(
+        "<devices>",
+        "<devices><tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm>",
+    );
+    host.define(&xml);
+    let _ = host.virsh(&["start", "vm"]).succeeds();
+    let state = host.root().join("tpm");
+    assert_eq!(fs::read_dir(&state).expect("it is made").count(), 1);
+    let tpm = host
+        .virsh(&["qemu-monitor-command", "vm", r#"{"execute":"query-tpm"}"#])
+        .succeeds();
+    assert!(tpm.contains("tpm-tis") && tpm.contains("emulator"), "{tpm}");
+    let emulators = host.tpm_emulators();
+    assert_eq!(emulators.len(), 1, "{emulators:?}");
+    let status = fs::read_to_string(format!("/proc/{}/status", emulators[0])).expect("it runs");
+    let uid = status.lines().find(|line| line.starts_with("Uid:"));
+    assert!(uid.is_some_and(|line| !line.contains("\t0\t")), "{uid:?}");
+
+    host.kill_daemon();
+    host.start_daemon();
+    assert_eq!(host.tpm_emulators(), emulators, "it outlives the daemon");
+    let _ = host.virsh(&["destroy", "vm"]).succeeds();
+    wait::until("the emulator's end", OFF_TIMEOUT, || {
+        host.tpm_emulators().is_empty()
+    });
+    let _ = host.virsh(&["start", "vm"]).succeeds();
+    let _ = host.virsh(&["destroy", "vm"]).succeeds();
+    let _ = host.virsh(&["undefine", "vm"]).succeeds();
+    assert_eq!(fs::read_dir(&state).expect("it is there").count(), 0);
+}

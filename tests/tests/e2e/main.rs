@@ -8,6 +8,7 @@ mod crashes;
 mod daemon;
 mod faults;
 mod host_shutdown;
+mod hotplug;
 mod install;
 mod library;
 mod machines;

@@ -33,6 +33,7 @@ mod network_make;
 mod network_parts;
 mod networks;
 mod nics;
+mod node_devices;
 mod pool_events;
 mod pool_make;
 mod pools;
@@ -131,6 +132,11 @@ pub(crate) const GROUPS: &[Group] = &[
         title: "Images",
         keyword: "image",
         verbs: &[images::VERBS, library::VERBS, inside::VERBS],
+    },
+    Group {
+        title: "Node Device",
+        keyword: "nodedev",
+        verbs: &[node_devices::VERBS],
     },
     Group {
         title: "Stead itself",

@@ -93,6 +93,7 @@ impl Owner {
         let save = view
             .managed_save
             .then(|| self.engine.places().managed_save(&view.name));
+        let tpm_state = crate::tpm::state_to_remove(&self.engine, &stored, options.tpm);
         let variables = nvram.filter(|_| options.nvram == Some(true));
         let copies: Vec<PathBuf> = match self.live {
             Some(_) => Vec::new(),
@@ -106,6 +107,7 @@ impl Owner {
             .iter()
             .cloned()
             .chain(variables.map(Into::into))
+            .chain(tpm_state.clone())
             .chain(copies.iter().cloned())
             .collect();
         crash_point(Step::UndefineAdmitted);
@@ -124,6 +126,9 @@ impl Owner {
         }
         for copy in &copies {
             remove_file(copy)?;
+        }
+        if let Some(state) = tpm_state {
+            remove_file(&state)?;
         }
         if !files.is_empty() {
             self.engine.records().files_removed(self.entry.uuid).await?;
@@ -288,8 +293,15 @@ pub(crate) fn transient() -> EngineError {
     EngineError::invalid("transient domains do not have any persistent config")
 }
 
+/// Removes a file, or a directory with all in it; none there is as good.
 pub(crate) fn remove_file(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
+    let removed = match std::fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
+            std::fs::remove_dir_all(path)
+        }
+        removed => removed,
+    };
+    match removed {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(EngineError::system(

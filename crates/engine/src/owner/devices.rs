@@ -8,11 +8,13 @@ use crate::definition::Definition;
 use crate::engine::xml_error;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::Happening;
-use crate::live::LiveMachine;
+use crate::limits::UNPLUG_TIMEOUT_MS;
+use crate::live::{LiveMachine, Unplugged};
 use crate::options::{Affect, DeviceChange};
 use crate::run;
 use model::domain::Domain;
 use model::domain::change::DeviceKey;
+use model::domain::controller::ControllerType;
 use model::domain::interface::LinkState;
 use qemu::command_line::{Launch, Step, command_line, plug};
 use qemu::machine::Operation;
@@ -21,6 +23,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Numbers of descriptor sets; each is used once in a machine's life.
 static NEXT_SET: AtomicU32 = AtomicU32::new(1);
@@ -36,7 +39,7 @@ enum Plan {
         taps: crate::taps::Queues,
     },
     /// Ask the guest to let go of a device; QEMU tells when it has.
-    Unplug { alias: String },
+    Unplug { alias: String, wait: bool },
     /// Run these commands, with a file for the first where there is one.
     Change {
         commands: Vec<Step>,
@@ -90,24 +93,27 @@ impl Owner {
         let live = self.live()?;
         let before = live.definition();
         let plan = match change {
-            DeviceChange::Detach => {
-                let key = before.find_device(xml).map_err(xml_error)?;
+            DeviceChange::Detach | DeviceChange::DetachAlias => {
+                let key = find(&before, change, xml)?;
                 let alias = before.device_alias(&key).ok_or_else(|| {
                     EngineError::new(
                         ErrorKind::NoSuchDevice,
                         "the device cannot be unplugged: it has no alias",
                     )
                 })?;
-                Plan::Unplug { alias }
+                Plan::Unplug {
+                    alias,
+                    wait: change == DeviceChange::Detach,
+                }
             }
-            DeviceChange::DetachAlias => Plan::Unplug {
-                alias: with_alias(&before, xml)?,
-            },
             DeviceChange::Attach => {
                 let mut after = Domain::clone(&before);
                 self.apply(&mut after, change, xml).await?;
+                crate::facts::place_sockets(&mut after, &live.run_dir);
                 after.assign_aliases();
+                keep_live_parts(&before, &mut after);
                 after.number_images();
+                check_room(&before, &after)?;
                 let alias = new_alias(&before, &after);
                 let taps = self.connect_new(&before, &mut after).await?;
                 let (old, new) = (
@@ -140,13 +146,9 @@ impl Owner {
         match change {
             DeviceChange::Attach => domain.attach_device(xml).map_err(xml_error)?,
             DeviceChange::Update => domain.update_device(xml).map_err(xml_error)?,
-            DeviceChange::Detach => {
-                let key = domain.find_device(xml).map_err(xml_error)?;
+            DeviceChange::Detach | DeviceChange::DetachAlias => {
+                let key = find(domain, change, xml)?;
                 domain.remove_device(&key);
-            }
-            DeviceChange::DetachAlias => {
-                let alias = with_alias(domain, xml)?;
-                domain.remove_device(&DeviceKey::Alias(alias));
             }
         }
         if change == DeviceChange::Attach {
@@ -177,7 +179,8 @@ impl Owner {
     async fn launch_of(&self, live: &LiveMachine, domain: &Domain) -> Result<Launch> {
         let emulator = run::emulator(&self.engine, domain)?;
         let caps = self.engine.binaries().caps(&emulator).await?;
-        let context = run::launch_context(domain, &live.run_dir);
+        let mut context = run::launch_context(domain, &live.run_dir);
+        context.tpm_socket = crate::tpm::socket(domain, &live.run_dir);
         command_line(domain, &caps, &context).map_err(unsupported)
     }
 
@@ -196,6 +199,7 @@ impl Owner {
         live.set_definition(after);
         self.engine
             .write_status(&live, &self.entry, self.life.status());
+        let gone = alias.clone();
         self.emit(Happening::DeviceRemoved { alias });
         if let (Ok(old), Ok(new)) = launches {
             // The way to plug it in again names the back ends to remove, last first.
@@ -204,14 +208,53 @@ impl Owner {
                 for step in backends.iter().rev() {
                     undo(&live, step).await;
                 }
+                live.unplugged(&gone, Unplugged::Gone);
                 ErrandEnd::Nothing { held: false }
             });
+        } else {
+            live.unplugged(&gone, Unplugged::Gone);
         }
+    }
+}
+
+/// The device meant, by its description or by its alias alone.
+fn find(domain: &Domain, change: DeviceChange, text: &str) -> Result<DeviceKey> {
+    match change {
+        DeviceChange::DetachAlias => with_alias(domain, text).map(DeviceKey::Alias),
+        _ => domain.find_device(text).map_err(xml_error),
     }
 }
 
 fn unsupported(error: qemu::command_line::Unsupported) -> EngineError {
     EngineError::new(ErrorKind::ConfigUnsupported, error.0)
+}
+
+/// Completing a definition drops what only the running machine knows: the
+/// terminals QEMU made and the ports its displays have.
+fn keep_live_parts(before: &Domain, after: &mut Domain) {
+    for (alias, terminal) in crate::facts::terminals(before) {
+        crate::facts::set_terminal(after, &alias, &terminal);
+    }
+    after.devices.graphics.clone_from(&before.devices.graphics);
+}
+
+/// The bus of the root ports takes nothing while the machine runs, so ports
+/// that a device would want beside it cannot come with it.
+fn check_room(before: &Domain, after: &Domain) -> Result<()> {
+    let ports = |domain: &Domain| {
+        let controllers = domain.devices.controllers.iter();
+        controllers
+            .filter(|controller| controller.kind == ControllerType::Pci)
+            .count()
+    };
+    if ports(after) > ports(before) {
+        return Err(EngineError::new(
+            ErrorKind::Internal,
+            "No more available PCI slots: define the machine with more controllers of model \
+             'pcie-root-port' to have room for devices while it runs",
+        ));
+    }
+    Ok(())
 }
 
 fn aliases(domain: &Domain) -> Vec<String> {
@@ -257,7 +300,7 @@ async fn carry_out(
             let none = crate::taps::Queues::new();
             (run_all(live, &commands, none).await, Some(*after), None)
         }
-        Plan::Unplug { alias } => (ask_to_let_go(live, &alias).await, None, None),
+        Plan::Unplug { alias, wait } => (ask_to_let_go(live, &alias, wait).await, None, None),
     };
     ChangeEnd {
         reply,
@@ -268,11 +311,34 @@ async fn carry_out(
     }
 }
 
-async fn ask_to_let_go(live: &LiveMachine, alias: &str) -> Result<()> {
-    live.monitor()?
-        .execute(&commands::device_del(alias))
-        .await
-        .map(drop)
+/// Asks the guest, and waits a while for it to let go: one that does is done
+/// when the call ends. One that takes longer does so in its own time, which
+/// is no failure; the event tells when.
+async fn ask_to_let_go(live: &LiveMachine, alias: &str, wait: bool) -> Result<()> {
+    let gone = live.await_unplug(alias);
+    let asked = live.monitor()?.execute(&commands::device_del(alias)).await;
+    match asked {
+        // The guest was asked before and has not answered yet.
+        Err(error) if error.message.contains("already in the process of unplug") => {}
+        asked => drop(asked?),
+    }
+    if !wait {
+        return Ok(());
+    }
+    match tokio::time::timeout(Duration::from_millis(UNPLUG_TIMEOUT_MS), gone).await {
+        Ok(Ok(Unplugged::Refused)) => Err(EngineError::failed(
+            "unplug of device was rejected by the guest",
+        )),
+        Ok(_) => Ok(()),
+        Err(_) => {
+            tracing::warn!(
+                alias,
+                pid = live.pid(),
+                "the guest has not let go of the device yet"
+            );
+            Ok(())
+        }
+    }
 }
 
 /// Runs steps in order; where one fails, those before it are undone.
@@ -328,6 +394,17 @@ async fn run_step(live: &LiveMachine, step: &Step, queues: &mut crate::taps::Que
             }
             command
         }
+        Step::Listen {
+            path,
+            name,
+            command,
+        } => {
+            let socket = run::listen(path)?;
+            monitor
+                .ask_with_descriptor(&commands::getfd(name), socket)
+                .await?;
+            command
+        }
     };
     monitor.execute(command).await.map(drop)
 }
@@ -353,8 +430,10 @@ async fn give_file(live: &LiveMachine, path: &Path, write: bool, set: u32) -> Re
 /// Removes what a step has made. A device goes by the guest's leave only, and
 /// what it holds stays with it.
 async fn undo(live: &LiveMachine, step: &Step) {
-    let (Step::Run(command) | Step::WithFile { command, .. } | Step::WithTap { command, .. }) =
-        step;
+    let (Step::Run(command)
+    | Step::WithFile { command, .. }
+    | Step::WithTap { command, .. }
+    | Step::Listen { command, .. }) = step;
     let name_of = |key: &str| {
         command
             .arguments()
@@ -365,6 +444,7 @@ async fn undo(live: &LiveMachine, step: &Step) {
     let inverse: Option<Command<Done>> = match command.name() {
         "blockdev-add" => name_of("node-name").map(|node| commands::blockdev_del(&node)),
         "netdev_add" => name_of("id").map(|id| commands::netdev_del(&id)),
+        "chardev-add" => name_of("id").map(|id| commands::chardev_remove(&id)),
         "object-add" => name_of("id").map(|id| commands::object_del(&id)),
         _ => None,
     };
@@ -372,6 +452,11 @@ async fn undo(live: &LiveMachine, step: &Step) {
         && let Err(error) = monitor.execute(&inverse).await
     {
         tracing::debug!(%error, "a back end could not be removed");
+    }
+    if let Step::Listen { path, .. } = step
+        && let Err(error) = super::define::remove_file(path)
+    {
+        tracing::debug!(%error, "a socket could not be removed");
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Owner;
 use crate::events::{GraphicsAddress, Happening};
 use crate::inspect::device_of_node;
+use crate::live::Unplugged;
 use crate::monitor::{News, RawEvent};
 use qemu::machine::{Input, PowerOff};
 use qemu::qmp::Event;
@@ -82,6 +83,9 @@ impl Owner {
                 device: Some(alias),
                 ..
             } => {
+                if let Some(live) = &self.live {
+                    live.unplugged(&alias, Unplugged::Refused);
+                }
                 self.emit(Happening::DeviceRemovalFailed { alias });
             }
             Event::JobStatusChange { id, status } => self.block_job_news(&id, status),

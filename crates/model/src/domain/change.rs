@@ -100,17 +100,21 @@ impl Domain {
     /// What is wrong with the XML, or that there is no such device.
     pub fn find_device(&self, xml: &str) -> Result<DeviceKey, XmlError> {
         let wanted = Fragment::parse(xml)?;
-        if let Some(alias) = wanted.alias() {
-            let mut found = false;
-            self.devices
-                .each_info(&mut |info| found |= info.alias.as_ref() == Some(&alias));
-            return if found {
-                Ok(DeviceKey::Alias(alias))
-            } else {
-                Err(missing(&alias))
-            };
+        match wanted.alias() {
+            Some(alias) => self.find_alias(&alias),
+            None => self.find_by_kind(&wanted.devices),
         }
-        self.find_by_kind(&wanted.devices)
+    }
+
+    /// The device with this alias.
+    pub fn find_alias(&self, alias: &str) -> Result<DeviceKey, XmlError> {
+        let mut found = false;
+        self.devices
+            .each_info(&mut |info| found |= info.alias.as_deref() == Some(alias));
+        match found {
+            true => Ok(DeviceKey::Alias(alias.to_owned())),
+            false => Err(missing(alias)),
+        }
     }
 
     fn find_by_kind(&self, wanted: &Devices) -> Result<DeviceKey, XmlError> {

@@ -1,9 +1,9 @@
 //! What to tell a running QEMU so that it gets a device: the difference
 //! between two command lines, as commands.
 
-use super::launch::{FileMode, Launch, Unsupported};
+use super::launch::{DescriptorPurpose, FileMode, Launch, Unsupported};
 use crate::qmp::{Command, Done, commands};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
 /// One step of plugging a device in.
@@ -35,6 +35,16 @@ pub enum Step {
         /// The command, which already has the names.
         command: Command<Done>,
     },
+    /// A command about a socket that is made for QEMU and handed to it under
+    /// the name of the back end that listens there.
+    Listen {
+        /// The socket's path.
+        path: PathBuf,
+        /// The name of the descriptor.
+        name: String,
+        /// The command, which already names the descriptor.
+        command: Command<Done>,
+    },
 }
 
 /// The steps from one command line to another, in order. The first set of
@@ -56,6 +66,10 @@ pub fn plug(before: &Launch, after: &Launch, mut set: u32) -> Result<Vec<Step>, 
         };
         let same = |(other, text): &(&str, &str)| *other == option && listed(text) == listed(value);
         if listed(value).is_some() && old.iter().any(same) {
+            continue;
+        }
+        if option == "-chardev" {
+            steps.push(listen(value, after)?);
             continue;
         }
         let mut properties = object(option, value)?;
@@ -129,6 +143,42 @@ fn with_tap(mut properties: Map<String, Value>) -> Step {
     }
 }
 
+/// A part of an option written as `kind,name=value,…`.
+fn text_part<'a>(value: &'a str, name: &str) -> Option<&'a str> {
+    value.split(',').find_map(|part| {
+        let (key, value) = part.split_once('=')?;
+        (key == name).then_some(value)
+    })
+}
+
+/// The step for a back end that listens at a socket; others are not plugged in.
+fn listen(value: &str, after: &Launch) -> Result<Step, Unsupported> {
+    let id = text_part(value, "id");
+    let number = text_part(value, "fd").and_then(|number| number.parse().ok());
+    let path = after.descriptors.iter().find_map(|descriptor| {
+        let DescriptorPurpose::Listener { path, .. } = &descriptor.purpose else {
+            return None;
+        };
+        (Some(descriptor.number) == number).then_some(path)
+    });
+    let (Some(id), Some(path)) = (id, path) else {
+        return Err(unpluggable("-chardev"));
+    };
+    let backend = json!({
+        "type": "socket",
+        "data": {
+            "addr": { "type": "fd", "data": { "str": id } },
+            "server": true,
+            "wait": false,
+        },
+    });
+    Ok(Step::Listen {
+        path: path.clone(),
+        name: id.to_owned(),
+        command: commands::chardev_add(id, backend).without_reply(),
+    })
+}
+
 /// Options with their values; options without one have none to compare.
 fn pairs(arguments: &[String]) -> Vec<(&str, &str)> {
     let mut pairs = Vec::new();
@@ -176,7 +226,7 @@ fn file_of(properties: &Map<String, Value>, launch: &Launch) -> Option<(PathBuf,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command_line::{FileAccess, FileRole};
+    use crate::command_line::{Descriptor, FileAccess, FileRole};
 
     fn launch(arguments: &[&str]) -> Launch {
         Launch {
@@ -226,6 +276,35 @@ mod tests {
             (command.name(), device.name()),
             ("blockdev-add", "device_add")
         );
+    }
+
+    #[test]
+    fn a_port_that_listens_gets_its_socket_by_name() {
+        let mut after = launch(&["-chardev", "socket,id=charport,fd=9,server=on,wait=off"]);
+        after.descriptors.push(Descriptor {
+            number: 9,
+            purpose: DescriptorPurpose::Listener {
+                alias: "port".into(),
+                path: "/run/port".into(),
+            },
+        });
+        let steps = plug(&launch(&[]), &after, 1).expect("steps");
+        let [
+            Step::Listen {
+                path,
+                name,
+                command,
+            },
+        ] = &steps[..]
+        else {
+            panic!("{steps:?}");
+        };
+        assert_eq!(
+            (path.to_str(), name.as_str()),
+            (Some("/run/port"), "charport")
+        );
+        assert_eq!(command.name(), "chardev-add");
+        assert_eq!(plug(&after, &after, 1), Ok(Vec::new()));
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod network_events;
 mod network_ports;
 mod networks;
 mod node;
+mod node_devices;
 mod node_memory;
 mod parameters;
 pub(crate) mod session;
@@ -52,6 +53,7 @@ pub(crate) fn register(dispatch: &mut Dispatch) {
     capabilities::register(dispatch);
     connect::register(dispatch);
     node::register(dispatch);
+    node_devices::register(dispatch);
     domain_list::register(dispatch);
     domain_info::register(dispatch);
     domain_define::register(dispatch);

@@ -5,6 +5,7 @@ mod hostdevs;
 mod machine;
 mod memory;
 mod others;
+mod ranges;
 
 use super::DefineContext;
 use crate::domain::Domain;
@@ -16,6 +17,7 @@ pub(super) fn check(domain: &Domain, context: &DefineContext) -> Result<(), XmlE
     memory::check(domain)?;
     disks::check(domain)?;
     hostdevs::check(domain)?;
+    ranges::check(domain)?;
     others::check(domain, context)
 }
 

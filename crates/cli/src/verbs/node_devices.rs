@@ -1,0 +1,209 @@
+//! The host's devices: listed, described, handed over and back.
+
+use client::wire::remote::{self, RemoteNodeDevice};
+
+use crate::args::Args;
+use crate::failure::{Failure, OrFail, Outcome};
+use crate::output::{extra, sayln};
+use crate::session::Session;
+use crate::table::{Opt, Verb, WRAP, XPATH, arg, flag, text};
+use crate::tree_text;
+use crate::verbs::define::print_xml;
+
+const DEVICE: Opt = arg("device", "the device, by its name or as 'wwnn,wwpn'");
+
+/// `VIR_CONNECT_LIST_NODE_DEVICES_*`.
+mod list {
+    pub(super) const PERSISTENT: u32 = 1 << 28;
+    pub(super) const TRANSIENT: u32 = 1 << 29;
+    pub(super) const INACTIVE: u32 = 1 << 30;
+    pub(super) const ACTIVE: u32 = 1 << 31;
+
+    /// The kinds of devices, by their bits.
+    pub(super) const KINDS: [&str; 23] = [
+        "system",
+        "pci",
+        "usb_device",
+        "usb",
+        "net",
+        "scsi_host",
+        "scsi_target",
+        "scsi",
+        "storage",
+        "fc_host",
+        "vports",
+        "scsi_generic",
+        "drm",
+        "mdev_types",
+        "mdev",
+        "ccw",
+        "css",
+        "vdpa",
+        "ap_card",
+        "ap_queue",
+        "ap_matrix",
+        "vpd",
+        "ccwgroup",
+    ];
+}
+
+/// The verbs of this file.
+pub(crate) const VERBS: &[Verb] = &[
+    Verb::new("nodedev-detach", "take a device from its driver", detach)
+        .about("Takes a PCI device from the host's driver, so that it can be handed to a machine.")
+        .options(&[
+            DEVICE,
+            text("driver", "the driver that hands it over: vfio").bare(),
+        ]),
+    Verb::new("nodedev-dumpxml", "describe a device as XML", dumpxml).options(&[
+        DEVICE,
+        flag("inactive", "the description that is kept"),
+        XPATH,
+        WRAP,
+    ]),
+    Verb::new("nodedev-info", "a device in short", info)
+        .options(&[DEVICE])
+        .tabular(),
+    Verb::new("nodedev-list", "list the host's devices", list_devices).options(&[
+        flag("tree", "as a tree"),
+        text("cap", "only of these kinds, with commas between")
+            .bare()
+            .words(&list::KINDS),
+        flag("inactive", "those that are not there"),
+        flag("all", "those that are there and those that are not"),
+        flag("persistent", "those that are kept"),
+        flag("transient", "those that are not kept"),
+    ]),
+    Verb::new(
+        "nodedev-reattach",
+        "give a device back to its driver",
+        reattach,
+    )
+    .options(&[DEVICE]),
+    Verb::new("nodedev-reset", "reset a device", reset).options(&[DEVICE]),
+];
+
+fn device(s: &mut Session, args: &Args) -> Result<RemoteNodeDevice, Failure> {
+    let name = args.need("device")?.to_owned();
+    let found = match name.split_once(',') {
+        Some((wwnn, wwpn)) => s
+            .call(&remote::NodeDeviceLookupScsiHostByWwnArgs {
+                wwnn: wwnn.to_owned(),
+                wwpn: wwpn.to_owned(),
+                flags: 0,
+            })
+            .map(|got| got.dev),
+        None => s
+            .call(&remote::NodeDeviceLookupByNameArgs { name: name.clone() })
+            .map(|got| got.dev),
+    };
+    found.or_fail(|| format!("Could not find matching device '{name}'"))
+}
+
+fn detach(s: &mut Session, args: &Args) -> Outcome {
+    let name = device(s, args)?.name;
+    let failed = || format!("Failed to detach device {name}");
+    match args.text("driver")? {
+        Some(driver) => s
+            .call(&remote::NodeDeviceDetachFlagsArgs {
+                name: name.clone(),
+                driver_name: Some(driver.to_owned()),
+                flags: 0,
+            })
+            .or_fail(failed)?,
+        None => s
+            .call(&remote::NodeDeviceDettachArgs { name: name.clone() })
+            .or_fail(failed)?,
+    };
+    extra!(s, "Device {name} detached\n");
+    Ok(())
+}
+
+fn reattach(s: &mut Session, args: &Args) -> Outcome {
+    let name = device(s, args)?.name;
+    s.call(&remote::NodeDeviceReAttachArgs { name: name.clone() })
+        .or_fail(|| format!("Failed to re-attach device {name}"))?;
+    extra!(s, "Device {name} re-attached\n");
+    Ok(())
+}
+
+fn reset(s: &mut Session, args: &Args) -> Outcome {
+    let name = device(s, args)?.name;
+    s.call(&remote::NodeDeviceResetArgs { name: name.clone() })
+        .or_fail(|| format!("Failed to reset device {name}"))?;
+    extra!(s, "Device {name} reset\n");
+    Ok(())
+}
+
+fn dumpxml(s: &mut Session, args: &Args) -> Outcome {
+    let name = device(s, args)?.name;
+    let flags = u32::from(args.has("inactive"));
+    let got = s.call(&remote::NodeDeviceGetXmlDescArgs { name, flags })?;
+    print_xml(s, args, &got.xml)
+}
+
+fn info(s: &mut Session, args: &Args) -> Outcome {
+    let name = device(s, args)?.name;
+    let parent = s.call(&remote::NodeDeviceGetParentArgs { name: name.clone() })?;
+    let active = s.call(&remote::NodeDeviceIsActiveArgs { name: name.clone() })?;
+    let persistent = s.call(&remote::NodeDeviceIsPersistentArgs { name: name.clone() })?;
+    let autostart = s.call(&remote::NodeDeviceGetAutostartArgs { name: name.clone() })?;
+    let yes_no = |on: i32| if on == 0 { "no" } else { "yes" }.to_owned();
+    let pairs = [
+        ("Name:", name),
+        ("Parent:", parent.parent_name.unwrap_or_default()),
+        ("Active:", yes_no(active.active)),
+        ("Persistent:", yes_no(persistent.persistent)),
+        ("Autostart:", yes_no(autostart.autostart)),
+    ];
+    s.out.pairs(15, &pairs);
+    Ok(())
+}
+
+fn list_devices(s: &mut Session, args: &Args) -> Outcome {
+    let tree = args.has("tree");
+    if tree && args.has("cap") {
+        return Err(Failure::said("Options --tree and --cap are incompatible"));
+    }
+    let mut flags = match (args.has("inactive"), args.has("all")) {
+        (true, _) => list::INACTIVE,
+        (false, true) => list::INACTIVE | list::ACTIVE,
+        (false, false) => list::ACTIVE,
+    };
+    for (option, flag) in [
+        ("persistent", list::PERSISTENT),
+        ("transient", list::TRANSIENT),
+    ] {
+        if args.has(option) {
+            flags |= flag;
+        }
+    }
+    for kind in args
+        .text("cap")?
+        .into_iter()
+        .flat_map(|kinds| kinds.split(','))
+    {
+        let bit = list::KINDS.iter().position(|known| *known == kind);
+        flags |= 1 << bit.ok_or_else(|| Failure::said("Invalid capability type"))?;
+    }
+    let call = remote::ConnectListAllNodeDevicesArgs {
+        need_results: 1,
+        flags,
+    };
+    let got = s
+        .call(&call)
+        .or_fail(|| "Failed to list node devices".into())?;
+    let mut names: Vec<String> = got.devices.into_iter().map(|device| device.name).collect();
+    names.sort();
+    if !tree {
+        names.iter().for_each(|name| sayln!(s, "{name}"));
+        return Ok(());
+    }
+    let mut items = Vec::with_capacity(names.len());
+    for name in names {
+        let parent = s.call(&remote::NodeDeviceGetParentArgs { name: name.clone() })?;
+        items.push((name, parent.parent_name));
+    }
+    s.out.text(tree_text::draw(&items));
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! Devices that come to a running guest and leave it again: seen by the guest, in the definition and as events.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use stead_tests::{Host, guest, wait};
+
+/// Within this time a guest that lets a device go has done so: PCI Express wants five seconds of its own.
+const UNPLUG_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The small guest with room for more devices, up and with a shell.
+fn guest_with_room(host: &Host) {
+    let _ = (host.guest_file("vmlinuz"), host.guest_file("initrd"));
+    let ports = "<controller type='pci' model='pcie-root-port'/>".repeat(6);
+    let room = format!(
+        "<devices><controller type='pci' model='pcie-root'/>{ports}<controller type='virtio-serial'/>"
+    );
+    let xml = guest::small_guest("demo", host.folder()).replace("<devices>", &room);
+    host.define(&xml);
+    let _ = host.virsh(&["start", "demo"]).succeeds();
+    let _ = in_guest(host, "true");
+}
+
+fn in_guest(host: &Host, command: &str) -> String {
+    host.python("console.py", &["demo", command])
+        .succeeds()
+        .trim()
+        .to_owned()
+}
+
+/// A device: how it is described, what it is called in the live definition, how many of it the guest sees.
+struct Case {
+    what: &'static str,
+    xml: String,
+    mark: &'static str,
+    count: &'static str,
+}
+
+#[test]
+fn what_is_plugged_in_comes_out_again() {
+    let host = Host::start();
+    guest_with_room(&host);
+    let disk = host.file("extra.raw", &"\0".repeat(1 << 20));
+    let cases = [
+        Case {
+            what: "disk",
+            xml: format!(
+                "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/>\
+                 <target dev='vdb' bus='virtio'/><serial>EXTRA</serial><alias name='ua-disk'/></disk>"
+            ),
+            mark: "dev='vdb'",
+            count: "ls /sys/block | grep -c ^vd",
+        },
+        Case {
+            what: "card",
+            xml: "<interface type='user'><mac address='52:54:00:aa:bb:cc'/><model type='virtio'/>\
+                  <alias name='ua-card'/></interface>"
+                .into(),
+            mark: "52:54:00:aa:bb:cc",
+            count: "cat /sys/class/net/*/address | grep -c 52:54:00:aa:bb:cc",
+        },
+        Case {
+            what: "rng",
+            xml: "<rng model='virtio'><backend model='random'>/dev/urandom</backend><alias name='ua-rng'/></rng>"
+                .into(),
+            mark: "<rng ",
+            count: "cat /sys/class/misc/hw_random/rng_available | grep -c virtio",
+        },
+        Case {
+            what: "port",
+            xml: "<channel type='unix'><target type='virtio' name='org.example.extra'/>\
+                  <alias name='ua-port'/></channel>"
+                .into(),
+            mark: "org.example.extra",
+            count: "cat /sys/class/virtio-ports/*/name | grep -c org.example.extra",
+        },
+    ];
+    let events = Command::new("virsh")
+        .args([
+            "-c",
+            &host.uri(),
+            "event",
+            "demo",
+            "--event",
+            "device-removed",
+        ])
+        .args(["--loop", "--timeout", "45"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("virsh is there");
+    for case in &cases {
+        let file = host.file("device.xml", &case.xml);
+        let live = || host.virsh(&["dumpxml", "demo"]).succeeds();
+        let before = live();
+        assert!(!before.contains(case.mark), "{}", case.what);
+        assert_eq!(in_guest(&host, case.count), "0", "{}", case.what);
+
+        let _ = host.virsh(&["attach-device", "demo", &file]).succeeds();
+        assert!(
+            live().contains(case.mark),
+            "{} is in the live XML",
+            case.what
+        );
+        wait::until(case.what, UNPLUG_TIMEOUT, || {
+            in_guest(&host, case.count) == "1"
+        });
+
+        let _ = host.virsh(&["detach-device", "demo", &file]).succeeds();
+        // A guest that takes longer than the call waits lets go in its own time.
+        wait::until("it is out of the live XML", UNPLUG_TIMEOUT, || {
+            !live().contains(case.mark)
+        });
+        assert_eq!(in_guest(&host, case.count), "0", "{} is gone", case.what);
+        assert_eq!(
+            live(),
+            before,
+            "{}: as if it had never been there",
+            case.what
+        );
+
+        // What was behind it is gone too, so that it can come again.
+        let _ = host.virsh(&["attach-device", "demo", &file]).succeeds();
+        let alias = format!("ua-{}", case.what);
+        let _ = host
+            .virsh(&["detach-device-alias", "demo", &alias])
+            .succeeds();
+        wait::until("it is out again", UNPLUG_TIMEOUT, || {
+            !live().contains(case.mark)
+        });
+    }
+    let _ = Command::new("kill")
+        .args(["-INT", &events.id().to_string()])
+        .status();
+    let seen = events.wait_with_output().expect("it is our child");
+    let seen = String::from_utf8_lossy(&seen.stdout);
+    for case in &cases {
+        let told = seen.matches(&format!("ua-{}", case.what)).count();
+        assert_eq!(told, 2, "{} left twice: {seen}", case.what);
+    }
+    // It lives, and what it had from the start works on.
+    assert_eq!(in_guest(&host, "echo $((6 * 7))"), "42");
+}
+
+#[test]
+fn a_guest_that_keeps_a_device_holds_nobody_up() {
+    let host = Host::start();
+    // Firmware alone never lets go.
+    let xml = guest::bare_machine("bare").replace(
+        "<devices>",
+        "<features><acpi/></features><devices><interface type='user'><mac address='52:54:00:aa:bb:cc'/><model type='virtio'/></interface>",
+    );
+    host.define(&xml);
+    let _ = host.virsh(&["start", "bare"]).succeeds();
+    for _ in 0..2 {
+        let begin = std::time::Instant::now();
+        let _ = host.virsh(&["detach-interface", "bare", "user"]).succeeds();
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        let live = host.virsh(&["dumpxml", "bare"]).succeeds();
+        assert!(live.contains("52:54:00:aa:bb:cc"), "it is still there");
+    }
+    let _ = host.virsh(&["destroy", "bare"]).succeeds();
+    let kept = host.virsh(&["dumpxml", "bare"]).succeeds();
+    assert!(
+        kept.contains("52:54:00:aa:bb:cc"),
+        "the definition keeps it"
+    );
+}
