@@ -22,7 +22,10 @@ impl Work {
         mut journal: Journal,
     ) -> Result<()> {
         while let Some(step) = journal.steps.get(journal.done).cloned() {
-            self.live_step(live, &step, &mut journal).await?;
+            if let Err(error) = self.live_step(live, &step, &mut journal).await {
+                self.let_run(live, &mut journal).await?;
+                return Err(error);
+            }
             crash_point(CrashStep::SnapshotStepDone);
             journal.done += 1;
             self.note(&journal).await?;
@@ -50,7 +53,9 @@ impl Work {
                     live::untag(monitor, &definition.devices.disks[disk], at, tag).await
                 }
             },
-            Step::Commit { top, .. } => match place_of(&definition, top) {
+            Step::Commit { top, base, .. } => match place_of(&definition, top) {
+                // It was merged and recorded before a crash.
+                None if place_of(&definition, base).is_some() => Ok(()),
                 None => steps::run(step).await,
                 Some((disk, at)) => self.merge(live, &definition, disk, at, journal).await,
             },
