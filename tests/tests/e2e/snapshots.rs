@@ -351,3 +351,95 @@ fn no_crash_while_a_machine_runs_loses_anything() {
         }
     }
 }
+
+#[test]
+fn jobs_on_the_images_of_a_running_machine_do_what_virsh_expects() {
+    let bench = Bench::new();
+    let folder = bench.folder();
+    let image = |name: &str| text(&folder.join(name)).to_owned();
+    for (at, name) in ["one", "two", "three"].iter().enumerate() {
+        bench.write(at as u32, at as u8 + 1);
+        bench.virsh(&[
+            "snapshot-create-as",
+            "vm",
+            name,
+            "--disk-only",
+            "--no-metadata",
+        ]);
+    }
+    bench.write(3, 4);
+    let content = bench.content();
+    bench.virsh(&["start", "vm"]);
+    let (top, base) = (image("vm.two"), image("vm.one"));
+    let commit = [
+        "blockcommit",
+        "vm",
+        "vda",
+        "--top",
+        &top,
+        "--base",
+        &base,
+        "--wait",
+    ];
+    bench.virsh(&commit);
+    assert_eq!(bench.content(), content);
+    bench.virsh(&["blockcommit", "vm", "vda", "--active", "--wait", "--pivot"]);
+    assert_eq!(
+        (bench.image(), bench.content()),
+        (image("vm.qcow2"), content.clone())
+    );
+    let _ = bench
+        .host
+        .stead(&[
+            "blockcopy",
+            "vm",
+            "vda",
+            &image("copy"),
+            "--wait",
+            "--pivot",
+        ])
+        .succeeds();
+    assert_eq!(
+        (bench.image(), bench.content()),
+        (image("copy"), content.clone())
+    );
+    let stored = bench.virsh(&["domblklist", "vm", "--inactive"]);
+    assert!(stored.contains(&image("copy")), "{stored}");
+    bench.virsh(&[
+        "snapshot-create-as",
+        "vm",
+        "four",
+        "--disk-only",
+        "--no-metadata",
+    ]);
+    let _ = bench
+        .host
+        .stead(&["blockpull", "vm", "vda", "--wait"])
+        .succeeds();
+    assert!(
+        !bench
+            .virsh(&["dumpxml", "vm"])
+            .contains(&format!("'{}'", image("copy"))),
+        "nothing is below"
+    );
+    bench.virsh(&["destroy", "vm"]);
+    assert_eq!(bench.content(), content);
+    run("qemu-img", &["check", "-q", &bench.image()]);
+}
+
+#[test]
+fn a_copy_goes_on_through_a_restart_of_the_daemon() {
+    let mut bench = Bench::new();
+    bench.write(0, 1);
+    bench.virsh(&["start", "vm"]);
+    let copy = text(&bench.folder().join("copy")).to_owned();
+    bench.virsh(&["blockcopy", "vm", "vda", &copy, "--bandwidth", "1"]);
+    bench.host.kill_daemon();
+    bench.host.start_daemon();
+    let job = bench.virsh(&["blockjob", "vm", "vda", "--info"]);
+    assert!(job.contains("Bandwidth limit"), "{job}");
+    bench.virsh(&["blockjob", "vm", "vda", "--abort"]);
+    let none = bench.virsh(&["blockjob", "vm", "vda", "--info"]);
+    assert!(none.contains("No current block job"), "{none}");
+    assert!(!bench.virsh(&["dumpxml", "vm"]).contains("<mirror"));
+}

@@ -1,6 +1,7 @@
 //! Jobs on the images of a running machine's disks: commit, pull, copy.
 
 use std::io::Write;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use client::wire::remote::{self, DomainGetBlockJobInfoRet, RemoteDomain, TypedParam};
@@ -10,10 +11,12 @@ use crate::args::Args;
 use crate::domain::{flags, read_file, target};
 use crate::element::Element;
 use crate::failure::{Failure, Outcome};
+use crate::interrupt::send_on_interrupt;
 use crate::output::{extra, sayln};
 use crate::params::param;
 use crate::session::Session;
 use crate::table::{Completes, DOMAIN, Opt, Verb, arg, flag, number, text};
+use crate::verbs::blocks::pretty;
 
 const PATH: Opt = arg("path", "the disk: its target or source");
 const BANDWIDTH: Opt = text("bandwidth", "at most so many MiB each second").bare();
@@ -288,6 +291,8 @@ fn wait(
 ) -> Result<bool, Failure> {
     let limit = args.number::<u64>("timeout")?.map(Duration::from_secs);
     let begun = Instant::now();
+    let (sink, interrupted) = mpsc::channel();
+    send_on_interrupt(sink.clone(), ());
     loop {
         let job = job_info(s, dom, path, 0)?;
         let is_over = job.found == 0 || (mirrors && job.cur == job.end && job.end > 0);
@@ -303,12 +308,13 @@ fn wait(
         if is_over {
             return Ok(job.found == 1 || !mirrors);
         }
-        if limit.is_some_and(|limit| begun.elapsed() > limit) {
+        let given_up = interrupted.recv_timeout(LOOK_EVERY).is_ok();
+        if given_up || limit.is_some_and(|limit| begun.elapsed() > limit) {
+            drop(sink);
             let flags = if args.has("async") { ASYNC_FLAG } else { 0 };
             abort(s, dom, path, flags)?;
             return Ok(false);
         }
-        std::thread::sleep(LOOK_EVERY);
     }
 }
 
@@ -391,11 +397,16 @@ fn blockjob(s: &mut Session, args: &Args) -> Outcome {
         0 => 0.0,
         end => job.cur as f64 * 100.0 / end as f64,
     };
-    let limit = match job.bandwidth {
-        0 => String::new(),
-        bytes => format!("    Bandwidth limit: {bytes} bytes/s"),
-    };
-    sayln!(s, "{}: [{done:5.2} %]{limit}", kind(job.kind));
+    s.out.flush();
+    _ = write!(std::io::stderr(), "\r{}: [{done:5.2} %]", kind(job.kind));
+    if job.bandwidth > 0 {
+        let (value, unit) = pretty(job.bandwidth);
+        let bytes = job.bandwidth;
+        s.out.text(format!(
+            "    Bandwidth limit: {bytes} bytes/s ({value:.3} {unit}/s)"
+        ));
+    }
+    s.out.text("\n");
     Ok(())
 }
 
