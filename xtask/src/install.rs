@@ -159,7 +159,7 @@ mod tests {
         let places = places(&words("--prefix /opt/stead")).expect("it is known");
         let unit = places.unit("stead.service").expect("it is there");
         assert!(
-            unit.contains("ExecStart=/opt/stead/bin/stead daemon\n"),
+            unit.contains("ExecStart=/opt/stead/bin/stead daemon "),
             "{unit}"
         );
     }

@@ -145,21 +145,22 @@ impl Pool {
         let volume = self.volume(name)?;
         need_file(&volume)?;
         engine.check_no_clones(volume.path(), "write to")?;
-        let view = self.view();
+        let beside = (range.offset == 0 && volume.definition.kind == VolumeKind::File)
+            .then(|| unfinished_name(Path::new(self.view().path()), engine.records().host()));
         let old = volume.definition.physical.unwrap_or(0);
-        let has_room = view.sizes.available > old.max(range.length);
-        let aside_of =
-            (range.offset == 0 && volume.definition.kind == VolumeKind::File && has_room)
-                .then(|| unfinished_name(Path::new(view.path()), engine.records().host()));
-        let writing = Writing {
-            path: PathBuf::from(volume.path()),
-            unfinished: aside_of,
-            range,
-        };
+        let path = PathBuf::from(volume.path());
         let opened = aside({
             let engine = engine.clone();
             move || {
-                engine.check_unused(&writing.path.to_string_lossy(), "write to")?;
+                engine.check_unused(&path.to_string_lossy(), "write to")?;
+                // Asked now: what the pool's view says may be of another moment.
+                let has_room = sys::usage::usage(&path)
+                    .is_ok_and(|space| space.available > old.max(range.length));
+                let writing = Writing {
+                    unfinished: beside.filter(|_| has_room),
+                    path,
+                    range,
+                };
                 let file = writing.open()?;
                 Ok((writing, file))
             }
