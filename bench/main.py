@@ -13,6 +13,7 @@ import api
 import clones
 import faults
 import life
+import networks
 import snapshots
 import storage
 from measure import Row, surroundings, table
@@ -33,6 +34,9 @@ PARTS = [
     storage.transfer,
     snapshots.of_a_stopped_machine,
     clones.linked_clones,
+    networks.start_of_a_network,
+    networks.card_on_a_network,
+    networks.list_of_many_networks,
 ]
 
 

@@ -1,0 +1,100 @@
+"""Networks: starting one, a machine's card on one, listing many."""
+
+import subprocess
+
+from measure import at_most, by_turns, timed_ms
+
+RUNS = 9
+DEFINED = 500
+ACTIVE = 50
+
+
+def definition(name, number):
+    """A NAT network on a subnet of its own."""
+    net = f"10.{200 + number // 250}.{number % 250}"
+    return f"""<network><name>{name}</name><forward mode='nat'/><bridge name='bn{number}'/>
+<ip address='{net}.1' netmask='255.255.255.0'><dhcp><range start='{net}.2' end='{net}.254'/></dhcp></ip></network>"""
+
+
+def machine(name, card):
+    """A machine with firmware only."""
+    return f"""<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+<os><type arch='x86_64' machine='pc'>hvm</type></os>
+<devices>{card}<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"""
+
+
+def by_name(values):
+    return [values.get(name) for name in ("libvirtd", "stead")]
+
+
+def start_of_a_network(servers, _work):
+    """Starting a NAT network, to the moment it serves addresses."""
+    networks = {}
+    for number, server in enumerate(servers):
+        connection = server.connect()
+        networks[server.name] = connection.networkDefineXML(definition("bench", 240 + number))
+
+    def start(network):
+        took = timed_ms(network.create)
+        network.destroy()
+        return took
+
+    taken = by_turns(RUNS, {name: lambda n=network: start(n) for name, network in networks.items()})
+    for network in networks.values():
+        network.undefine()
+    return [at_most(0.5, "start a NAT network", "ms", *by_name(taken))]
+
+
+def card_on_a_network(servers, _work):
+    """What one card on a network adds to a machine's start."""
+    rows = []
+    added = {}
+    for number, server in enumerate(servers):
+        connection = server.connect()
+        network = connection.networkDefineXML(definition("bench", 245 + number))
+        network.create()
+        card = "<interface type='network'><source network='bench'/><model type='virtio'/></interface>"
+
+        def start(xml, connection=connection):
+            domain = connection.defineXML(xml)
+            took = timed_ms(domain.create)
+            domain.destroy()
+            domain.undefine()
+            return took
+
+        user = "<interface type='user'><model type='virtio'/></interface>"
+        both = by_turns(RUNS, {"with": lambda: start(machine("bm", card)), "without": lambda: start(machine("bm", user))})
+        added[server.name] = both["with"] - both["without"]
+        network.destroy()
+        network.undefine()
+    libvirtd, stead = by_name(added)
+    rows.append(at_most(1, "what one tap adds to a start", "ms", libvirtd, stead, base=15, base_name="the bar of"))
+    return rows
+
+
+def list_of_many_networks(servers, _work):
+    """`net-list --all` with 500 networks, 50 of them active."""
+    networks = []
+    for offset, server in enumerate(servers):
+        connection = server.connect()
+        for number in range(DEFINED):
+            network = connection.networkDefineXML(definition(f"n{number}", number).replace("bn", f"b{offset}n"))
+            networks.append(network)
+            if number < ACTIVE and offset == 0:
+                network.create()
+            elif number < ACTIVE:
+                # The other daemon has taken these subnets on this host.
+                network.undefine()
+                xml = definition(f"n{number}", number + DEFINED).replace("bn", f"b{offset}n").replace("10.20", "10.21")
+                networks[-1] = connection.networkDefineXML(xml)
+                networks[-1].create()
+
+    def listed(server):
+        return timed_ms(subprocess.run, server.virsh("net-list", "--all"), stdout=subprocess.DEVNULL, check=True)
+
+    taken = by_turns(RUNS, {server.name: lambda s=server: listed(s) for server in servers})
+    for network in networks:
+        if network.isActive():
+            network.destroy()
+        network.undefine()
+    return [at_most(0.5, "virsh net-list of 500 networks", "ms", *by_name(taken))]
