@@ -8,10 +8,8 @@ const FILE_MODE: u32 = 0o100_644;
 /// An archive of these files, in this order.
 pub fn archive<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut inode = 1;
-    for (name, content) in files {
+    for (inode, (name, content)) in (1..).zip(files) {
         entry(&mut out, inode, FILE_MODE, name, content);
-        inode += 1;
     }
     entry(&mut out, 0, 0, "TRAILER!!!", &[]);
     out

@@ -281,7 +281,7 @@ fn list(s: &mut Session, args: &Args) -> Outcome {
         .call(&call)
         .or_fail(|| "Failed to list networks".into())?
         .nets;
-    nets.sort_by(|a, b| a.name.to_lowercase().cmp(&b.name.to_lowercase()));
+    nets.sort_by_key(|net| net.name.to_lowercase());
     if wanted("name") || wanted("uuid") {
         for net in &nets {
             match wanted("uuid") {
