@@ -145,7 +145,8 @@ fn bad<T>(what: impl Into<String>) -> Result<T> {
 
 fn check(request: &InstallRequest) -> Result<()> {
     let is_located = matches!(request.from, InstallFrom::Location { .. });
-    if !is_located && !(request.extra_args.is_empty() && request.injected.is_empty()) {
+    let has_extras = !request.extra_args.is_empty() || !request.injected.is_empty();
+    if !is_located && has_extras {
         return bad("arguments for the kernel and files for its initrd need --location");
     }
     if !is_located && request.answers.is_some() {

@@ -8,6 +8,9 @@ use std::path::Path;
 use storage::image::Source;
 use storage::iso::Iso;
 
+/// Gives a file of an installer's tree, if it is there.
+type ReadFile = dyn Fn(&str) -> Result<Option<Vec<u8>>>;
+
 /// Where distributions keep them; those of libosinfo's database come first.
 const KNOWN: [(&str, &str); 16] = [
     ("install.amd/vmlinuz", "install.amd/initrd.gz"),
@@ -61,7 +64,7 @@ pub(crate) fn loader(
         Some(pair) => vec![pair],
         None => known.iter().cloned().chain(usual).collect(),
     };
-    let read: Box<dyn Fn(&str) -> Result<Option<Vec<u8>>>> = if fetch::is_url(location) {
+    let read: Box<ReadFile> = if fetch::is_url(location) {
         let base = location.trim_end_matches('/').to_owned();
         Box::new(move |path| fetch::small(&format!("{base}/{path}"), KERNEL_MAX_BYTES))
     } else if Path::new(location).is_dir() {
