@@ -228,7 +228,13 @@ impl Owner {
             tracing::error!(%error, "the snapshots could not be read again");
         }
         match (result, request) {
-            (Ok(()), Some(request)) => self.queue_first(*request),
+            // What was left to be finished may have been this very deletion.
+            (Ok(()), Some(request)) => match *request {
+                Request::DeleteSnapshot { name, reply, .. } if self.tree().get(&name).is_none() => {
+                    answer(reply, Ok(()));
+                }
+                request => self.queue_first(request),
+            },
             (Err(error), Some(request)) => request.refuse(EngineError::new(
                 error.kind,
                 format!("an earlier change of the snapshots cannot be finished: {error}"),
