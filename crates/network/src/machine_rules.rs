@@ -55,6 +55,10 @@ pub(crate) fn table(name: &str, ports: &[MachinePort], out: &mut String) {
     }
     let _ = writeln!(out, "table bridge {name} {{");
     groups(ports, out);
+    let guards = guards(&ruled);
+    for (number, guard) in guards.iter().enumerate() {
+        block(out, &format!("guard_{number}"), &guarding(guard));
+    }
     for port in &ruled {
         let id = chain_id(&port.device);
         if port.policy.drop_inbound {
@@ -63,7 +67,7 @@ pub(crate) fn table(name: &str, ports: &[MachinePort], out: &mut String) {
                 "\tset asked_{id} {{\n\t\ttype ipv4_addr . inet_service . inet_service\n\t\tsize {UDP_QUESTIONS_MAX}\n\t\tflags dynamic,timeout\n\t}}"
             );
         }
-        block(out, &format!("from_{id}"), &sending(port, &id));
+        block(out, &format!("from_{id}"), &sending(port, &id, &guards));
         if port.policy.drop_inbound {
             block(out, &format!("to_{id}"), &receiving(port, &id));
         }
@@ -126,17 +130,38 @@ fn groups(ports: &[MachinePort], out: &mut String) {
     }
 }
 
-fn sending(port: &MachinePort, id: &str) -> Vec<String> {
+/// Each guard once: machines of one network mostly have the same.
+fn guards<'a>(ports: &[&'a MachinePort]) -> Vec<&'a Guard> {
+    let mut guards: Vec<&Guard> = Vec::new();
+    for guard in ports.iter().filter_map(|port| port.guard.as_ref()) {
+        if !guards.contains(&guard) {
+            guards.push(guard);
+        }
+    }
+    guards
+}
+
+/// What no machine of a network may send, whoever it is.
+fn guarding(guard: &Guard) -> Vec<String> {
+    // Addresses are given by the host alone.
+    let mut rules = vec![
+        "ether type ip udp sport 67 udp dport 68 counter drop".to_owned(),
+        "ether type ip6 icmpv6 type nd-router-advert counter drop".to_owned(),
+    ];
+    for ipv4 in [true, false] {
+        guard_family(guard, ipv4, &mut rules);
+    }
+    rules
+}
+
+fn sending(port: &MachinePort, id: &str, guards: &[&Guard]) -> Vec<String> {
     let mut rules = Vec::new();
     if let Some(guard) = &port.guard {
         let mac = port.mac;
         rules.push(format!("ether saddr != {mac} counter drop"));
         rules.push(format!("arp saddr ether != {mac} counter drop"));
-        // Addresses are given by the host alone.
-        rules.push("ether type ip udp sport 67 udp dport 68 counter drop".into());
-        rules.push("ether type ip6 icmpv6 type nd-router-advert counter drop".into());
-        for ipv4 in [true, false] {
-            guard_family(guard, ipv4, &mut rules);
+        if let Some(number) = guards.iter().position(|other| *other == guard) {
+            rules.push(format!("jump guard_{number}"));
         }
     }
     if let Some((rate, burst)) = port.sending {
