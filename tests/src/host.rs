@@ -301,6 +301,12 @@ impl Host {
         processes_with("environ", |variable| variable.starts_with(run.as_bytes()))
     }
 
+    /// The dnsmasq processes of this daemon's networks.
+    fn servers(&self) -> Vec<u32> {
+        let config = format!("--conf-file={}/", self.root().display());
+        processes_with("cmdline", |word| word.starts_with(config.as_bytes()))
+    }
+
     /// The QEMU of one machine.
     ///
     /// # Panics
@@ -379,6 +385,9 @@ impl Drop for Host {
         for pid in self.qemus() {
             signal(pid, "KILL");
             wait::until("the end of QEMU", STOP_TIMEOUT, || !is_alive(pid));
+        }
+        for pid in self.servers() {
+            signal(pid, "KILL");
         }
         for group in self.groups() {
             // Left by a daemon that was killed. One that still holds a process stays.
