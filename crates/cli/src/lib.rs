@@ -32,7 +32,6 @@ mod storage;
 mod strangers;
 mod table;
 mod textable;
-mod tree_text;
 mod verbs;
 mod words;
 mod xpath;

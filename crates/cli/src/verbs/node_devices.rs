@@ -7,8 +7,8 @@ use crate::failure::{Failure, OrFail, Outcome};
 use crate::output::{extra, sayln};
 use crate::session::Session;
 use crate::table::{Opt, Verb, WRAP, XPATH, arg, flag, text};
-use crate::tree_text;
 use crate::verbs::define::print_xml;
+use crate::verbs::snapshot_list::draw;
 
 const DEVICE: Opt = arg("device", "the device, by its name or as 'wwnn,wwpn'");
 
@@ -204,6 +204,6 @@ fn list_devices(s: &mut Session, args: &Args) -> Outcome {
         let parent = s.call(&remote::NodeDeviceGetParentArgs { name: name.clone() })?;
         items.push((name, parent.parent_name));
     }
-    s.out.text(tree_text::draw(&items));
+    s.out.text(draw(&items));
     Ok(())
 }
