@@ -18,7 +18,9 @@ MACHINE = """<domain type='qemu'><name>template</name><memory unit='MiB'>64</mem
 
 
 def run(words):
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)}: {done.stderr.strip()}")
 
 
 def linked_clones(servers, work):

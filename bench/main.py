@@ -5,6 +5,7 @@ Runs inside the box that init.py makes. Exits with 1 if a bar is missed.
 
 import argparse
 import datetime
+import subprocess
 import sys
 
 import libvirt
@@ -58,8 +59,10 @@ def measure(servers, work, only):
             continue
         print(f"Measuring {name.replace('_', ' ')}", file=sys.stderr, flush=True)
         try:
-            rows.extend(part(servers, work))
-        except (libvirt.libvirtError, OSError, RuntimeError) as error:
+            # Row by row: what a part found before it failed is kept.
+            for row in part(servers, work):
+                rows.append(row)
+        except (libvirt.libvirtError, OSError, RuntimeError, subprocess.SubprocessError) as error:
             print(f"  failed: {error}", file=sys.stderr)
             rows.append(Row(name.replace("_", " "), "", None, None, "–", None, False, str(error)))
     return rows
