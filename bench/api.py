@@ -98,7 +98,8 @@ def run(command):
 
 def rate_of_clients(uri, call):
     """Calls per second of 16 processes together."""
-    context = multiprocessing.get_context("fork")
+    # Not forked: another thread of this process may hold libvirt's locks just then.
+    context = multiprocessing.get_context("spawn")
     ready, go, counts = context.Barrier(CLIENTS + 1), context.Event(), context.Queue()
     arguments = lambda number: (uri, call, machines.stopped_name(number), ready, go, counts)
     clients = [context.Process(target=client, args=arguments(number)) for number in range(CLIENTS)]

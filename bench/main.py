@@ -88,4 +88,5 @@ def main():
     sys.exit(any(row.passed is False for row in rows))
 
 
-main()
+if __name__ == "__main__":
+    main()
