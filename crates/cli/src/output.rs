@@ -46,6 +46,15 @@ pub(crate) struct Output {
     pub colour: bool,
     broken: bool,
     log: Option<std::fs::File>,
+    facts: Facts,
+}
+
+/// What a verb said line by line, kept until it ends when the format is not text.
+#[derive(Default)]
+struct Facts {
+    records: Vec<Map<String, Value>>,
+    /// Whether there may be any number of records: then they are printed as a list.
+    many: bool,
 }
 
 impl Output {
@@ -72,6 +81,7 @@ impl Output {
             colour: false,
             broken: false,
             log: None,
+            facts: Facts::default(),
         }
     }
 
@@ -83,6 +93,51 @@ impl Output {
     /// Prints formatted text.
     pub(crate) fn args(&mut self, args: std::fmt::Arguments<'_>) {
         self.broken |= self.out.write_fmt(args).is_err();
+    }
+
+    /// Prints a line that tells one value; in the other formats, keeps `value` under `label`.
+    pub(crate) fn fact(
+        &mut self,
+        label: &str,
+        value: impl Into<Value>,
+        line: std::fmt::Arguments<'_>,
+    ) {
+        if self.format == Format::Table {
+            self.args(line);
+            return self.text("\n");
+        }
+        if self.facts.records.is_empty() {
+            self.facts.records.push(Map::new());
+        }
+        if let Some(record) = self.facts.records.last_mut() {
+            record.insert(key(label), value.into());
+        }
+    }
+
+    /// Says that the facts to come belong to one more of a list of things.
+    pub(crate) fn next_record(&mut self) {
+        self.many_records();
+        self.facts.records.push(Map::new());
+    }
+
+    /// Says that any number of records may come, none of them too.
+    pub(crate) fn many_records(&mut self) {
+        self.facts.many = true;
+    }
+
+    /// Prints the facts of a verb that ended.
+    pub(crate) fn print_facts(&mut self) {
+        let facts = std::mem::take(&mut self.facts);
+        let mut records = facts.records.into_iter().map(Value::Object);
+        match (facts.many, self.format) {
+            (_, Format::Table) => {}
+            (true, _) => self.document(&records.collect()),
+            (false, _) => {
+                if let Some(record) = records.next() {
+                    self.document(&record);
+                }
+            }
+        }
     }
 
     /// Prints what `--quiet` leaves out.
@@ -260,7 +315,11 @@ macro_rules! sayln {
 macro_rules! extra {
     ($s:expr, $($arg:tt)*) => { if !$s.out.quiet { $s.out.args(format_args!($($arg)*)) } };
 }
-pub(crate) use {extra, say, sayln};
+/// Prints a line that tells one value: `fact!(session, label, value, "line", …)`; see [`Output::fact`].
+macro_rules! fact {
+    ($s:expr, $label:expr, $value:expr, $($arg:tt)*) => { $s.out.fact($label, $value, format_args!($($arg)*)) };
+}
+pub(crate) use {extra, fact, say, sayln};
 
 #[cfg(test)]
 mod tests {

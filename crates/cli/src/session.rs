@@ -183,7 +183,9 @@ impl Session {
         if args.verb.connects {
             self.conn()?;
         }
-        (args.verb.run)(self, args)
+        let done = (args.verb.run)(self, args);
+        self.out.print_facts();
+        done
     }
 
     /// Prints a failure as virsh does: own lines, then the server's message.

@@ -157,6 +157,52 @@ fn rows_come_as_json_and_yaml() {
     );
 }
 
+/// Verbs that say what they know line by line, with a value each must tell of a running machine.
+const TOLD_BY_LINE: &[(&str, &str)] = &[
+    ("domstate on", "/state"),
+    ("dommemstat on", "/actual"),
+    ("vcpucount on", "/maximum_live"),
+    ("vcpuinfo on", "/0/cpu_affinity"),
+    ("cpu-stats on --total", "/0/cpu_time"),
+    ("emulatorpin on", "/cpu_affinity"),
+    ("schedinfo on", "/cpu_shares"),
+    ("memtune on", "/hard_limit"),
+    ("blkiotune on", "/weight"),
+    ("numatune on", "/numa_mode"),
+    ("domjobinfo on", "/job_type"),
+    ("nodedev-list", "/0/name"),
+    ("nodecpumap", "/cpu_map"),
+    ("nodecpustats", "/user"),
+    ("nodememstats", "/total"),
+    ("freecell", "/total"),
+    ("freepages --all", "/0/4kib"),
+    ("maxvcpus", "/max_vcpus"),
+    ("version", "/running_hypervisor"),
+    ("hostname", "/hostname"),
+];
+
+#[test]
+fn what_is_told_by_line_comes_as_json_too() {
+    let host = Host::start();
+    host.define(&guest::bare_machine("on"));
+    let _ = host.stead(&["start", "on"]).succeeds();
+    let lacks = |(line, place): &&(&str, &str)| {
+        let said = host.stead(&["--format", "json", line]);
+        let value = serde_json::from_str::<serde_json::Value>(&said.stdout);
+        !value.is_ok_and(|value| value.pointer(place).is_some_and(|found| !found.is_null()))
+    };
+    let lacking: Vec<_> = TOLD_BY_LINE.iter().filter(lacks).collect();
+    let said: Vec<_> = lacking
+        .iter()
+        .map(|(line, _)| host.stead(&["--format", "json", line]))
+        .collect();
+    assert!(lacking.is_empty(), "{lacking:?}: {said:#?}");
+    let none = host
+        .stead(&["--format", "json", "domblkerror on"])
+        .succeeds();
+    assert_eq!(none.trim(), "[]");
+}
+
 /// An `ssh` that runs the far side's command here.
 const FAKE_SSH: &str =
     "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift 2\nexec sh -c \"$*\"\n";

@@ -12,7 +12,7 @@ use crate::domain::{flags, read_file, target};
 use crate::element::Element;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::send_on_interrupt;
-use crate::output::{extra, sayln};
+use crate::output::{Format, extra, fact, sayln};
 use crate::params::param;
 use crate::session::Session;
 use crate::table::{Completes, DOMAIN, Opt, Verb, arg, flag, number, text};
@@ -94,17 +94,19 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb::new("blockpull", "fill a disk's image from those below", pull).options(&[
         DOMAIN, PATH, BANDWIDTH, BASE, WAIT, VERBOSE, TIMEOUT, ASYNC, RELATIVE, BYTES,
     ]),
-    Verb::new("blockjob", "show, end or slow a job on a disk", blockjob).options(&[
-        DOMAIN,
-        PATH,
-        flag("abort", "end it"),
-        flag("async", "with --abort, do not wait for its end"),
-        flag("pivot", "go over to the new image"),
-        flag("info", "show it"),
-        BYTES,
-        flag("raw", "as bare values"),
-        BANDWIDTH,
-    ]),
+    Verb::new("blockjob", "show, end or slow a job on a disk", blockjob)
+        .options(&[
+            DOMAIN,
+            PATH,
+            flag("abort", "end it"),
+            flag("async", "with --abort, do not wait for its end"),
+            flag("pivot", "go over to the new image"),
+            flag("info", "show it"),
+            BYTES,
+            flag("raw", "as bare values"),
+            BANDWIDTH,
+        ])
+        .tabular(),
     Verb::new(
         "blockresize",
         "give a running machine's disk another size",
@@ -375,6 +377,17 @@ fn blockjob(s: &mut Session, args: &Args) -> Outcome {
         return Ok(());
     }
     let job = job_info(s, &dom, &path, 1)?;
+    if s.out.format != Format::Table {
+        s.out.many_records();
+        if job.found != 0 {
+            s.out.next_record();
+            fact!(s, "type", kind(job.kind), "");
+            fact!(s, "bandwidth", job.bandwidth, "");
+            fact!(s, "cur", job.cur, "");
+            fact!(s, "end", job.end, "");
+        }
+        return Ok(());
+    }
     if job.found == 0 {
         if args.has("raw") {
             return Ok(());

@@ -7,7 +7,7 @@ use roxmltree::Node;
 use crate::args::Args;
 use crate::domain::target;
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::sayln;
+use crate::output::{Format, fact, sayln};
 use crate::params;
 use crate::query;
 use crate::session::Session;
@@ -16,7 +16,9 @@ use crate::verbs::define::XML_INACTIVE;
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
-    Verb::new("domblkerror", "errors of a domain's disks", domblkerror).options(&[DOMAIN]),
+    Verb::new("domblkerror", "errors of a domain's disks", domblkerror)
+        .options(&[DOMAIN])
+        .tabular(),
     Verb::new("domblkinfo", "sizes of a domain's disks", domblkinfo)
         .options(&[
             DOMAIN,
@@ -48,7 +50,8 @@ pub(crate) const VERBS: &[Verb] = &[
             DOMAIN,
             maybe("device", "the disk: its target or source").may_be_empty(),
             flag("human", "with words for the counters"),
-        ]),
+        ])
+        .tabular(),
 ];
 
 fn domblkthreshold(s: &mut Session, args: &Args) -> Outcome {
@@ -253,22 +256,28 @@ fn domblkstat(s: &mut Session, args: &Args) -> Outcome {
         )
     })?;
     let human = args.has("human");
-    if human {
+    if human && s.out.format == Format::Table {
         sayln!(s, "Device: {device}");
     }
     let shown = if human { "" } else { device.as_str() };
     for (field, old, words) in COUNTERS {
         if let Some(value) = params::get(&got.params, field) {
-            let value = params::show(value);
+            let (number, value) = (params::json(value), params::show(value));
             match human {
-                true => sayln!(s, "{shown} {words:<WORDS_WIDTH$} {value}"),
-                false => sayln!(s, "{shown} {old} {value}"),
+                true => fact!(s, old, number, "{shown} {words:<WORDS_WIDTH$} {value}"),
+                false => fact!(s, old, number, "{shown} {old} {value}"),
             }
         }
     }
     let known = |field: &str| COUNTERS.iter().any(|c| c.0 == field);
     for param in got.params.iter().filter(|p| !known(&p.field)) {
-        sayln!(s, "{shown} {} {}", param.field, params::show(&param.value));
+        let (name, value) = (&param.field, params::show(&param.value));
+        fact!(
+            s,
+            name,
+            params::json(&param.value),
+            "{shown} {name} {value}"
+        );
     }
     Ok(())
 }
@@ -285,9 +294,10 @@ fn domblkerror(s: &mut Session, args: &Args) -> Outcome {
         0 => Vec::new(),
         _ => s.call(&call)?.errors,
     };
-    if errors.is_empty() {
+    if s.out.format == Format::Table && errors.is_empty() {
         sayln!(s, "No errors found");
     }
+    s.out.many_records();
     for error in errors {
         let word = match error.error {
             0 => "no error",
@@ -295,7 +305,11 @@ fn domblkerror(s: &mut Session, args: &Args) -> Outcome {
             2 => "no space",
             _ => "unknown error",
         };
-        sayln!(s, "{}: {word}", error.disk);
+        s.out.next_record();
+        if s.out.format != Format::Table {
+            fact!(s, "disk", error.disk.as_str(), "");
+        }
+        fact!(s, "error", word, "{}: {word}", error.disk);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use client::wire::remote;
 use crate::args::Args;
 use crate::domain::{flags, read_file, target};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{extra, say, sayln};
+use crate::output::{Format, extra, fact, say};
 use crate::params;
 use crate::session::Session;
 use crate::table::{Completes, DOMAIN, Verb, arg, flag, maybe, number, rest, text};
@@ -38,7 +38,8 @@ pub(crate) const VERBS: &[Verb] = &[
         "list a guest user's authorized SSH keys",
         get_keys,
     )
-    .options(&[DOMAIN, arg("user", "the user in the guest")]),
+    .options(&[DOMAIN, arg("user", "the user in the guest")])
+    .tabular(),
     Verb::new(
         "guest-agent-timeout",
         "how long to wait for the guest agent",
@@ -65,12 +66,14 @@ pub(crate) const VERBS: &[Verb] = &[
             flag("load", "load averages"),
         ])
         .tabular(),
-    Verb::new("guestvcpus", "vCPUs as the guest sees them", guestvcpus).options(&[
-        DOMAIN,
-        text("cpulist", "the vCPUs to change").bare(),
-        flag("enable", "take them into use"),
-        flag("disable", "take them out of use"),
-    ]),
+    Verb::new("guestvcpus", "vCPUs as the guest sees them", guestvcpus)
+        .options(&[
+            DOMAIN,
+            text("cpulist", "the vCPUs to change").bare(),
+            flag("enable", "take them into use"),
+            flag("disable", "take them out of use"),
+        ])
+        .tabular(),
     Verb::new(
         "set-user-password",
         "set a user's password in the guest",
@@ -169,17 +172,15 @@ fn guestinfo(s: &mut Session, args: &Args) -> Outcome {
         types,
         flags: 0,
     })?;
-    if s.out.format != crate::output::Format::Table {
-        let pairs = got
-            .params
-            .iter()
-            .map(|p| (p.field.clone(), params::json(&p.value)));
-        let all: serde_json::Map<_, _> = pairs.collect();
-        s.out.document(&all.into());
-        return Ok(());
-    }
     for p in &got.params {
-        sayln!(s, "{:<20}: {}", p.field, params::show(&p.value));
+        let shown = params::show(&p.value);
+        fact!(
+            s,
+            &p.field,
+            params::json(&p.value),
+            "{:<20}: {shown}",
+            p.field
+        );
     }
     Ok(())
 }
@@ -205,7 +206,14 @@ fn guestvcpus(s: &mut Session, args: &Args) -> Outcome {
     }
     let got = s.call(&remote::DomainGetGuestVcpusArgs { dom, flags: 0 })?;
     for p in &got.params {
-        sayln!(s, "{:<15}: {}", p.field, params::show(&p.value));
+        let shown = params::show(&p.value);
+        fact!(
+            s,
+            &p.field,
+            params::json(&p.value),
+            "{:<15}: {shown}",
+            p.field
+        );
     }
     Ok(())
 }
@@ -247,6 +255,10 @@ fn get_keys(s: &mut Session, args: &Args) -> Outcome {
         user,
         flags: 0,
     })?;
+    if s.out.format != Format::Table {
+        s.out.document(&got.keys.into());
+        return Ok(());
+    }
     for key in got.keys {
         say!(s, "{key}");
     }

@@ -5,8 +5,8 @@ use client::wire::xdr::TypedParamValue;
 
 use crate::args::Args;
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{say, sayln};
-use crate::params::{param, show};
+use crate::output::{Format, fact, say, sayln};
+use crate::params::{json, param, show};
 use crate::query;
 use crate::session::Session;
 use crate::table::{Opt, Verb, WRAP, XPATH, arg, arg_number, flag, number, text};
@@ -57,21 +57,23 @@ pub(crate) const VERBS: &[Verb] = &[
             "leave deprecated CPU features out of models",
         ),
     ]),
-    Verb::new("freecell", "free memory of NUMA cells", freecell).options(&[
-        number("cellno", "of this NUMA cell").bare(),
-        flag("all", "of every NUMA cell"),
-    ]),
-    Verb::new("freepages", "free pages of NUMA cells", freepages).options(&[
-        number("cellno", "of this NUMA cell").bare(),
-        number("pagesize", "of this size, in KiB unless it has a unit").bare(),
-        flag("all", "of every NUMA cell"),
-    ]),
-    Verb::new("hostname", "the name of the daemon's host", hostname),
-    Verb::new("maxvcpus", "most vCPUs a guest may have", maxvcpus).options(&[text(
-        "type",
-        "the kind of domain",
-    )
-    .bare()]),
+    Verb::new("freecell", "free memory of NUMA cells", freecell)
+        .options(&[
+            number("cellno", "of this NUMA cell").bare(),
+            flag("all", "of every NUMA cell"),
+        ])
+        .tabular(),
+    Verb::new("freepages", "free pages of NUMA cells", freepages)
+        .options(&[
+            number("cellno", "of this NUMA cell").bare(),
+            number("pagesize", "of this size, in KiB unless it has a unit").bare(),
+            flag("all", "of every NUMA cell"),
+        ])
+        .tabular(),
+    Verb::new("hostname", "the name of the daemon's host", hostname).tabular(),
+    Verb::new("maxvcpus", "most vCPUs a guest may have", maxvcpus)
+        .options(&[text("type", "the kind of domain").bare()])
+        .tabular(),
     Verb::new(
         "node-memory-tune",
         "read or set the merging of equal pages",
@@ -85,12 +87,17 @@ pub(crate) const VERBS: &[Verb] = &[
             "whether pages of different cells are merged",
         )
         .bare(),
-    ]),
-    Verb::new("nodecpumap", "the host's CPUs", nodecpumap).options(&[flag("pretty", "as ranges")]),
-    Verb::new("nodecpustats", "how busy the host's CPUs are", nodecpustats).options(&[
-        number("cpu", "only this CPU").bare(),
-        flag("percent", "shares measured over a second"),
-    ]),
+    ])
+    .tabular(),
+    Verb::new("nodecpumap", "the host's CPUs", nodecpumap)
+        .options(&[flag("pretty", "as ranges")])
+        .tabular(),
+    Verb::new("nodecpustats", "how busy the host's CPUs are", nodecpustats)
+        .options(&[
+            number("cpu", "only this CPU").bare(),
+            flag("percent", "shares measured over a second"),
+        ])
+        .tabular(),
     Verb::new("nodeinfo", "the host's CPUs and memory", nodeinfo).tabular(),
     Verb::new("nodememstats", "the host's memory use", nodememstats)
         .options(&[number("cell", "only of this NUMA cell").bare()])
@@ -100,21 +107,22 @@ pub(crate) const VERBS: &[Verb] = &[
         arg_number("duration", "seconds until it wakes up"),
     ]),
     Verb::new("sysinfo", "the host's SMBIOS tables", sysinfo),
-    Verb::new("uri", "the daemon's URI", uri),
+    Verb::new("uri", "the daemon's URI", uri).tabular(),
     Verb::new("version", "versions of library and hypervisor", version)
-        .options(&[flag("daemon", "with the daemon's version")]),
+        .options(&[flag("daemon", "with the daemon's version")])
+        .tabular(),
 ];
 
 fn hostname(s: &mut Session, _: &Args) -> Outcome {
     let got = s.call(&remote::ConnectGetHostnameArgs {});
     let got = got.or_fail(|| "failed to get hostname".into())?;
-    sayln!(s, "{}", got.hostname);
+    fact!(s, "hostname", got.hostname.as_str(), "{}", got.hostname);
     Ok(())
 }
 
 fn uri(s: &mut Session, _: &Args) -> Outcome {
     let uri = s.conn()?.uri().to_owned();
-    sayln!(s, "{uri}");
+    fact!(s, "uri", uri.as_str(), "{uri}");
     Ok(())
 }
 
@@ -143,9 +151,14 @@ fn version(s: &mut Session, args: &Args) -> Outcome {
         .or_fail(|| "failed to get hypervisor type".into())?
         .kind;
     let library = dotted(LIBRARY_VERSION);
-    sayln!(s, "Compiled against library: libvirt {library}");
-    sayln!(s, "Using library: libvirt {library}");
-    sayln!(s, "Using API: {kind} {library}");
+    let libvirt = format!("libvirt {library}");
+    for (label, text) in [
+        ("Compiled against library", &libvirt),
+        ("Using library", &libvirt),
+        ("Using API", &format!("{kind} {library}")),
+    ] {
+        fact!(s, label, text.as_str(), "{label}: {text}");
+    }
     match s.call(&remote::ConnectGetVersionArgs {}) {
         Err(e) if e.is_unsupported() => {}
         Err(e) => {
@@ -154,11 +167,20 @@ fn version(s: &mut Session, args: &Args) -> Outcome {
         Ok(got) if got.hv_ver == 0 => {
             sayln!(s, "Cannot extract running {kind} hypervisor version");
         }
-        Ok(got) => sayln!(s, "Running hypervisor: {kind} {}", dotted(got.hv_ver)),
+        Ok(got) => {
+            let (label, text) = (
+                "Running hypervisor",
+                format!("{kind} {}", dotted(got.hv_ver)),
+            );
+            fact!(s, label, text.as_str(), "{label}: {text}");
+        }
     }
     if args.has("daemon") {
         match s.call(&remote::ConnectGetLibVersionArgs {}) {
-            Ok(got) => sayln!(s, "Running against daemon: {}", dotted(got.lib_ver)),
+            Ok(got) => {
+                let (label, text) = ("Running against daemon", dotted(got.lib_ver));
+                fact!(s, label, text.as_str(), "{label}: {text}");
+            }
             Err(_) => s.out.error("failed to get the daemon version"),
         }
     }
@@ -217,10 +239,10 @@ fn maxvcpus(s: &mut Session, args: &Args) -> Outcome {
         Err(_) => None,
     };
     match told {
-        Some(max) => sayln!(s, "{max}"),
+        Some(max) => fact!(s, "max vcpus", max.parse::<u64>().ok(), "{max}"),
         None => {
             let got = s.call(&remote::ConnectGetMaxVcpusArgs { kind })?;
-            sayln!(s, "{}", got.max_vcpus);
+            fact!(s, "max vcpus", got.max_vcpus, "{}", got.max_vcpus);
         }
     }
     Ok(())
@@ -267,9 +289,22 @@ fn nodecpumap(s: &mut Session, args: &Args) -> Outcome {
             })
             .collect(),
     };
-    sayln!(s, "{:<15} {present}", "CPUs present:");
-    sayln!(s, "{:<15} {}", "CPUs online:", got.online);
-    sayln!(s, "{:<15} {map}", "CPU map:");
+    let online = got.online;
+    fact!(
+        s,
+        "CPUs present:",
+        present,
+        "{:<15} {present}",
+        "CPUs present:"
+    );
+    fact!(s, "CPUs online:", online, "{:<15} {online}", "CPUs online:");
+    fact!(
+        s,
+        "CPU map:",
+        bitmap_ranges(&got.cpumap),
+        "{:<15} {map}",
+        "CPU map:"
+    );
     Ok(())
 }
 
@@ -309,14 +344,15 @@ fn nodecpustats(s: &mut Session, args: &Args) -> Outcome {
     if !args.has("percent") {
         for (name, label) in CPU_TIMES {
             if let Some(time) = value(&before, name) {
-                sayln!(s, "{label:<15} {time:>20}");
+                fact!(s, label, time, "{label:<15} {time:>20}");
             }
         }
         return Ok(());
     }
     if let Some(usage) = value(&before, "utilization") {
-        sayln!(s, "{:<15} {usage:>5}%", "usage:");
-        sayln!(s, "{:<15} {:>5}%", "idle:", 100u64.saturating_sub(usage));
+        for (label, share) in [("usage:", usage), ("idle:", 100u64.saturating_sub(usage))] {
+            fact!(s, label, share, "{label:<15} {share:>5}%");
+        }
         return Ok(());
     }
     std::thread::park_timeout(CPU_SHARES_OVER);
@@ -328,10 +364,11 @@ fn nodecpustats(s: &mut Session, args: &Args) -> Outcome {
     let total: f64 = CPU_TIMES.iter().filter_map(|(name, _)| spent(name)).sum();
     let share = |time: f64| time / total * 100.0;
     let busy = spent("user").unwrap_or(0.0) + spent("kernel").unwrap_or(0.0);
-    sayln!(s, "{:<15} {:>5.1}%", "usage:", share(busy));
+    let (label, busy) = ("usage:", share(busy));
+    fact!(s, label, busy, "{label:<15} {busy:>5.1}%");
     for (name, label) in CPU_TIMES {
         if let Some(time) = spent(name) {
-            sayln!(s, "{label:<15} {:>5.1}%", share(time));
+            fact!(s, label, share(time), "{label:<15} {:>5.1}%", share(time));
         }
     }
     Ok(())
@@ -352,14 +389,8 @@ fn nodememstats(s: &mut Session, args: &Args) -> Outcome {
     let got = s
         .call(&call)
         .or_fail(|| "Unable to get memory stats".into())?;
-    if s.out.format != crate::output::Format::Table {
-        let pairs = got.params.iter().map(|p| (p.field.clone(), p.value.into()));
-        let all: serde_json::Map<_, _> = pairs.collect();
-        s.out.document(&all.into());
-        return Ok(());
-    }
     for p in got.params {
-        sayln!(s, "{:<7}: {:>20} KiB", p.field, p.value);
+        fact!(s, &p.field, p.value, "{:<7}: {:>20} KiB", p.field, p.value);
     }
     Ok(())
 }
@@ -402,12 +433,13 @@ fn freecell(s: &mut Session, args: &Args) -> Outcome {
     };
     if let Some(cell) = args.number("cellno")? {
         let kib = free(s, cell)?;
-        sayln!(s, "{cell}: {kib} KiB");
+        fact!(s, &cell.to_string(), kib, "{cell}: {kib} KiB");
         return Ok(());
     }
     if !args.has("all") {
         let got = s.call(&remote::NodeGetFreeMemoryArgs {})?;
-        sayln!(s, "Total: {} KiB", got.free_mem / 1024);
+        let kib = got.free_mem / 1024;
+        fact!(s, "Total", kib, "Total: {kib} KiB");
         return Ok(());
     }
     let xml = capabilities_xml(s).or_fail(|| "unable to get node capabilities".into())?;
@@ -415,10 +447,12 @@ fn freecell(s: &mut Session, args: &Args) -> Outcome {
     for cell in cells(&xml)? {
         let kib = free(s, cell)
             .or_fail(|| format!("failed to get free memory for NUMA node number: {cell}"))?;
-        sayln!(s, "{cell:>5}: {kib:>10} KiB");
+        fact!(s, &cell.to_string(), kib, "{cell:>5}: {kib:>10} KiB");
         total += kib;
     }
-    if !s.out.quiet {
+    if s.out.format != Format::Table {
+        fact!(s, "Total", total, "");
+    } else if !s.out.quiet {
         say!(s, "--------------------\n{:>5}: {total:>10} KiB\n", "Total");
     }
     Ok(())
@@ -459,7 +493,7 @@ fn freepages(s: &mut Session, args: &Args) -> Outcome {
                 "Could not get count of free {size}KiB pages, no data returned"
             ))
         })?;
-        sayln!(s, "{size}KiB: {count}");
+        fact!(s, &format!("{size}KiB"), *count, "{size}KiB: {count}");
         return Ok(());
     }
     let xml = capabilities_xml(s).or_fail(|| "unable to get node capabilities".into())?;
@@ -469,11 +503,14 @@ fn freepages(s: &mut Session, args: &Args) -> Outcome {
     };
     for cell in cells(&xml)? {
         let counts = ask(s, sizes.clone(), cell)?;
-        sayln!(s, "Node {cell}:");
+        s.out.next_record();
+        fact!(s, "Node", cell, "Node {cell}:");
         for (size, count) in sizes.iter().zip(counts) {
-            sayln!(s, "{size}KiB: {count}");
+            fact!(s, &format!("{size}KiB"), count, "{size}KiB: {count}");
         }
-        sayln!(s);
+        if s.out.format == Format::Table {
+            sayln!(s);
+        }
     }
     Ok(())
 }
@@ -553,9 +590,12 @@ fn memory_tune(s: &mut Session, args: &Args) -> Outcome {
     let got = s
         .call(&call)
         .or_fail(|| "Unable to get memory parameters".into())?;
-    sayln!(s, "Shared memory:");
+    if s.out.format == Format::Table {
+        sayln!(s, "Shared memory:");
+    }
     for p in got.params {
-        sayln!(s, "\t{:<15} {}", p.field, show(&p.value));
+        let shown = show(&p.value);
+        fact!(s, &p.field, json(&p.value), "\t{:<15} {shown}", p.field);
     }
     Ok(())
 }

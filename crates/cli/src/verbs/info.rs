@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use crate::args::Args;
 use crate::domain::{self, By, show_id, show_uuid, target};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{say, sayln};
+use crate::output::{Format, fact, say, sayln};
 use crate::session::Session;
 use crate::states;
 use crate::table::{DOMAIN, Verb, flag, number, text};
@@ -27,7 +27,8 @@ pub(crate) const MONITORING: &[Verb] = &[
         .options(&[DOMAIN])
         .tabular(),
     Verb::new("domstate", "a domain's state", domstate)
-        .options(&[DOMAIN, flag("reason", "with the reason for it")]),
+        .options(&[DOMAIN, flag("reason", "with the reason for it")])
+        .tabular(),
     Verb::new("domtime", "read or set the guest's clock", domtime)
         .about("Asks the guest agent for the guest's time, or has it set.")
         .options(&[
@@ -36,7 +37,8 @@ pub(crate) const MONITORING: &[Verb] = &[
             flag("pretty", "print it for people"),
             flag("sync", "set it from the guest's hardware clock"),
             number("time", "set it to these seconds since 1970").bare(),
-        ]),
+        ])
+        .tabular(),
 ];
 
 /// The verbs of this file in the group of management.
@@ -74,6 +76,12 @@ fn domstate(s: &mut Session, args: &Args) -> Outcome {
     let dom = target(s, args)?.dom;
     let got = s.call(&remote::DomainGetStateArgs { dom, flags: 0 })?;
     let state = states::state(got.state);
+    if s.out.format != Format::Table {
+        let reason = states::reason(got.state, got.reason).to_owned();
+        s.out
+            .pairs(0, &[("state", state.to_owned()), ("reason", reason)]);
+        return Ok(());
+    }
     match args.has("reason") {
         true => sayln!(s, "{state} ({})", states::reason(got.state, got.reason)),
         false => sayln!(s, "{state}"),
@@ -252,6 +260,7 @@ fn domtime(s: &mut Session, args: &Args) -> Outcome {
     }
     let got = s.call(&remote::DomainGetTimeArgs { dom, flags: 0 })?;
     match Timestamp::from_second(got.seconds) {
+        _ if s.out.format != Format::Table => fact!(s, "Time", got.seconds, ""),
         Ok(time) if args.has("pretty") => say!(s, "Time: {}", time.strftime("%Y-%m-%d %H:%M:%S")),
         _ => say!(s, "Time: {}", got.seconds),
     }

@@ -6,8 +6,8 @@ use client::wire::xdr::TypedParamValue;
 use crate::args::Args;
 use crate::domain::{flags, target};
 use crate::failure::{Failure, Outcome};
-use crate::output::{extra, sayln};
-use crate::params::{get, show, unsigned};
+use crate::output::{Format, extra, fact, sayln};
+use crate::params::{get, json, show, unsigned};
 use crate::session::Session;
 use crate::table::{DOMAIN, Verb, flag, number, text};
 use crate::verbs::blocks::pretty;
@@ -30,16 +30,18 @@ pub(crate) const VERBS: &[Verb] = &[
         DOMAIN,
         flag("postcopy", "even a migration in its post-copy phase"),
     ]),
-    Verb::new("domjobinfo", "how far a domain's job is", info).options(&[
-        DOMAIN,
-        flag("completed", "of the last job that ended"),
-        flag(
-            "keep-completed",
-            "do not forget it after this, with --completed",
-        ),
-        flag("anystats", "all there is, whatever the job's state"),
-        flag("rawstats", "under the daemon's own names"),
-    ]),
+    Verb::new("domjobinfo", "how far a domain's job is", info)
+        .options(&[
+            DOMAIN,
+            flag("completed", "of the last job that ended"),
+            flag(
+                "keep-completed",
+                "do not forget it after this, with --completed",
+            ),
+            flag("anystats", "all there is, whatever the job's state"),
+            flag("rawstats", "under the daemon's own names"),
+        ])
+        .tabular(),
 ];
 
 fn abort(s: &mut Session, args: &Args) -> Outcome {
@@ -113,10 +115,18 @@ fn info(s: &mut Session, args: &Args) -> Outcome {
     let dom = target(s, args)?.dom;
     let flags = flags(args, &[("completed", 1), ("keep-completed", 2)]);
     let got = s.call(&remote::DomainGetJobStatsArgs { dom, flags })?;
-    if args.has("rawstats") {
-        sayln!(s, "Job type: {}\n", got.kind);
+    if args.has("rawstats") || s.out.format != Format::Table {
+        let word = word(KINDS, got.kind);
+        fact!(s, "Job type:", word, "Job type: {}\n", got.kind);
         for p in &got.params {
-            sayln!(s, "{}: {}", p.field, show(&p.value));
+            fact!(
+                s,
+                &p.field,
+                json(&p.value),
+                "{}: {}",
+                p.field,
+                show(&p.value)
+            );
         }
         return Ok(());
     }

@@ -6,8 +6,8 @@ use client::wire::xdr::TypedParamValue;
 use crate::args::Args;
 use crate::domain::{affect, target};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::sayln;
-use crate::params::{param, show};
+use crate::output::fact;
+use crate::params::{json, param, show};
 use crate::session::Session;
 use crate::table::{CONFIG, CURRENT, DOMAIN, LIVE, Opt, Verb, arg, number, text};
 
@@ -74,51 +74,53 @@ const fn limit(name: &'static str, help: &'static str) -> Opt {
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
-    Verb::new("blkdeviotune", "read or set a disk's limits", blkdeviotune).options(&[
-        DOMAIN,
-        arg("device", "the disk: its target or source"),
-        text("group-name", "the group of disks that share the limits").bare(),
-        limit("total-bytes-sec", "bytes read and written per second"),
-        limit("read-bytes-sec", "bytes read per second"),
-        limit("write-bytes-sec", "bytes written per second"),
-        limit("total-iops-sec", "requests per second"),
-        limit("read-iops-sec", "requests to read per second"),
-        limit("write-iops-sec", "requests to write per second"),
-        limit("total-bytes-sec-max", "the same in a burst"),
-        limit("read-bytes-sec-max", "bytes read in a burst"),
-        limit("write-bytes-sec-max", "bytes written in a burst"),
-        limit("total-iops-sec-max", "requests in a burst"),
-        limit("read-iops-sec-max", "requests to read in a burst"),
-        limit("write-iops-sec-max", "requests to write in a burst"),
-        limit("size-iops-sec", "bytes that count as one request"),
-        limit(
-            "total-bytes-sec-max-length",
-            "seconds a burst of bytes may last",
-        ),
-        limit(
-            "read-bytes-sec-max-length",
-            "seconds of a burst of bytes read",
-        ),
-        limit(
-            "write-bytes-sec-max-length",
-            "seconds of a burst of bytes written",
-        ),
-        limit(
-            "total-iops-sec-max-length",
-            "seconds a burst of requests may last",
-        ),
-        limit(
-            "read-iops-sec-max-length",
-            "seconds of a burst of requests to read",
-        ),
-        limit(
-            "write-iops-sec-max-length",
-            "seconds of a burst of requests to write",
-        ),
-        CONFIG,
-        LIVE,
-        CURRENT,
-    ]),
+    Verb::new("blkdeviotune", "read or set a disk's limits", blkdeviotune)
+        .options(&[
+            DOMAIN,
+            arg("device", "the disk: its target or source"),
+            text("group-name", "the group of disks that share the limits").bare(),
+            limit("total-bytes-sec", "bytes read and written per second"),
+            limit("read-bytes-sec", "bytes read per second"),
+            limit("write-bytes-sec", "bytes written per second"),
+            limit("total-iops-sec", "requests per second"),
+            limit("read-iops-sec", "requests to read per second"),
+            limit("write-iops-sec", "requests to write per second"),
+            limit("total-bytes-sec-max", "the same in a burst"),
+            limit("read-bytes-sec-max", "bytes read in a burst"),
+            limit("write-bytes-sec-max", "bytes written in a burst"),
+            limit("total-iops-sec-max", "requests in a burst"),
+            limit("read-iops-sec-max", "requests to read in a burst"),
+            limit("write-iops-sec-max", "requests to write in a burst"),
+            limit("size-iops-sec", "bytes that count as one request"),
+            limit(
+                "total-bytes-sec-max-length",
+                "seconds a burst of bytes may last",
+            ),
+            limit(
+                "read-bytes-sec-max-length",
+                "seconds of a burst of bytes read",
+            ),
+            limit(
+                "write-bytes-sec-max-length",
+                "seconds of a burst of bytes written",
+            ),
+            limit(
+                "total-iops-sec-max-length",
+                "seconds a burst of requests may last",
+            ),
+            limit(
+                "read-iops-sec-max-length",
+                "seconds of a burst of requests to read",
+            ),
+            limit(
+                "write-iops-sec-max-length",
+                "seconds of a burst of requests to write",
+            ),
+            CONFIG,
+            LIVE,
+            CURRENT,
+        ])
+        .tabular(),
     Verb::new(
         "blkiotune",
         "read or set limits on the host's block devices",
@@ -139,7 +141,8 @@ pub(crate) const VERBS: &[Verb] = &[
         CONFIG,
         LIVE,
         CURRENT,
-    ]),
+    ])
+    .tabular(),
     Verb::new(
         "domiftune",
         "read or set a network interface's limits",
@@ -156,20 +159,24 @@ pub(crate) const VERBS: &[Verb] = &[
         CONFIG,
         LIVE,
         CURRENT,
-    ]),
-    Verb::new("numatune", "read or set where memory comes from", numatune).options(&[
-        DOMAIN,
-        text("mode", "strict, preferred, interleave or restrictive").bare(),
-        text("nodeset", "the host's memory nodes: 0-1").bare(),
-        CONFIG,
-        LIVE,
-        CURRENT,
-    ]),
+    ])
+    .tabular(),
+    Verb::new("numatune", "read or set where memory comes from", numatune)
+        .options(&[
+            DOMAIN,
+            text("mode", "strict, preferred, interleave or restrictive").bare(),
+            text("nodeset", "the host's memory nodes: 0-1").bare(),
+            CONFIG,
+            LIVE,
+            CURRENT,
+        ])
+        .tabular(),
 ];
 
 fn say(s: &mut Session, params: Vec<TypedParam>) {
     for p in params {
-        sayln!(s, "{:<15}: {}", p.field, show(&p.value));
+        let shown = show(&p.value);
+        fact!(s, &p.field, json(&p.value), "{:<15}: {shown}", p.field);
     }
 }
 
@@ -332,7 +339,7 @@ fn numatune(s: &mut Session, args: &Args) -> Outcome {
             _ => None,
         };
         let value = mode.map_or_else(|| show(&p.value), |mode| (*mode).to_owned());
-        sayln!(s, "{:<15}: {value}", p.field);
+        fact!(s, &p.field, value.as_str(), "{:<15}: {value}", p.field);
     }
     Ok(())
 }

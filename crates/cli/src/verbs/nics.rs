@@ -6,7 +6,7 @@ use roxmltree::Node;
 use crate::args::Args;
 use crate::domain::target;
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{Format, extra, say, sayln};
+use crate::output::{Format, extra, fact, say, sayln};
 use crate::query;
 use crate::session::Session;
 use crate::table::{DOMAIN, Verb, arg, flag, maybe, text};
@@ -23,7 +23,8 @@ pub(crate) const VERBS: &[Verb] = &[
         DOMAIN,
         arg("interface", "the interface: its target or MAC address"),
         flag("config", "in the definition"),
-    ]),
+    ])
+    .tabular(),
     Verb::new(
         "domifaddr",
         "addresses of a domain's network interfaces",
@@ -42,10 +43,12 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb::new("domiflist", "a domain's network interfaces", domiflist)
         .options(&[DOMAIN, flag("inactive", "those of the definition")])
         .tabular(),
-    Verb::new("domifstat", "statistics of a network interface", domifstat).options(&[
-        DOMAIN,
-        arg("interface", "the interface: its target or MAC address"),
-    ]),
+    Verb::new("domifstat", "statistics of a network interface", domifstat)
+        .options(&[
+            DOMAIN,
+            arg("interface", "the interface: its target or MAC address"),
+        ])
+        .tabular(),
 ];
 
 fn domiflist(s: &mut Session, args: &Args) -> Outcome {
@@ -100,7 +103,7 @@ fn domifstat(s: &mut Session, args: &Args) -> Outcome {
         ("tx_drop", got.tx_drop),
     ];
     for (name, value) in counters.iter().filter(|(_, v)| *v >= 0) {
-        sayln!(s, "{device} {name} {value}");
+        fact!(s, name, *value, "{device} {name} {value}");
     }
     Ok(())
 }
@@ -205,6 +208,11 @@ fn getlink(s: &mut Session, args: &Args) -> Outcome {
         }
         _ => return Err(Failure::said("multiple matching interfaces found")),
     };
-    say!(s, "{interface} {state}");
+    match s.out.format {
+        Format::Table => say!(s, "{interface} {state}"),
+        _ => s
+            .out
+            .pairs(0, &[("interface", interface), ("state", state)]),
+    }
     Ok(())
 }

@@ -4,7 +4,7 @@ use client::wire::remote::{self, RemoteNodeDevice};
 
 use crate::args::Args;
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{extra, sayln};
+use crate::output::{extra, fact};
 use crate::session::Session;
 use crate::table::{Opt, Verb, WRAP, XPATH, arg, flag, text};
 use crate::verbs::define::print_xml;
@@ -64,16 +64,18 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb::new("nodedev-info", "a device in short", info)
         .options(&[DEVICE])
         .tabular(),
-    Verb::new("nodedev-list", "list the host's devices", list_devices).options(&[
-        flag("tree", "as a tree"),
-        text("cap", "only of these kinds, with commas between")
-            .bare()
-            .words(&list::KINDS),
-        flag("inactive", "those that are not there"),
-        flag("all", "those that are there and those that are not"),
-        flag("persistent", "those that are kept"),
-        flag("transient", "those that are not kept"),
-    ]),
+    Verb::new("nodedev-list", "list the host's devices", list_devices)
+        .options(&[
+            flag("tree", "as a tree"),
+            text("cap", "only of these kinds, with commas between")
+                .bare()
+                .words(&list::KINDS),
+            flag("inactive", "those that are not there"),
+            flag("all", "those that are there and those that are not"),
+            flag("persistent", "those that are kept"),
+            flag("transient", "those that are not kept"),
+        ])
+        .tabular(),
     Verb::new(
         "nodedev-reattach",
         "give a device back to its driver",
@@ -196,7 +198,11 @@ fn list_devices(s: &mut Session, args: &Args) -> Outcome {
     let mut names: Vec<String> = got.devices.into_iter().map(|device| device.name).collect();
     names.sort();
     if !tree {
-        names.iter().for_each(|name| sayln!(s, "{name}"));
+        s.out.many_records();
+        for name in names {
+            s.out.next_record();
+            fact!(s, "name", name.as_str(), "{name}");
+        }
         return Ok(());
     }
     let mut items = Vec::with_capacity(names.len());

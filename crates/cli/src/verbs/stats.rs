@@ -5,7 +5,7 @@ use client::wire::remote;
 use crate::args::Args;
 use crate::domain::{self, AFFECT_LIVE, By, affect, flags, target};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{Format, sayln};
+use crate::output::{Format, fact, sayln};
 use crate::params;
 use crate::session::Session;
 use crate::table::{CONFIG, CURRENT, Completes, DOMAIN, LIVE, Verb, flag, number, rest};
@@ -22,14 +22,17 @@ pub(crate) const VERBS: &[Verb] = &[
         flag("total", "only the sum"),
         number("start", "from this CPU on").bare(),
         number("count", "at most so many CPUs").bare(),
-    ]),
-    Verb::new("dommemstat", "memory statistics of a domain", dommemstat).options(&[
-        DOMAIN,
-        number("period", "have the balloon report every so many seconds"),
-        CONFIG,
-        LIVE,
-        CURRENT,
-    ]),
+    ])
+    .tabular(),
+    Verb::new("dommemstat", "memory statistics of a domain", dommemstat)
+        .options(&[
+            DOMAIN,
+            number("period", "have the balloon report every so many seconds"),
+            CONFIG,
+            LIVE,
+            CURRENT,
+        ])
+        .tabular(),
     Verb::new("domstats", "statistics of several or all domains", domstats)
         .about("Prints all groups of statistics, or the ones named, of all domains or some.")
         .options(&[
@@ -167,7 +170,8 @@ fn cpu_stats(s: &mut Session, args: &Args) -> Outcome {
             let got = s.call(&call).or_fail(failed)?;
             let each = usize::try_from(got.nparams).unwrap_or(0).max(1);
             for times in got.params.chunks(each) {
-                sayln!(s, "CPU{cpu}:");
+                s.out.next_record();
+                fact!(s, "cpu", cpu, "CPU{cpu}:");
                 say_times(s, times);
                 cpu += 1;
             }
@@ -185,7 +189,8 @@ fn cpu_stats(s: &mut Session, args: &Args) -> Outcome {
     }
     call.nparams = u32::try_from(counted).unwrap_or(0);
     let total = s.call(&call).or_fail(failed)?.params;
-    sayln!(s, "Total:");
+    s.out.next_record();
+    fact!(s, "cpu", "total", "Total:");
     say_times(s, &total);
     Ok(())
 }
@@ -196,9 +201,14 @@ fn say_times(s: &mut Session, times: &[remote::TypedParam]) {
         match params::unsigned(times, &time.field) {
             Some(ns) => {
                 let (whole, rest) = (ns / SECOND_NS, ns % SECOND_NS);
-                sayln!(s, "\t{:<12} {whole:>9}.{rest:09} seconds", time.field);
+                let line = format_args!("\t{:<12} {whole:>9}.{rest:09} seconds", time.field);
+                s.out.fact(&time.field, ns, line);
             }
-            None => sayln!(s, "\t{:<12} {}", time.field, params::show(&time.value)),
+            None => {
+                let shown = params::show(&time.value);
+                let value = params::json(&time.value);
+                fact!(s, &time.field, value, "\t{:<12} {shown}", time.field);
+            }
         }
     }
 }
@@ -252,7 +262,7 @@ fn dommemstat(s: &mut Session, args: &Args) -> Outcome {
     for stat in got.stats {
         let name = usize::try_from(stat.tag).ok().and_then(|i| MEMORY.get(i));
         if let Some(name) = name {
-            sayln!(s, "{name} {}", stat.val);
+            fact!(s, name, stat.val, "{name} {}", stat.val);
         }
     }
     Ok(())

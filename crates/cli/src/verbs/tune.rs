@@ -6,8 +6,8 @@ use client::wire::xdr::TypedParamValue;
 use crate::args::Args;
 use crate::domain::{AFFECT_LIVE, affect, target};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{extra, sayln};
-use crate::params::{param, show};
+use crate::output::{extra, fact, sayln};
+use crate::params::{json, param, show};
 use crate::session::Session;
 use crate::table::{CONFIG, CURRENT, DOMAIN, LIVE, Verb, alias, arg, arg_number, number, rest};
 
@@ -37,25 +37,29 @@ pub(crate) const VERBS: &[Verb] = &[
         pmwakeup,
     )
     .options(&[DOMAIN]),
-    Verb::new("memtune", "read or set memory limits", memtune).options(&[
-        DOMAIN,
-        number("hard-limit", "most memory, in KiB unless it has a unit").bare(),
-        number("soft-limit", "memory left when the host is short of it").bare(),
-        number("swap-hard-limit", "most memory and swap").bare(),
-        number("min-guarantee", "memory that is always there").bare(),
-        CONFIG,
-        LIVE,
-        CURRENT,
-    ]),
-    Verb::new("schedinfo", "read or set scheduling parameters", schedinfo).options(&[
-        DOMAIN,
-        number("weight", "the weight"),
-        number("cap", "the cap"),
-        CURRENT,
-        CONFIG,
-        LIVE,
-        rest("set", "parameters to set: NAME=VALUE"),
-    ]),
+    Verb::new("memtune", "read or set memory limits", memtune)
+        .options(&[
+            DOMAIN,
+            number("hard-limit", "most memory, in KiB unless it has a unit").bare(),
+            number("soft-limit", "memory left when the host is short of it").bare(),
+            number("swap-hard-limit", "most memory and swap").bare(),
+            number("min-guarantee", "memory that is always there").bare(),
+            CONFIG,
+            LIVE,
+            CURRENT,
+        ])
+        .tabular(),
+    Verb::new("schedinfo", "read or set scheduling parameters", schedinfo)
+        .options(&[
+            DOMAIN,
+            number("weight", "the weight"),
+            number("cap", "the cap"),
+            CURRENT,
+            CONFIG,
+            LIVE,
+            rest("set", "parameters to set: NAME=VALUE"),
+        ])
+        .tabular(),
     Verb::new(
         "set-lifecycle-action",
         "what happens when a guest powers off",
@@ -163,11 +167,11 @@ fn memtune(s: &mut Session, args: &Args) -> Outcome {
         .call(&call)
         .or_fail(|| "Unable to get memory parameters".into())?;
     for p in got.params {
-        let value = match p.value {
-            TypedParamValue::Ullong(UNLIMITED) => "unlimited".to_owned(),
-            value => show(&value),
+        let (value, shown) = match &p.value {
+            TypedParamValue::Ullong(UNLIMITED) => ("unlimited".into(), "unlimited".to_owned()),
+            value => (json(value), show(value)),
         };
-        sayln!(s, "{:<15}: {value}", p.field);
+        fact!(s, &p.field, value, "{:<15}: {shown}", p.field);
     }
     Ok(())
 }
@@ -222,7 +226,8 @@ fn schedinfo(s: &mut Session, args: &Args) -> Outcome {
             return Err(e.into());
         }
     };
-    sayln!(s, "{:<15}: {}", "Scheduler", kind.kind);
+    let label = "Scheduler";
+    fact!(s, label, kind.kind.as_str(), "{label:<15}: {}", kind.kind);
     if kind.nparams == 0 {
         return Err(Failure::silent());
     }
@@ -265,7 +270,8 @@ fn schedinfo(s: &mut Session, args: &Args) -> Outcome {
         return Err(Failure::said("cannot query both live and config at once"));
     }
     for p in params {
-        sayln!(s, "{:<15}: {}", p.field, show(&p.value));
+        let shown = show(&p.value);
+        fact!(s, &p.field, json(&p.value), "{:<15}: {shown}", p.field);
     }
     Ok(())
 }

@@ -2,11 +2,12 @@
 
 use client::wire::errors::ErrorCode;
 use client::wire::remote::{self, RemoteDomain};
+use serde_json::Value;
 
 use crate::args::Args;
 use crate::domain::{AFFECT_CONFIG, AFFECT_LIVE, affect, target};
 use crate::failure::{Failure, Outcome};
-use crate::output::{extra, sayln};
+use crate::output::{Format, extra, fact, sayln};
 use crate::session::Session;
 use crate::states;
 use crate::table::{CONFIG, CURRENT, DOMAIN, LIVE, Verb, arg, arg_number, flag, number, text};
@@ -28,7 +29,8 @@ pub(crate) const VERBS: &[Verb] = &[
         CONFIG,
         LIVE,
         CURRENT,
-    ]),
+    ])
+    .tabular(),
     Verb::new("setvcpu", "plug or unplug single vCPUs", setvcpu).options(&[
         DOMAIN,
         arg("vcpulist", "the vCPUs"),
@@ -48,17 +50,20 @@ pub(crate) const VERBS: &[Verb] = &[
         flag("guest", "have the guest agent take vCPUs in or out of use"),
         flag("hotpluggable", "add them so that they can be unplugged"),
     ]),
-    Verb::new("vcpucount", "the number of vCPUs", vcpucount).options(&[
-        DOMAIN,
-        flag("maximum", "the most there can be"),
-        flag("active", "those there are"),
-        LIVE,
-        CONFIG,
-        CURRENT,
-        flag("guest", "as the guest sees them"),
-    ]),
+    Verb::new("vcpucount", "the number of vCPUs", vcpucount)
+        .options(&[
+            DOMAIN,
+            flag("maximum", "the most there can be"),
+            flag("active", "those there are"),
+            LIVE,
+            CONFIG,
+            CURRENT,
+            flag("guest", "as the guest sees them"),
+        ])
+        .tabular(),
     Verb::new("vcpuinfo", "where and how long each vCPU ran", vcpuinfo)
-        .options(&[DOMAIN, flag("pretty", "CPUs as ranges")]),
+        .options(&[DOMAIN, flag("pretty", "CPUs as ranges")])
+        .tabular(),
     Verb::new("vcpupin", "where vCPUs may run", vcpupin)
         .options(&[
             DOMAIN,
@@ -240,7 +245,7 @@ fn vcpucount(s: &mut Session, args: &Args) -> Outcome {
         }
         got => got?,
     };
-    sayln!(s, "{}", got.num);
+    fact!(s, "vcpus", got.num, "{}", got.num);
     Ok(())
 }
 
@@ -254,11 +259,12 @@ fn all_counts(s: &mut Session, dom: &RemoteDomain) -> Outcome {
     let mut lines = Vec::new();
     for (which, state, flags) in questions {
         if let Some(n @ 1..) = count(s, dom, flags)? {
-            lines.push(format!("{which:<12} {state:<12} {n:>3}"));
+            lines.push((which, state, n));
         }
     }
-    for line in lines {
-        sayln!(s, "{line}");
+    for (which, state, n) in lines {
+        let label = format!("{which} {state}");
+        fact!(s, &label, n, "{which:<12} {state:<12} {n:>3}");
     }
     Ok(())
 }
@@ -290,7 +296,7 @@ fn vcpuinfo(s: &mut Session, args: &Args) -> Outcome {
         Err(_) => return inactive_vcpuinfo(s, dom, host, info.nr_virt_cpu.into(), pretty),
     };
     for (i, vcpu) in got.info.iter().enumerate() {
-        if i > 0 {
+        if i > 0 && s.out.format == Format::Table {
             sayln!(s);
         }
         let state = match vcpu.state {
@@ -299,17 +305,26 @@ fn vcpuinfo(s: &mut Session, args: &Args) -> Outcome {
             2 => "blocked",
             _ => "no state",
         };
-        sayln!(s, "{:<15} {}", "VCPU:", vcpu.number);
-        sayln!(s, "{:<15} {}", "CPU:", vcpu.cpu);
-        sayln!(s, "{:<15} {state}", "State:");
+        s.out.next_record();
+        let mut told = |label: &str, value: Value, text: String| {
+            fact!(s, label, value, "{label:<15} {text}");
+        };
+        told("VCPU:", vcpu.number.into(), vcpu.number.to_string());
+        told("CPU:", vcpu.cpu.into(), vcpu.cpu.to_string());
+        told("State:", state.into(), state.to_owned());
         if vcpu.cpu_time != 0 {
-            sayln!(s, "{:<15} {:.1}s", "CPU time:", vcpu.cpu_time as f64 / 1e9);
+            let seconds = vcpu.cpu_time as f64 / 1e9;
+            told("CPU time:", seconds.into(), format!("{seconds:.1}s"));
         }
         let map = got
             .cpumaps
             .get(i * length..(i + 1) * length)
             .unwrap_or_default();
-        sayln!(s, "{:<15} {}", "CPU Affinity:", affinity(map, host, pretty));
+        told(
+            "CPU Affinity:",
+            bitmap_ranges(map).into(),
+            affinity(map, host, pretty),
+        );
     }
     Ok(())
 }
@@ -324,14 +339,17 @@ fn inactive_vcpuinfo(
     let length = host.div_ceil(8);
     let maps = pin_info(s, dom, vcpus, length, AFFECT_CONFIG)?;
     for (i, map) in maps.iter().take(vcpus).enumerate() {
-        if i > 0 {
+        if i > 0 && s.out.format == Format::Table {
             sayln!(s);
         }
-        sayln!(s, "{:<15} {i}", "VCPU:");
+        s.out.next_record();
+        fact!(s, "VCPU:", i, "{:<15} {i}", "VCPU:");
         for label in ["CPU:", "State:", "CPU time"] {
-            sayln!(s, "{label:<15} N/A");
+            fact!(s, label, Value::Null, "{label:<15} N/A");
         }
-        sayln!(s, "{:<15} {}", "CPU Affinity:", affinity(map, host, pretty));
+        let label = "CPU Affinity:";
+        let shown = affinity(map, host, pretty);
+        fact!(s, label, bitmap_ranges(map), "{label:<15} {shown}");
     }
     Ok(())
 }
@@ -429,11 +447,14 @@ fn emulatorpin(s: &mut Session, args: &Args) -> Outcome {
     let Some(list) = list else {
         let maplen = i32::try_from(host.div_ceil(8)).unwrap_or(0);
         let got = s.call(&remote::DomainGetEmulatorPinInfoArgs { dom, maplen, flags })?;
-        extra!(
-            s,
-            "emulator: CPU Affinity\n----------------------------------\n       *: "
-        );
-        sayln!(s, "{}", bitmap_ranges(&got.cpumaps));
+        let cpus = bitmap_ranges(&got.cpumaps);
+        if s.out.format == Format::Table {
+            extra!(
+                s,
+                "emulator: CPU Affinity\n----------------------------------\n       *: "
+            );
+        }
+        fact!(s, "CPU Affinity", cpus.as_str(), "{cpus}");
         return Ok(());
     };
     let cpumap = parse_cpus(list, host)?;
