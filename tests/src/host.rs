@@ -29,6 +29,7 @@ const SIGKILL: i32 = 9;
 pub struct Host {
     folder: TempDir,
     daemon: Option<Child>,
+    environment: Vec<(String, String)>,
 }
 
 impl Host {
@@ -58,7 +59,13 @@ impl Host {
         Self {
             folder,
             daemon: None,
+            environment: Vec::new(),
         }
+    }
+
+    /// Gives the daemons that are started from now on a variable.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// The temporary folder: free for the test's own files.
@@ -182,7 +189,8 @@ impl Host {
         let mut command = Command::new(binary());
         command
             .args(["daemon", "--listen", "none", "--root"])
-            .arg(self.root());
+            .arg(self.root())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a descriptor is free"))

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod guest;
 pub mod host;
 pub mod netns;
+pub mod openvswitch;
 pub mod wait;
 
 pub use clients::Ran;

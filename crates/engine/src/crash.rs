@@ -67,10 +67,10 @@ steps! {
     StartLent = "start/lent",
     /// Taps are made.
     StartTaps = "start/taps",
-    /// Sockets and output files are made.
-    StartSockets = "start/sockets",
     /// The control group is made.
     StartGroup = "start/group",
+    /// Sockets and output files are made.
+    StartSockets = "start/sockets",
     /// The last record before QEMU is written.
     StartPrepared = "start/prepared",
     /// The TPM's emulator runs, where the machine has one.

@@ -112,6 +112,8 @@ async fn start_run(
     let (process, words) = match spawned {
         Ok(spawned) => spawned,
         Err(error) => {
+            // Nothing is to be made any more once it is given back.
+            let _ = run.connecting.done().await;
             engine.release_run_dir(&run_dir).await;
             return Err(error.into());
         }
@@ -137,6 +139,7 @@ async fn start_run(
                         .ends_within(Duration::from_millis(QUIT_TIMEOUT_MS))
                         .await);
             let said = words.said();
+            let _ = run.connecting.done().await;
             undo_start(engine, &process, &run_dir).await;
             let acceleration = exited && blames_kvm(&said);
             let error = if exited {
@@ -191,7 +194,10 @@ async fn bring_up(
     let (negotiated, terminals, running) = tokio::join!(
         monitor.capabilities(timeout),
         query_terminals(&run.domain, &monitor, timeout),
-        let_run(&monitor, plain_boot && !options.paused, timeout),
+        async {
+            run.connecting.done().await?;
+            let_run(&monitor, plain_boot && !options.paused, timeout).await
+        },
     );
     negotiated?;
     for (alias, terminal) in terminals? {

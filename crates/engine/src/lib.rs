@@ -56,6 +56,7 @@ pub mod nodedev;
 pub mod notices;
 pub mod options;
 mod owner;
+mod passt;
 pub mod places;
 pub mod pools;
 mod ports;

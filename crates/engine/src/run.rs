@@ -42,8 +42,24 @@ pub(crate) struct Run {
     pub(crate) holdings: Holdings,
     plan: SpawnPlan,
     joining: Option<JoinHandle<sys::SysResult<()>>>,
+    pub(crate) connecting: Connecting,
     descriptors: Vec<(RawFd, OwnedFd)>,
     shown_command: String,
+}
+
+/// What lets the machine's cards reach what they may, done while QEMU comes up.
+pub(crate) struct Connecting(Option<JoinHandle<Result<()>>>);
+
+impl Connecting {
+    /// Waits until it is done; nothing the second time.
+    pub(crate) async fn done(&mut self) -> Result<()> {
+        let Some(task) = &mut self.0 else {
+            return Ok(());
+        };
+        let done = task.await;
+        self.0 = None;
+        done.map_err(|e| EngineError::new(ErrorKind::Internal, e.to_string()))?
+    }
 }
 
 /// Where QEMU's own words of this run are.
@@ -62,27 +78,44 @@ impl Words {
 /// Makes everything a run needs but the process. On an error nothing is left.
 pub(crate) async fn prepare(
     engine: &Engine,
-    domain: Domain,
+    mut domain: Domain,
     from: &StartFrom,
     options: StartOptions,
 ) -> Result<Run> {
     let emulator = emulator(engine, &domain)?;
     let caps = engine.binaries().caps(&emulator).await?;
-    engine.ready_networks(&domain).await?;
+    let settled = engine.settle_networks(&mut domain, |_| true).await;
+    if let Err(error) = settled {
+        engine.free_devices(facts::uuid(&domain));
+        return Err(error);
+    }
+    let uuid = facts::uuid(&domain);
     let id = engine.table().next_id();
     let directory = engine.places().machine_run(id, &domain.name);
     let made = make_run(
         engine, domain, from, options, id, &directory, &emulator, &caps,
     );
     let made = match made {
-        // Before its processors run, and so before it can send anything.
-        Ok(run) => engine.rule_machine(&run.domain).await.map(|()| run),
+        // QEMU comes up meanwhile: its processors stand still until this is done.
+        Ok(mut run) => {
+            let connecting = connect(engine.clone(), run.domain.clone());
+            run.connecting = Connecting(Some(tokio::spawn(connecting)));
+            Ok(run)
+        }
         failed => failed,
     };
     if made.is_err() {
+        engine.free_devices(uuid);
         engine.release_run_dir(&directory).await;
     }
     made
+}
+
+/// Lets a machine's cards reach what they may, before its processors run and so
+/// before it can send anything.
+async fn connect(engine: Engine, domain: Domain) -> Result<()> {
+    engine.join_switches(&domain, |_| true).await?;
+    engine.rule_machine(&domain).await
 }
 
 pub(crate) fn emulator(engine: &Engine, domain: &Domain) -> Result<PathBuf> {
@@ -143,12 +176,22 @@ fn make_run(
     crash_point(Step::StartLending);
     files::lend(&mut record.holdings.files, identity.as_ref())?;
     crash_point(Step::StartLent);
-    let taps = crate::taps::make(engine, &mut domain)?;
+    if crate::taps::name_lasting(&mut domain, |_| true)? {
+        record.xml = live_xml(&domain);
+        record.write(directory)?;
+    }
+    let mut taps = crate::taps::make(&mut domain, |_| true)?;
     crash_point(Step::StartTaps);
-    let descriptors = open_descriptors(&launch.descriptors, directory, taps)?;
-    crash_point(Step::StartSockets);
     let cgroup = make_cgroup(engine, id, &domain.name, &mut notes);
     crash_point(Step::StartGroup);
+    taps.extend(crate::passt::start(
+        engine,
+        &domain,
+        cgroup.as_ref(),
+        |_| true,
+    )?);
+    let descriptors = open_descriptors(&launch.descriptors, directory, taps)?;
+    crash_point(Step::StartSockets);
     crate::tuning::apply_groups(cgroup.as_ref(), &domain)?;
     record.notes.clone_from(&notes);
     record.xml = live_xml(&domain);
@@ -177,6 +220,7 @@ fn make_run(
         shown_command: shown(&launch),
         plan,
         joining: None,
+        connecting: Connecting(None),
         cgroup,
         holdings: record.holdings,
         descriptors,
@@ -504,6 +548,11 @@ impl Engine {
             self.ports().release(&record.holdings.ports);
             files::give_back(&record.holdings.files);
             crate::tpm::end(directory).await;
+            self.free_devices(record.uuid);
+            if let Ok(domain) = Domain::parse(&record.xml) {
+                crate::taps::remove_lasting(&domain);
+                self.leave_switches(&domain).await;
+            }
             self.remove_cgroup(record.id, &record.name);
         }
         crash_point(Step::DestroyGivenBack);

@@ -5,8 +5,12 @@
 //! - [`leases`]: what that server has given out.
 //! - [`firewall`]: the nftables tables of all networks and machines.
 //! - [`machine_rules`]: what each machine may send and receive.
+//! - [`passt`]: the arguments of passt.
+//! - [`plug`]: what a card of a machine is plugged into.
 //! - [`plan`]: the steps that bring a network up and take it down.
 //! - [`bandwidth`]: limits of traffic as commands of tc.
+//! - [`openvswitch`]: ports of Open vSwitch, as arguments of its command.
+//! - [`pool`]: which device of a network's pool a card gets.
 //! - [`choose`]: free subnets, bridge names and hardware addresses.
 
 pub mod bandwidth;
@@ -15,4 +19,8 @@ pub mod dnsmasq;
 pub mod firewall;
 pub mod leases;
 pub mod machine_rules;
+pub mod openvswitch;
+pub mod passt;
 pub mod plan;
+pub mod plug;
+pub mod pool;

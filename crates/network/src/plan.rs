@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use model::network::{Network, route};
+use model::network::{Network, NetworkKind, route};
 use model::xml::{Mac, OnOff};
 
 /// One step.
@@ -53,6 +53,11 @@ pub enum Step {
     Forwarding {
         /// Of IPv6.
         ipv6: bool,
+    },
+    /// Let a bridge keep VLANs apart.
+    FilterVlans {
+        /// The bridge.
+        device: String,
     },
     /// Replace the firewall's tables.
     Firewall,
@@ -107,6 +112,9 @@ impl fmt::Display for Step {
             }
             Step::Forwarding { ipv6: false } => f.write_str("sysctl net.ipv4.ip_forward=1"),
             Step::Forwarding { ipv6: true } => f.write_str("sysctl net.ipv6.conf.all.forwarding=1"),
+            Step::FilterVlans { device } => {
+                write!(f, "link set {device} type bridge vlan_filtering 1")
+            }
             Step::Firewall => f.write_str("firewall replace"),
             Step::Serve => f.write_str("dnsmasq start"),
         }
@@ -117,6 +125,12 @@ impl fmt::Display for Step {
 /// the definition gives it none.
 pub fn start(network: &Network, bridge: &str, mac: Mac) -> Vec<Step> {
     let device = bridge.to_owned();
+    let filter = has_vlans(network).then(|| Step::FilterVlans {
+        device: device.clone(),
+    });
+    if !network.kind().owns_bridge() {
+        return filter.into_iter().collect();
+    }
     let settings = network.bridge.clone().unwrap_or_default();
     let mut steps = vec![Step::Bridge {
         name: device.clone(),
@@ -125,6 +139,7 @@ pub fn start(network: &Network, bridge: &str, mac: Mac) -> Vec<Step> {
         delay_s: settings.delay.unwrap_or(0),
         mtu: network.mtu.as_ref().map(|mtu| mtu.size),
     }];
+    steps.extend(filter);
     let has_ipv6 = network.ips.iter().any(|ip| ip.is_ipv6());
     if !has_ipv6 {
         steps.push(Step::WithoutIpv6 {
@@ -162,4 +177,13 @@ pub fn start(network: &Network, bridge: &str, mac: Mac) -> Vec<Step> {
         steps.push(Step::Serve);
     }
     steps
+}
+
+/// Whether machines on a bridge of the kernel are to be in VLANs.
+fn has_vlans(network: &Network) -> bool {
+    let kind = network.kind();
+    let groups = network.portgroups.iter();
+    let mut vlans = groups.map(|group| &group.vlan).chain([&network.vlan]);
+    let on_bridge = kind.owns_bridge() || kind == NetworkKind::HostBridge;
+    on_bridge && network.virtualport.is_none() && vlans.any(Option::is_some)
 }

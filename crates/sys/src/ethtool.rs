@@ -35,6 +35,49 @@ const FLAGS: [(u32, &str); 5] = [
     (1 << 28, "rxhash"),
 ];
 
+/// `struct ethtool_coalesce`, of which only the received frames are set.
+#[repr(C)]
+struct Coalesce {
+    command: u32,
+    rx_usecs: u32,
+    rx_frames: u32,
+    rest: [u32; 20],
+}
+
+const GET_COALESCE: u32 = 0x0e;
+const SET_COALESCE: u32 = 0x0f;
+
+/// Sets how many received frames an interrupt waits for.
+pub fn set_rx_frames(interface: &str, frames: u32) -> SysResult<()> {
+    let fail = |e: std::io::Error| SysError::new("set coalescing of", interface, e);
+    let socket =
+        socket(AddressFamily::INET, SocketType::DGRAM, None).map_err(|e| fail(e.into()))?;
+    let mut value = Coalesce {
+        command: GET_COALESCE,
+        rx_usecs: 0,
+        rx_frames: 0,
+        rest: [0; 20],
+    };
+    for command in [GET_COALESCE, SET_COALESCE] {
+        value.command = command;
+        if command == SET_COALESCE {
+            value.rx_frames = frames;
+        }
+        // SAFETY: a request of nothing but zeros is a valid one.
+        let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
+        request.ifr_name = raw_name("set coalescing of", interface)?;
+        request.ifr_ifru.ifru_data = (&raw mut value).cast();
+        // SAFETY: the kernel reads the request and reads and writes the
+        // structure it points to, which has this request's layout; both live on.
+        let done =
+            unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
+        if done < 0 {
+            return Err(fail(std::io::Error::last_os_error()));
+        }
+    }
+    Ok(())
+}
+
 /// The features that are on, in libvirt's words and order.
 pub fn features(interface: &str) -> SysResult<Vec<&'static str>> {
     let fail =

@@ -7,6 +7,7 @@
 //! tried on, and the system's reason.
 
 pub mod atomic;
+pub mod bridge;
 pub mod cgroup;
 mod error;
 pub mod ethtool;
@@ -16,6 +17,7 @@ pub mod kvm;
 pub mod landlock;
 pub mod link;
 pub mod lockfile;
+pub mod macvtap;
 pub mod memory;
 pub mod net;
 mod netlink;

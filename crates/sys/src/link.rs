@@ -1,5 +1,4 @@
-//! Links of the host through netlink: bridges with their settings, macvtaps,
-//! addresses, routes, and what is there.
+//! Links of the host through netlink: bridges with their settings, addresses, routes, and what is there.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,8 +9,8 @@ use crate::netlink::{
     Message, NLM_F_CREATE, NLM_F_EXCL, address_bytes, address_of, attributes, number_of, text_of,
 };
 
-const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
+pub(crate) const RTM_NEWLINK: u16 = 16;
+pub(crate) const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
@@ -20,20 +19,20 @@ const RTM_NEWNEIGH: u16 = 28;
 const RTM_GETNEIGH: u16 = 30;
 const RTM_GETROUTE: u16 = 26;
 
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
-const IFLA_LINK: u16 = 5;
+pub(crate) const IFLA_ADDRESS: u16 = 1;
+pub(crate) const IFLA_IFNAME: u16 = 3;
+pub(crate) const IFLA_MTU: u16 = 4;
+pub(crate) const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
-const IFLA_LINKINFO: u16 = 18;
-const IFLA_INFO_KIND: u16 = 1;
-const IFLA_INFO_DATA: u16 = 2;
+pub(crate) const IFLA_LINKINFO: u16 = 18;
+pub(crate) const IFLA_INFO_KIND: u16 = 1;
+pub(crate) const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
+pub(crate) const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
-const IFLA_MACVLAN_MODE: u16 = 1;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
@@ -68,19 +67,6 @@ pub struct BridgePlan {
     pub mtu: Option<u32>,
 }
 
-/// How a macvtap treats its neighbours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MacvtapMode {
-    /// They do not see each other.
-    Private = 1,
-    /// They reach each other through a switch outside.
-    Vepa = 2,
-    /// They reach each other here.
-    Bridge = 4,
-    /// It has the device for itself.
-    Passthrough = 8,
-}
-
 /// A link of the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Link {
@@ -102,6 +88,8 @@ pub struct Link {
     pub up: bool,
     /// Whether it is the loopback.
     pub loopback: bool,
+    /// Whether it is a bridge that filters VLANs.
+    pub filters_vlans: bool,
 }
 
 /// An address of a link.
@@ -126,7 +114,7 @@ pub struct Neighbour {
     pub mac: [u8; 6],
 }
 
-fn link_body(index: u32, flags: u32, change: u32) -> [u8; LINK_FIXED_BYTES] {
+pub(crate) fn link_body(index: u32, flags: u32, change: u32) -> [u8; LINK_FIXED_BYTES] {
     let mut body = [0; LINK_FIXED_BYTES];
     body[4..8].copy_from_slice(&index.to_ne_bytes());
     body[8..12].copy_from_slice(&flags.to_ne_bytes());
@@ -134,11 +122,11 @@ fn link_body(index: u32, flags: u32, change: u32) -> [u8; LINK_FIXED_BYTES] {
     body
 }
 
-fn failed(operation: &'static str, name: &str) -> impl FnOnce(io::Error) -> SysError {
+pub(crate) fn failed(operation: &'static str, name: &str) -> impl FnOnce(io::Error) -> SysError {
     move |e| SysError::new(operation, format!("interface {name}"), e)
 }
 
-fn index_of(operation: &'static str, name: &str) -> SysResult<u32> {
+pub(crate) fn index_of(operation: &'static str, name: &str) -> SysResult<u32> {
     net::index(name)?
         .ok_or_else(|| SysError::from_errno(operation, format!("interface {name}"), libc::ENODEV))
 }
@@ -162,23 +150,6 @@ pub fn create_bridge(plan: &BridgePlan) -> SysResult<()> {
         })
         .run()
         .map_err(failed("make bridge", &plan.name))
-}
-
-/// Makes a macvtap on `lower`; its device file is `/dev/tapN` with its number.
-pub fn create_macvtap(name: &str, lower: &str, mode: MacvtapMode, mac: [u8; 6]) -> SysResult<u32> {
-    net::raw_name("make macvtap", name)?;
-    let below = index_of("put a macvtap on", lower)?;
-    Message::new(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &link_body(0, 0, 0))
-        .text(IFLA_IFNAME, name)
-        .attr(IFLA_ADDRESS, &mac)
-        .number(IFLA_LINK, below)
-        .nested(IFLA_LINKINFO, |m| {
-            m.text(IFLA_INFO_KIND, "macvtap")
-                .nested(IFLA_INFO_DATA, |m| m.number(IFLA_MACVLAN_MODE, mode as u32))
-        })
-        .run()
-        .map_err(failed("make macvtap", name))?;
-    index_of("find macvtap", name)
 }
 
 /// Removes a link; one that is not there is no error.
@@ -304,6 +275,11 @@ fn read_link(payload: &[u8]) -> Option<Link> {
                 let info = attributes(value, 0);
                 let kind = info.iter().find(|(kind, _)| *kind == IFLA_INFO_KIND);
                 link.kind = kind.map(|(_, value)| text_of(value));
+                let data = info.iter().find(|(kind, _)| *kind == IFLA_INFO_DATA);
+                link.filters_vlans = link.kind.as_deref() == Some("bridge")
+                    && data.is_some_and(|(_, data)| {
+                        attributes(data, 0).contains(&(IFLA_BR_VLAN_FILTERING, &[1][..]))
+                    });
             }
             _ => {}
         }

@@ -62,6 +62,12 @@ impl Message {
         self
     }
 
+    /// All of it so far.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Adds an attribute that is a number.
     pub(crate) fn number(self, kind: u16, value: u32) -> Message {
         self.attr(kind, &value.to_ne_bytes())

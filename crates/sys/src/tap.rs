@@ -108,29 +108,66 @@ fn open_first(plan: &TapPlan) -> SysResult<(String, OwnedFd)> {
 fn attach_queue(name: &str, plan: &TapPlan, exclusive: bool) -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let queue = open("/dev/net/tun", flags, Mode::empty())?;
-    let mut wanted = libc::IFF_TAP | libc::IFF_NO_PI;
-    if plan.vnet_header {
-        wanted |= libc::IFF_VNET_HDR;
+    let extra = if exclusive { libc::IFF_TUN_EXCL } else { 0 };
+    let shape = tap_flags(plan.vnet_header, plan.queues > 1);
+    set_interface(&queue, name, shape | extra)?;
+    Ok(queue)
+}
+
+fn tap_flags(vnet_header: bool, several_queues: bool) -> libc::c_int {
+    let mut flags = libc::IFF_TAP | libc::IFF_NO_PI;
+    if vnet_header {
+        flags |= libc::IFF_VNET_HDR;
     }
-    if plan.queues > 1 {
-        wanted |= libc::IFF_MULTI_QUEUE;
+    if several_queues {
+        flags |= libc::IFF_MULTI_QUEUE;
     }
-    if exclusive {
-        wanted |= libc::IFF_TUN_EXCL;
-    }
+    flags
+}
+
+/// Says what the packets of a queue that is open already look like.
+pub(crate) fn set_tap_flags(
+    queue: &OwnedFd,
+    name: &str,
+    vnet_header: bool,
+    several_queues: bool,
+) -> io::Result<()> {
+    set_interface(queue, name, tap_flags(vnet_header, several_queues))
+}
+
+fn set_interface(queue: &OwnedFd, name: &str, flags: libc::c_int) -> io::Result<()> {
     // SAFETY: for this structure of numbers, bytes and a pointer in a union,
     // all zero is valid.
     let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
     request.ifr_name = raw_name("make tap", name).map_err(io::Error::from)?;
     // One flag lies beyond what a positive c_short holds.
-    request.ifr_ifru.ifru_flags = wanted as libc::c_short;
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
     // SAFETY: this request takes an ifreq, which is valid and writable.
     let done = unsafe { libc::ioctl(queue.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) };
     if done < 0 {
         Err(io::Error::last_os_error())
     } else {
-        Ok(queue)
+        Ok(())
     }
+}
+
+/// Opens the queues of a tap that somebody else has made and keeps; nothing of it is changed.
+pub fn open_existing(name: &str, queues: u32, vnet_header: bool) -> SysResult<Vec<OwnedFd>> {
+    if net::index(name)?.is_none() {
+        return Err(SysError::from_errno("open tap", name, libc::ENODEV));
+    }
+    let plan = TapPlan {
+        name: name.to_owned(),
+        queues,
+        vnet_header,
+        guest_mac: None,
+        mtu: None,
+        bridge: None,
+        up: false,
+    };
+    (0..queues)
+        .map(|_| attach_queue(name, &plan, false).map_err(|e| SysError::new("open tap", name, e)))
+        .collect()
 }
 
 fn failed(name: &str, cause: io::Error) -> SysError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stead_tests::netns::{Outside, inside, ip, run};
 use stead_tests::{Host, Ran, guest, wait};
 
-const LEASE_TIMEOUT: Duration = Duration::from_secs(40);
+pub(crate) const LEASE_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// A NAT network with everything written out.
 const LAB: &str = "<network>
@@ -21,14 +21,14 @@ const LAB: &str = "<network>
 </network>";
 
 /// Defines and starts a network.
-fn start_network(host: &Host, name: &str, xml: &str) {
+pub(crate) fn start_network(host: &Host, name: &str, xml: &str) {
     let path = host.file("network.xml", xml);
     let _ = host.virsh(&["net-define", &path]).succeeds();
     let _ = host.virsh(&["net-start", name]).succeeds();
 }
 
 /// Starts the small guest with these interfaces in place of its own.
-fn start_guest(host: &Host, name: &str, interfaces: &str) {
+pub(crate) fn start_guest(host: &Host, name: &str, interfaces: &str) {
     host.guest_file("vmlinuz");
     host.guest_file("initrd");
     let xml = guest::small_guest(name, host.folder());
@@ -42,7 +42,7 @@ fn start_guest(host: &Host, name: &str, interfaces: &str) {
 }
 
 /// An interface of the small guest on a network.
-fn on_network(network: &str, mac: &str) -> String {
+pub(crate) fn on_network(network: &str, mac: &str) -> String {
     format!(
         "<interface type='network'><mac address='{mac}'/><source network='{network}'/>\
          <model type='virtio'/></interface>"
@@ -50,7 +50,7 @@ fn on_network(network: &str, mac: &str) -> String {
 }
 
 /// The address a machine has got, once it has one.
-fn leased(host: &Host, network: &str, mac: &str) -> String {
+pub(crate) fn leased(host: &Host, network: &str, mac: &str) -> String {
     wait::for_value(&format!("the lease of {mac}"), LEASE_TIMEOUT, || {
         let leases = host.virsh(&["net-dhcp-leases", network, mac]).succeeds();
         let line = leases.lines().find(|line| line.contains(mac))?;
@@ -60,7 +60,7 @@ fn leased(host: &Host, network: &str, mac: &str) -> String {
 }
 
 /// Waits until an address answers.
-fn wait_for_ping(address: &str) {
+pub(crate) fn wait_for_ping(address: &str) {
     wait::until(&format!("{address} answers"), LEASE_TIMEOUT, || {
         run(&format!("ping -c 1 -W 1 {address}")).status == 0
     });
@@ -97,7 +97,7 @@ fn a_guest_gets_its_lease_and_stopping_clears_all_away() {
 }
 
 /// The world outside: a namespace at 203.0.113.2 behind the host's 203.0.113.1.
-fn outside() -> Outside {
+pub(crate) fn outside() -> Outside {
     let outside = Outside::behind("up0");
     let _ = ip("address add 203.0.113.1/24 dev up0");
     let _ = outside
@@ -107,7 +107,7 @@ fn outside() -> Outside {
 }
 
 /// Runs a command in a guest, through its agent; what it printed.
-fn in_guest(host: &Host, machine: &str, line: &str) -> Ran {
+pub(crate) fn in_guest(host: &Host, machine: &str, line: &str) -> Ran {
     host.python("guest_exec.py", &[machine, line])
 }
 

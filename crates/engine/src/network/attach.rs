@@ -1,35 +1,73 @@
 //! What an interface of a machine gets of its network.
 
+use super::NetworkView;
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
+use ::network::plug;
 use model::domain::Domain;
-use model::domain::interface::{Interface, InterfaceSource, InterfaceType};
+use model::domain::interface::{Interface, InterfaceType};
 use model::network::NetworkKind;
 use uuid::Uuid;
 
-/// What an interface is plugged into.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Attachment {
-    /// A bridge of the kernel.
-    Bridge {
-        /// Its name.
-        name: String,
-        /// Whether it may not talk to other such ports.
-        isolated: bool,
-    },
-}
-
 impl Engine {
-    /// Sees that every network a machine names is active, and gives its
-    /// interfaces their ports.
-    pub(crate) async fn ready_networks(&self, domain: &Domain) -> Result<()> {
-        for interface in &domain.devices.interfaces {
+    /// Sees that every network a machine's wanted interfaces name is active, and
+    /// writes what these networks give into the running definition.
+    pub(crate) async fn settle_networks(
+        &self,
+        domain: &mut Domain,
+        wanted: impl Fn(&Interface) -> bool,
+    ) -> Result<()> {
+        let machine = crate::facts::uuid(domain);
+        let interfaces = domain.devices.interfaces.iter_mut();
+        for interface in interfaces.filter(|interface| wanted(interface)) {
+            refuse_unsupported(interface)?;
             if interface.kind == InterfaceType::Network {
-                self.active_network(network_name(interface)?).await?;
+                let view = self.active_network(network_name(interface)?).await?;
+                self.settle_card(interface, &view, machine)?;
+            } else {
+                plug::settle_alone(interface, Uuid::new_v4());
             }
+            plug::plug(interface).map_err(refused)?;
         }
         Ok(())
     }
+
+    fn settle_card(
+        &self,
+        interface: &mut Interface,
+        view: &NetworkView,
+        machine: Uuid,
+    ) -> Result<()> {
+        let name = &view.name;
+        let live = view.live.clone();
+        let live =
+            live.ok_or_else(|| EngineError::invalid(format!("network '{name}' is not active")))?;
+        let source = interface.source.get_or_insert_with(Default::default);
+        // Of an earlier run.
+        (source.mode, source.dev, source.hostdev) = (None, None, None);
+        let fresh = [Uuid::new_v4(), Uuid::new_v4()];
+        plug::settle(interface, &live.definition, live.bridge.as_deref(), fresh)
+            .map_err(refused)?;
+        match live.definition.kind() {
+            NetworkKind::Direct | NetworkKind::Hostdev => {
+                self.give_device(interface, &live.definition, machine)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Engine {
+    /// Takes away what one card that is plugged out had of the host.
+    pub(crate) async fn disconnect_card(&self, interface: &Interface) {
+        crate::taps::remove(interface);
+        self.leave_switch(interface).await;
+        self.free_device_of(interface);
+    }
+}
+
+pub(super) fn refused(refusal: plug::Refusal) -> EngineError {
+    EngineError::new(ErrorKind::ConfigUnsupported, refusal.to_string())
 }
 
 /// One interface of a running machine on a network.
@@ -83,107 +121,14 @@ fn network_name(interface: &Interface) -> Result<&str> {
 
 /// What is asked for and not done is said, rather than left out.
 fn refuse_unsupported(interface: &Interface) -> Result<()> {
-    if let Some(filter) = &interface.filterref {
-        return Err(not_done(&format!("network filters ('{}')", filter.filter)));
-    }
-    let tapped = matches!(
-        interface.kind,
-        InterfaceType::Network | InterfaceType::Bridge
-    );
-    if tapped && interface.vlan.is_some() {
-        return Err(not_done("VLANs of interfaces"));
-    }
-    if tapped && interface.virtualport.is_some() {
-        return Err(not_done("virtual switches (<virtualport>)"));
-    }
-    if matches!(
-        interface.kind,
-        InterfaceType::Direct | InterfaceType::Ethernet
-    ) {
-        return Err(not_done(&format!(
-            "interfaces of type '{}'",
-            interface.kind
-        )));
-    }
-    Ok(())
-}
-
-fn not_done(what: &str) -> EngineError {
-    EngineError::new(
-        ErrorKind::ConfigUnsupported,
-        format!("{what} are not supported yet"),
-    )
-}
-
-/// What an interface is plugged into; none for those that need nothing of the
-/// host. The running definition is told.
-pub(crate) fn attachment(engine: &Engine, interface: &mut Interface) -> Result<Option<Attachment>> {
-    let isolated = |port: &Option<model::domain::interface::PortIsolation>| {
-        let isolated = port.as_ref().and_then(|port| port.isolated);
-        isolated.is_some_and(model::xml::YesNo::is_yes)
-    };
-    refuse_unsupported(interface)?;
-    match interface.kind {
-        InterfaceType::Bridge => {
-            let source = interface.source.as_ref();
-            let name = source.and_then(|s| s.bridge.clone()).ok_or_else(|| {
-                EngineError::new(
-                    ErrorKind::ConfigUnsupported,
-                    "the interface names no bridge of the host",
-                )
-            })?;
-            Ok(Some(Attachment::Bridge {
-                name,
-                isolated: isolated(&interface.isolation),
-            }))
-        }
-        InterfaceType::Network => {
-            let name = network_name(interface)?.to_owned();
-            let view = engine.network_by_name(&name)?;
-            let live = view
-                .live
-                .as_ref()
-                .ok_or_else(|| EngineError::invalid(format!("network '{name}' is not active")))?;
-            let network = &live.definition;
-            if !(network.kind().owns_bridge() || network.kind() == NetworkKind::HostBridge) {
-                return Err(EngineError::new(
-                    ErrorKind::ConfigUnsupported,
-                    format!(
-                        "machines cannot be connected to network '{name}' yet: it has no bridge"
-                    ),
-                ));
-            }
-            let bridge = view.bridge()?;
-            let source = interface.source.get_or_insert_with(Default::default);
-            let source: &mut InterfaceSource = source;
-            let group = network.port_group(source.portgroup.as_deref());
-            let tagged = network.vlan.is_some() || group.is_some_and(|group| group.vlan.is_some());
-            let switched = network.virtualport.is_some()
-                || group.is_some_and(|group| group.virtualport.is_some());
-            if tagged || switched {
-                return Err(not_done(&format!(
-                    "VLANs and virtual switches (network '{name}')"
-                )));
-            }
-            if source.portgroup.is_some() && group.is_none() {
-                return Err(EngineError::new(
-                    ErrorKind::ConfigUnsupported,
-                    format!(
-                        "network '{name}' has no port group '{}'",
-                        source.portgroup.clone().unwrap_or_default()
-                    ),
-                ));
-            }
-            source.portid.get_or_insert_with(Uuid::new_v4);
-            source.bridge = Some(bridge.clone());
-            let alone = isolated(&interface.isolation)
-                || isolated(&network.isolation)
-                || group.is_some_and(|group| isolated(&group.isolation));
-            Ok(Some(Attachment::Bridge {
-                name: bridge,
-                isolated: alone,
-            }))
-        }
-        _ => Ok(None),
+    match &interface.filterref {
+        Some(filter) => Err(EngineError::new(
+            ErrorKind::ConfigUnsupported,
+            format!(
+                "network filters ('{}') are not supported yet",
+                filter.filter
+            ),
+        )),
+        None => Ok(()),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::tools::Tool;
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{EngineError, ErrorKind, Result};
 use model::domain::Domain;
 use model::domain::interface::{Bandwidth, Interface, InterfaceType};
 use network::bandwidth::batch;
@@ -26,32 +26,48 @@ impl Engine {
             return Ok(());
         }
         let add = Tool::new("tc", PACKAGE, ["-batch", "-"]);
-        add.reading(adding.join("\n") + "\n").run().await.map(drop)
+        let added = add.reading(adding.join("\n") + "\n").run().await;
+        added.map(drop).map_err(named)
     }
 
     /// Puts the limits of a machine that is being started on its devices.
     pub(super) async fn limit_machine(&self, domain: &Domain) -> Result<()> {
         for interface in &domain.devices.interfaces {
-            let device = interface.target.as_ref().and_then(|t| t.dev.as_deref());
-            if let (Some(device), Some(bandwidth)) = (device, self.bandwidth_of(interface)) {
-                // What it sends is limited by its rules.
-                let inbound = Bandwidth {
-                    outbound: None,
-                    ..bandwidth
-                };
-                if inbound.inbound.is_some() {
-                    self.limit_device(device, Some(&inbound)).await?;
-                }
+            if let Some(device) = interface.target_dev() {
+                self.limit_card(device, interface).await?;
             }
         }
         Ok(())
     }
 
+    /// Puts the limits of one card on its device.
+    pub(crate) async fn limit_card(&self, device: &str, interface: &Interface) -> Result<()> {
+        let Some(bandwidth) = self.bandwidth_of(interface) else {
+            return Ok(());
+        };
+        let limits = match interface.actual_kind() {
+            // The device has the machine's own view: it sends what the machine sends.
+            InterfaceType::Direct => Bandwidth {
+                inbound: bandwidth.outbound,
+                outbound: bandwidth.inbound,
+            },
+            // What it sends is limited by its rules, or by its switch.
+            _ => Bandwidth {
+                outbound: None,
+                ..bandwidth
+            },
+        };
+        match limits == Bandwidth::default() {
+            true => Ok(()),
+            false => self.limit_device(device, Some(&limits)).await,
+        }
+    }
+
     /// The limits of an interface: its own, else those of its port group.
     pub(super) fn bandwidth_of(&self, interface: &Interface) -> Option<Bandwidth> {
         if !matches!(
-            interface.kind,
-            InterfaceType::Network | InterfaceType::Bridge
+            interface.actual_kind(),
+            InterfaceType::Bridge | InterfaceType::Direct | InterfaceType::Ethernet
         ) {
             return None;
         }
@@ -63,5 +79,32 @@ impl Engine {
         let live = view.live.as_ref()?;
         let group = live.definition.port_group(source.portgroup.as_deref())?;
         group.bandwidth.clone()
+    }
+}
+
+/// What tc says where the kernel lacks a part, and which part that is.
+const MISSING: [(&str, &str); 3] = [
+    ("TC action module", "policing (CONFIG_NET_ACT_POLICE)"),
+    (
+        "TC classifier not found",
+        "classifiers (CONFIG_NET_CLS_U32)",
+    ),
+    (
+        "qdisc kind is unknown",
+        "queues of this kind (CONFIG_NET_SCH_HTB, CONFIG_NET_SCH_INGRESS)",
+    ),
+];
+
+/// The failure, with the part of the kernel that is missing named.
+fn named(error: EngineError) -> EngineError {
+    let missing = MISSING
+        .iter()
+        .find(|(said, _)| error.message.contains(said));
+    match missing {
+        None => error,
+        Some((_, part)) => EngineError::new(
+            ErrorKind::ConfigUnsupported,
+            format!("the kernel cannot limit this traffic: it is built without {part}"),
+        ),
     }
 }

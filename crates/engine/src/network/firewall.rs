@@ -103,6 +103,10 @@ impl Engine {
         let port = |interface: &Interface| {
             let device = interface.target.as_ref()?.dev.clone()?;
             let mac = interface.mac()?;
+            // Rules of bridges reach ports of the kernel's own bridges only.
+            if interface.virtualport.is_some() || interface.actual_kind() != InterfaceType::Bridge {
+                return None;
+            }
             let network = match interface.kind {
                 InterfaceType::Network => {
                     let name = interface.source.as_ref()?.network.as_deref()?;
@@ -238,13 +242,23 @@ impl Engine {
 
     /// Puts the rules of a machine that is being started in force.
     pub(crate) async fn rule_machine(&self, domain: &Domain) -> Result<()> {
+        self.limit_machine(domain).await?;
         let ports = self.ports_of_machine(domain);
         if ports.is_empty() {
             return Ok(());
         }
         self.starting_ports().extend(ports);
-        self.limit_machine(domain).await?;
         self.apply_firewall().await
+    }
+
+    /// Has the rules put in force that a change of a running machine wants.
+    pub(crate) fn renew_rules(&self) {
+        let engine = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = engine.apply_firewall().await {
+                tracing::error!(%error, "the rules of machines could not be put in force");
+            }
+        });
     }
 
     /// Whether ports lead to a running machine: its address may change.

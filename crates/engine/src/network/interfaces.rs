@@ -55,6 +55,21 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Switches an interface of the host on or off.
+    pub fn switch_host_interface(&self, name: &str, on: bool) -> Result<()> {
+        let there = sys::net::is_up(name).is_ok_and(|up| up == on);
+        if there {
+            let state = if on { "active" } else { "inactive" };
+            return Err(EngineError::invalid(format!(
+                "interface '{name}' is already {state}"
+            )));
+        }
+        sys::net::set_up(name, on)
+            .map_err(|e| EngineError::system("cannot switch the interface", e))
+    }
+}
+
 impl HostInterface {
     /// Its description.
     pub fn xml(&self) -> String {

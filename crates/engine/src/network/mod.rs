@@ -12,10 +12,13 @@ mod dnsmasq;
 mod firewall;
 mod interfaces;
 mod leases;
+mod pool;
 mod ports;
 mod record;
+mod replug;
 mod start;
 mod status;
+mod switch;
 mod tools;
 pub mod update;
 
@@ -29,7 +32,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
-pub(crate) use attach::{Attachment, attachment};
 pub use define::DefineMode;
 pub use interfaces::HostInterface;
 pub use leases::NetworkLease;
@@ -172,6 +174,8 @@ pub(crate) struct Networks {
     starting: Mutex<Vec<::network::machine_rules::MachinePort>>,
     /// Ports made by hand, with their networks.
     ports: Mutex<BTreeMap<Uuid, (Uuid, model::network::port::NetworkPort)>>,
+    /// Devices of pools that machines were given.
+    claims: Mutex<Vec<pool::Claim>>,
     /// Held while the firewall's tables are replaced.
     firewall: tokio::sync::Mutex<firewall::Applied>,
     /// Held while something of the host is chosen: a bridge's name, a subnet.
@@ -183,6 +187,7 @@ impl Default for Networks {
         Self {
             by_uuid: Mutex::default(),
             ports: Mutex::default(),
+            claims: Mutex::default(),
             starting: Mutex::default(),
             events: broadcast::Sender::new(EVENT_BACKLOG_MAX),
             firewall: tokio::sync::Mutex::default(),
@@ -297,6 +302,7 @@ impl Engine {
             let mut live = LiveNetwork::clone(live);
             let count = self.network_ports(&view.name).len();
             live.definition.connections = u32::try_from(count).ok().filter(|n| *n > 0);
+            self.count_connections(&view, &mut live.definition);
             view.live = Some(Arc::new(live));
         }
         view.xml(inactive)

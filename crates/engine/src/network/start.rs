@@ -94,18 +94,16 @@ impl Engine {
         let live = LiveNetwork { definition, bridge };
         self.record_network(uuid, &live, held, Phase::Starting)?;
         let view = entry.publish(|view| view.live = Some(Arc::new(live.clone())));
-        if owned {
-            let bridge = live.bridge.clone().unwrap_or_default();
-            let steps = plan::start(&live.definition, &bridge, random_mac());
-            if let Err(error) = self.carry_out(uuid, &live, &steps, held).await {
-                let made = error.kind != ErrorKind::ResourceUnavailable || !is_taken(&error);
-                entry.publish(|view| view.live = None);
-                if made {
-                    self.clear_network(uuid, &live, held.server.take()).await;
-                }
-                let _ = std::fs::remove_dir_all(self.network_run(uuid));
-                return Err(error);
+        let bridge = live.bridge.clone().unwrap_or_default();
+        let steps = plan::start(&live.definition, &bridge, random_mac());
+        if let Err(error) = self.carry_out(uuid, &live, &steps, held).await {
+            let made = error.kind != ErrorKind::ResourceUnavailable || !is_taken(&error);
+            entry.publish(|view| view.live = None);
+            if made {
+                self.clear_network(uuid, &live, held.server.take()).await;
             }
+            let _ = std::fs::remove_dir_all(self.network_run(uuid));
+            return Err(error);
         }
         if let (Some(bridge), Some(bandwidth), true) =
             (&live.bridge, &live.definition.bandwidth, owned)
@@ -173,12 +171,7 @@ impl Engine {
             }
         }
         if network.kind() == NetworkKind::Hostdev {
-            return Err(EngineError::new(
-                ErrorKind::ConfigUnsupported,
-                format!(
-                    "network '{name}' hands out PCI devices, and this host has no SR-IOV device to hand out"
-                ),
-            ));
+            super::pool::pool_devices(network, std::path::Path::new("/sys"))?;
         }
         Ok(())
     }
@@ -195,6 +188,7 @@ impl Engine {
             )));
         };
         let view = entry.publish(|view| view.live = None);
+        self.forget_ports(uuid);
         self.clear_network(uuid, &live, held.server.take()).await;
         let _ = std::fs::remove_dir_all(self.network_run(uuid));
         if !view.is_persistent() {
@@ -360,6 +354,7 @@ fn do_step(step: &Step) -> Result<()> {
                 }),
             }
         }
+        Step::FilterVlans { device } => crate::taps::keep_vlans_apart(device),
         Step::Firewall | Step::Serve => Ok(()),
     }
 }

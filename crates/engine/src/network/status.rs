@@ -33,6 +33,9 @@ struct Status {
     bridge: Option<String>,
     #[serde(default)]
     server: Option<(i32, u64)>,
+    /// Ports made by hand.
+    #[serde(default)]
+    ports: Vec<String>,
 }
 
 impl Engine {
@@ -65,6 +68,7 @@ impl Engine {
                 .server
                 .as_ref()
                 .map(|s| (s.id().pid, s.id().start_time)),
+            ports: self.ports_to_keep(uuid),
         };
         let run = self.network_run(uuid);
         let path = run.join(FILE);
@@ -123,6 +127,7 @@ impl Engine {
             let _ = std::fs::remove_dir_all(run);
             return;
         }
+        self.restore_ports(uuid, &status.ports);
         let fresh = super::define::view_of(&live.definition);
         match self.networks_table().claim(fresh) {
             Ok(entry) => self.take_network_over(&entry, live, server).await,

@@ -3,6 +3,7 @@
 use crate::error::{EngineError, ErrorKind, Result};
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A program to be run to its end.
@@ -79,11 +80,17 @@ impl Tool {
     }
 }
 
-/// The program, found also where an ordinary user's `PATH` does not look.
+/// The program, found also where an ordinary user's `PATH` does not look. It
+/// is named by its path, which spares a copy of the daemon for every run.
 fn command(program: &str) -> Command {
-    let mut command = Command::new(program);
     let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{path}:/usr/sbin:/sbin:/usr/bin:/bin"));
+    let places = path
+        .split(':')
+        .chain(["/usr/sbin", "/sbin", "/usr/bin", "/bin"]);
+    let found = places
+        .map(|place| Path::new(place).join(program))
+        .find(|file| file.is_absolute() && file.is_file());
+    let mut command = Command::new(found.unwrap_or_else(|| program.into()));
     command.env("LC_ALL", "C");
     command
 }

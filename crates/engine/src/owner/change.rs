@@ -47,7 +47,12 @@ impl Owner {
             }
             if let (Some(machine), Some(definition)) = (&self.live, live) {
                 self.life.set_policy(facts::end_policy(&definition));
+                let rules = |domain: &Domain| self.engine.ports_of_machine(domain);
+                let ruled = rules(&machine.definition()) != rules(&definition);
                 machine.set_definition(definition);
+                if ruled {
+                    self.engine.renew_rules();
+                }
                 self.engine
                     .write_status(machine, &self.entry, self.life.status());
             }

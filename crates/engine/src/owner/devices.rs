@@ -5,7 +5,7 @@ use super::change::ChangeEnd;
 use super::errand::ErrandEnd;
 use super::{Owner, Reply, answer};
 use crate::definition::Definition;
-use crate::engine::xml_error;
+use crate::engine::{Engine, xml_error};
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::Happening;
 use crate::limits::UNPLUG_TIMEOUT_MS;
@@ -15,7 +15,7 @@ use crate::run;
 use model::domain::Domain;
 use model::domain::change::DeviceKey;
 use model::domain::controller::ControllerType;
-use model::domain::interface::LinkState;
+use model::domain::interface::{Interface, LinkState};
 use qemu::command_line::{Launch, Step, command_line, plug};
 use qemu::machine::Operation;
 use qemu::qmp::{Command, Done, commands};
@@ -40,9 +40,11 @@ enum Plan {
     },
     /// Ask the guest to let go of a device; QEMU tells when it has.
     Unplug { alias: String, wait: bool },
-    /// Run these commands, with a file for the first where there is one.
+    /// Run these commands, with a file for the first where there is one, and
+    /// connect the cards anew that are on another network.
     Change {
         commands: Vec<Step>,
+        cards: Vec<(Interface, Interface)>,
         after: Box<Domain>,
     },
 }
@@ -67,9 +69,13 @@ impl Owner {
                 };
                 self.changed(end).await;
             }
-            Ok((Some((live, plan)), stored)) => self.hold("device", async move {
-                ErrandEnd::Change(Box::new(carry_out(&live, plan, stored, reply).await))
-            }),
+            Ok((Some((live, plan)), stored)) => {
+                let engine = self.engine.clone();
+                self.hold("device", async move {
+                    let end = carry_out(&engine, &live, plan, stored, reply).await;
+                    ErrandEnd::Change(Box::new(end))
+                });
+            }
         }
     }
 
@@ -133,8 +139,10 @@ impl Owner {
                 let mut after = Domain::clone(&before);
                 self.apply(&mut after, change, xml).await?;
                 after.number_images();
+                let cards = self.settle_changed(&before, &mut after).await?;
                 Plan::Change {
                     commands: update_commands(&before, &after)?,
+                    cards,
                     after: Box::new(after),
                 }
             }
@@ -167,12 +175,73 @@ impl Owner {
     ) -> Result<crate::taps::Queues> {
         let known = aliases(before);
         let is_new = |alias: &str| !known.iter().any(|other| other == alias);
-        self.engine.ready_networks(after).await?;
-        let taps = crate::taps::make_for(&self.engine, after, is_new)?;
-        if !taps.is_empty() {
-            self.engine.rule_machine(after).await?;
+        let new_card = |card: &Interface| is_new(card.info.alias.as_deref().unwrap_or_default());
+        let connected = self.connect_cards(after, is_new, new_card).await;
+        if connected.is_err() {
+            for card in after
+                .devices
+                .interfaces
+                .iter()
+                .filter(|card| new_card(card))
+            {
+                self.engine.disconnect_card(card).await;
+            }
         }
+        connected
+    }
+
+    async fn connect_cards(
+        &self,
+        after: &mut Domain,
+        is_new: impl Fn(&str) -> bool,
+        new_card: impl Fn(&Interface) -> bool,
+    ) -> Result<crate::taps::Queues> {
+        let engine = &self.engine;
+        engine.settle_networks(after, &new_card).await?;
+        crate::taps::name_lasting(after, &is_new)?;
+        let mut taps = crate::taps::make(after, &is_new)?;
+        engine.join_switches(after, &new_card).await?;
+        if !taps.is_empty() {
+            engine.rule_machine(after).await?;
+        }
+        let cgroup = self.live()?.cgroup.clone();
+        taps.extend(crate::passt::start(
+            engine,
+            after,
+            cgroup.as_ref(),
+            &is_new,
+        )?);
         Ok(taps)
+    }
+
+    /// Cards that are to be connected otherwise: as they are, and as they are to be.
+    async fn settle_changed(
+        &self,
+        before: &Domain,
+        after: &mut Domain,
+    ) -> Result<Vec<(Interface, Interface)>> {
+        let pairs = before.devices.interfaces.iter();
+        let pairs = pairs.zip(&after.devices.interfaces);
+        let changed: Vec<Interface> = pairs
+            .filter(|(old, new)| {
+                Interface {
+                    link: new.link.clone(),
+                    ..(*old).clone()
+                } != **new
+            })
+            .map(|(old, _)| old.clone())
+            .collect();
+        if changed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let alias = |card: &Interface| card.info.alias.clone();
+        let wanted = |card: &Interface| changed.iter().any(|old| alias(old) == alias(card));
+        self.engine.settle_networks(after, wanted).await?;
+        let settled = |old: Interface| {
+            let new = card_of(after, old.info.alias.as_deref()?)?.clone();
+            Some((old, new))
+        };
+        Ok(changed.into_iter().filter_map(settled).collect())
     }
 
     /// The command line a running machine would have with this definition.
@@ -200,6 +269,8 @@ impl Owner {
         self.engine
             .write_status(&live, &self.entry, self.life.status());
         let gone = alias.clone();
+        let card = card_of(&before, &alias).cloned();
+        let engine = self.engine.clone();
         self.emit(Happening::DeviceRemoved { alias });
         if let (Ok(old), Ok(new)) = launches {
             // The way to plug it in again names the back ends to remove, last first.
@@ -207,6 +278,9 @@ impl Owner {
             self.beside(async move {
                 for step in backends.iter().rev() {
                     undo(&live, step).await;
+                }
+                if let Some(card) = &card {
+                    engine.disconnect_card(card).await;
                 }
                 live.unplugged(&gone, Unplugged::Gone);
                 ErrandEnd::Nothing { held: false }
@@ -230,12 +304,18 @@ fn unsupported(error: qemu::command_line::Unsupported) -> EngineError {
 }
 
 /// Completing a definition drops what only the running machine knows: the
-/// terminals QEMU made and the ports its displays have.
+/// terminals QEMU made, the ports its displays have, the devices of its cards.
 fn keep_live_parts(before: &Domain, after: &mut Domain) {
     for (alias, terminal) in crate::facts::terminals(before) {
         crate::facts::set_terminal(after, &alias, &terminal);
     }
     after.devices.graphics.clone_from(&before.devices.graphics);
+    for card in &mut after.devices.interfaces {
+        let alias = card.info.alias.as_deref().unwrap_or_default();
+        if let Some(known) = card_of(before, alias) {
+            card.target.clone_from(&known.target);
+        }
+    }
 }
 
 /// The bus of the root ports takes nothing while the machine runs, so ports
@@ -283,7 +363,14 @@ fn new_alias(before: &Domain, after: &Domain) -> Option<String> {
         .find(|alias| !old.contains(alias))
 }
 
+/// The card with this alias.
+fn card_of<'a>(domain: &'a Domain, alias: &str) -> Option<&'a Interface> {
+    let mut cards = domain.devices.interfaces.iter();
+    cards.find(|card| card.info.alias.as_deref() == Some(alias))
+}
+
 async fn carry_out(
+    engine: &Engine,
     live: &LiveMachine,
     plan: Plan,
     stored: Option<Definition>,
@@ -295,10 +382,27 @@ async fn carry_out(
             after,
             alias,
             taps,
-        } => (run_all(live, &steps, taps).await, Some(*after), alias),
-        Plan::Change { commands, after } => {
+        } => {
+            let result = run_all(live, &steps, taps).await;
+            let card = alias.as_deref().and_then(|alias| card_of(&after, alias));
+            if let (Err(_), Some(card)) = (&result, card) {
+                engine.disconnect_card(card).await;
+            }
+            (result, Some(*after), alias)
+        }
+        Plan::Change {
+            commands,
+            cards,
+            after,
+        } => {
             let none = crate::taps::Queues::new();
-            (run_all(live, &commands, none).await, Some(*after), None)
+            let mut result = run_all(live, &commands, none).await;
+            for (old, new) in &cards {
+                if result.is_ok() {
+                    result = engine.replug(old, new, &after).await;
+                }
+            }
+            (result, Some(*after), None)
         }
         Plan::Unplug { alias, wait } => (ask_to_let_go(live, &alias, wait).await, None, None),
     };

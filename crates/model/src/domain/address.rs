@@ -35,6 +35,20 @@ impl PciAddress {
         }
     }
 
+    /// Reads `0000:04:10.1`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (place, function) = text.split_once('.')?;
+        let mut numbers = place.split(':').map(|part| u64::from_str_radix(part, 16));
+        let address = PciAddress {
+            domain: Hex(numbers.next()?.ok()?),
+            bus: Hex(numbers.next()?.ok()?),
+            slot: Hex(numbers.next()?.ok()?),
+            function: Hex(u64::from_str_radix(function, 16).ok()?),
+            ..PciAddress::default()
+        };
+        numbers.next().is_none().then_some(address)
+    }
+
     /// Whether no place was chosen yet (libvirt's 0000:00:00.0).
     pub fn is_empty(&self) -> bool {
         self.domain.0 == 0 && self.bus.0 == 0 && self.slot.0 == 0 && self.function.0 == 0

@@ -5,6 +5,7 @@ use super::Domain;
 use super::devices::Devices;
 use super::disk::Disk;
 use super::info::DeviceInfo;
+use super::interface::Interface;
 use crate::xml::{Element, XmlError, XmlErrorKind, parse_document, root};
 
 /// One device as XML. The kinds of devices that can be found again by what
@@ -250,9 +251,7 @@ impl Domain {
             }
             DeviceKey::Interface(index) => {
                 if let Some(interface) = wanted.devices.interfaces.into_iter().next() {
-                    let have = &mut self.devices.interfaces[index];
-                    have.link = interface.link;
-                    have.source = interface.source.or(have.source.take());
+                    update_interface(&mut self.devices.interfaces[index], interface)?;
                 }
             }
             _ => {
@@ -263,6 +262,37 @@ impl Domain {
         }
         Ok(())
     }
+}
+
+/// What of a card can be another while it is there: where it is plugged in,
+/// its cable, its limits.
+fn update_interface(have: &mut Interface, new: Interface) -> Result<(), XmlError> {
+    if let (Some(old), Some(new)) = (have.model_name(), new.model_name())
+        && old != new
+    {
+        return Err(XmlError::unsupported(format!(
+            "cannot modify network device model from {old} to {new}"
+        )));
+    }
+    have.link = new.link;
+    have.bandwidth = new.bandwidth;
+    have.vlan = new.vlan;
+    have.virtualport = new.virtualport;
+    have.isolation = new.isolation;
+    have.trust_guest_rx_filters = new.trust_guest_rx_filters;
+    let Some(mut source) = new.source else {
+        return Ok(());
+    };
+    have.kind = new.kind;
+    if let Some(old) = have
+        .source
+        .as_deref()
+        .filter(|old| old.network == source.network)
+    {
+        source.portid = old.portid;
+    }
+    have.source = Some(source);
+    Ok(())
 }
 
 fn update_disk(have: &mut Disk, new: Disk) {

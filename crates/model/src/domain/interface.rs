@@ -384,6 +384,40 @@ element! {
 }
 
 impl Interface {
+    /// What the card of a running machine is connected to: of one on a
+    /// network, what that network has given it.
+    pub fn actual_kind(&self) -> InterfaceType {
+        let source = self.source.as_deref();
+        match self.kind {
+            InterfaceType::Network if source.is_some_and(|s| s.hostdev.is_some()) => {
+                InterfaceType::Hostdev
+            }
+            InterfaceType::Network if source.is_some_and(|s| s.mode.is_some()) => {
+                InterfaceType::Direct
+            }
+            InterfaceType::Network => InterfaceType::Bridge,
+            kind => kind,
+        }
+    }
+
+    /// Whether its packets go through a program that is started for it.
+    pub fn uses_passt(&self) -> bool {
+        let backend = self.backend.as_ref();
+        self.kind == InterfaceType::User
+            && backend.is_some_and(|backend| backend.kind.as_deref() == Some("passt"))
+    }
+
+    /// The name of its device on the host, once it has one.
+    pub fn target_dev(&self) -> Option<&str> {
+        self.target.as_ref()?.dev.as_deref()
+    }
+
+    /// Names its device on the host.
+    pub fn set_target_dev(&mut self, name: &str) {
+        let target = self.target.get_or_insert_with(InterfaceTarget::default);
+        target.dev = Some(name.to_owned());
+    }
+
     /// The MAC address, once chosen.
     pub fn mac(&self) -> Option<Mac> {
         self.mac.as_ref().map(|m| m.address)

@@ -40,6 +40,7 @@ pub mod sound;
 pub mod storage;
 pub mod tpm;
 pub mod video;
+pub mod vlan;
 
 use uuid::Uuid;
 

@@ -68,7 +68,7 @@ pub enum DescriptorPurpose {
         /// What is there stays.
         append: bool,
     },
-    /// One queue of a tap device.
+    /// One queue of a tap device, or the socket of the program that stands in for one.
     Tap {
         /// The card's alias.
         alias: String,

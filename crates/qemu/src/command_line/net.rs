@@ -8,6 +8,7 @@ use model::domain::interface::{
 };
 use model::domain::os::BootDevice;
 use model::xml::OnOff;
+use serde_json::json;
 
 use super::builder::{Builder, Result, alias};
 use super::launch::{DescriptorPurpose, FileMode, FileRole, Unsupported};
@@ -19,7 +20,7 @@ impl Builder<'_> {
     /// All network cards.
     pub(super) fn interfaces(&mut self) -> Result<()> {
         for (position, interface) in self.domain.devices.interfaces.iter().enumerate() {
-            if interface.kind == InterfaceType::Hostdev {
+            if interface.actual_kind() == InterfaceType::Hostdev {
                 self.interface_hostdev(interface)?;
                 continue;
             }
@@ -79,6 +80,7 @@ impl Builder<'_> {
         let id = format!("host{}", alias(&interface.info)?);
         let source = interface.source.as_deref().cloned().unwrap_or_default();
         let mut props = match interface.kind {
+            InterfaceType::User if interface.uses_passt() => self.passt(interface)?,
             InterfaceType::User => user(interface)?,
             InterfaceType::Network
             | InterfaceType::Bridge
@@ -140,6 +142,17 @@ impl Builder<'_> {
             interface.tune.as_ref().and_then(|tune| tune.sndbuf),
         );
         Ok(props)
+    }
+
+    /// The other end of the socket is passt's.
+    fn passt(&mut self, interface: &Interface) -> Result<Props> {
+        let socket = self.descriptor(DescriptorPurpose::Tap {
+            alias: alias(&interface.info)?.to_owned(),
+            queue: 0,
+        });
+        Ok(Props::new("type", "stream")
+            .with("addr", json!({ "type": "fd", "str": socket.to_string() }))
+            .with("server", false))
     }
 
     fn uses_vhost(&self, interface: &Interface, settings: &InterfaceDriver) -> Result<bool> {

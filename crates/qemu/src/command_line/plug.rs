@@ -89,7 +89,8 @@ pub fn plug(before: &Launch, after: &Launch, mut set: u32) -> Result<Vec<Step>, 
             "-object" => Ok(Command::new("object-add").args(properties)),
             _ => Err(unpluggable(option)),
         };
-        if option == "-netdev" && properties.get("type").is_some_and(|kind| kind == "tap") {
+        let kind = properties.get("type").and_then(Value::as_str);
+        if option == "-netdev" && matches!(kind, Some("tap" | "stream")) {
             steps.push(with_tap(properties));
             continue;
         }
@@ -133,8 +134,16 @@ fn with_tap(mut properties: Map<String, Value>) -> Step {
         }
         names
     };
-    let taps = rename("fd", "fds", "tap");
+    let mut taps = rename("fd", "fds", "tap");
     let vhosts = rename("vhostfd", "vhostfds", "vhost");
+    if let Some(socket) = properties
+        .get_mut("addr")
+        .and_then(|addr| addr.get_mut("str"))
+    {
+        let name = format!("socket-{alias}");
+        *socket = name.clone().into();
+        taps.push(name);
+    }
     Step::WithTap {
         taps,
         vhosts,

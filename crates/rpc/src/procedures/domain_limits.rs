@@ -269,6 +269,18 @@ async fn get_interface(
 }
 
 async fn set_interface(client: Arc<Client>, args: DomainSetInterfaceParametersArgs) -> Answer<()> {
+    let affect = affect_only(args.flags, "qemuDomainSetInterfaceParameters")?;
+    let bandwidth = bandwidth(&args.params)?;
+    let handle = domain(&client, &args.dom)?;
+    let tuning = Tuning::Interface {
+        device: args.device,
+        bandwidth: Box::new(bandwidth),
+    };
+    Ok(handle.tune(tuning, affect).await?)
+}
+
+/// Limits of traffic from libvirt's parameters.
+pub(super) fn bandwidth(params: &[TypedParam]) -> Answer<Bandwidth> {
     const KNOWN: &[(&str, Kind)] = &[
         ("inbound.average", Kind::Uint),
         ("inbound.peak", Kind::Uint),
@@ -278,18 +290,11 @@ async fn set_interface(client: Arc<Client>, args: DomainSetInterfaceParametersAr
         ("outbound.peak", Kind::Uint),
         ("outbound.burst", Kind::Uint),
     ];
-    let affect = affect_only(args.flags, "qemuDomainSetInterfaceParameters")?;
-    check(&args.params, KNOWN)?;
-    let bandwidth = Bandwidth {
-        inbound: direction(&args.params, "inbound")?,
-        outbound: direction(&args.params, "outbound")?,
-    };
-    let handle = domain(&client, &args.dom)?;
-    let tuning = Tuning::Interface {
-        device: args.device,
-        bandwidth: Box::new(bandwidth),
-    };
-    Ok(handle.tune(tuning, affect).await?)
+    check(params, KNOWN)?;
+    Ok(Bandwidth {
+        inbound: direction(params, "inbound")?,
+        outbound: direction(params, "outbound")?,
+    })
 }
 
 fn direction(params: &[TypedParam], name: &str) -> Answer<Option<BandwidthLimit>> {

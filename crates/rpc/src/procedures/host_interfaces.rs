@@ -73,11 +73,33 @@ pub(super) fn register(dispatch: &mut Dispatch) {
         let found = by_name(client, &args.iface.name)?;
         Ok(InterfaceGetXmlDescRet { xml: found.xml() })
     });
+    dispatch.inline(|client: &Client, args: InterfaceCreateArgs| {
+        switch(client, &args.iface.name, true, args.flags)
+    });
+    dispatch.inline(|client: &Client, args: InterfaceDestroyArgs| {
+        switch(client, &args.iface.name, false, args.flags)
+    });
     dispatch.inline(|client: &Client, args: InterfaceIsActiveArgs| {
         let found = by_name(client, &args.iface.name)?;
         let active = i32::from(found.active);
         Ok(InterfaceIsActiveRet { active })
     });
+}
+
+/// Switches an interface of the host on or off. Nothing is stored: how it is
+/// configured is the host's own business, so there is nothing to define either.
+fn switch(client: &Client, name: &str, on: bool, flags: u32) -> Answer<()> {
+    check_flags(
+        flags,
+        0,
+        if on {
+            "virInterfaceCreate"
+        } else {
+            "virInterfaceDestroy"
+        },
+    )?;
+    by_name(client, name)?;
+    Ok(client.engine.switch_host_interface(name, on)?)
 }
 
 fn interfaces(client: &Client) -> Answer<Vec<HostInterface>> {

@@ -6,6 +6,7 @@ use wire::remote::*;
 use wire::xdr::TypedParamValue;
 
 use super::check_flags;
+use super::domain_limits::bandwidth;
 use super::networks::network;
 use crate::client::Client;
 use crate::dispatch::Dispatch;
@@ -22,7 +23,7 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.task(|client, args: NetworkPortCreateXmlArgs| async move {
         check_flags(args.flags, CREATE_FLAGS, "networkPortCreateXML")?;
         let view = network(&client, &args.network)?;
-        let uuid = client.engine.make_port(&view, &args.xml)?;
+        let uuid = client.engine.make_port(&view, &args.xml).await?;
         Ok(NetworkPortCreateXmlRet {
             port: RemoteNetworkPort {
                 net: args.network,
@@ -30,11 +31,18 @@ pub(super) fn register(dispatch: &mut Dispatch) {
             },
         })
     });
+    dispatch.task(|client, args: NetworkPortSetParametersArgs| async move {
+        check_flags(args.flags, 0, "networkPortSetParameters")?;
+        let view = network(&client, &args.port.net)?;
+        let uuid = uuid::Uuid::from_bytes(args.port.uuid);
+        let bandwidth = bandwidth(&args.params)?;
+        Ok(client.engine.limit_port(&view, uuid, bandwidth).await?)
+    });
     dispatch.task(|client, args: NetworkPortDeleteArgs| async move {
         check_flags(args.flags, 0, "networkPortDelete")?;
         let view = network(&client, &args.port.net)?;
         let uuid = uuid::Uuid::from_bytes(args.port.uuid);
-        Ok(client.engine.remove_port(&view, uuid)?)
+        Ok(client.engine.remove_port(&view, uuid).await?)
     });
 }
 
