@@ -21,7 +21,9 @@ pub use image_task::{ImageName, ImageOutput, ImageRequest, ImageTask, Stray};
 pub use inside::{At, Change, LookInside, Said, WorkInside};
 pub use install::{InstallDisk, InstallFrom, Installed, MachineInstall};
 pub use job::{Job, JobState, Progress, Unit};
-pub use machine::{CloudInit, Graphics, MachineClone, MachineCreate, Network, Template};
+pub use machine::{
+    CloudInit, ConsoleLog, Graphics, MachineClone, MachineCreate, Network, Template,
+};
 pub use problem::Problem;
 pub use version::Version;
 

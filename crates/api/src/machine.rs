@@ -1,7 +1,7 @@
 //! Machines made from images, templates and media.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// What a network card is plugged into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -106,4 +106,16 @@ pub struct Template {
     pub uuid: String,
     /// The machines that build upon its disks, and images that belong to none.
     pub clones: Vec<String>,
+}
+
+/// How much of a console's kept output is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsoleLog {
+    /// The console, by its device's alias; the first one without.
+    pub device: Option<String>,
+    /// No more than these lines of what is kept.
+    pub lines: Option<usize>,
+    /// Also what comes after it, until the machine ends.
+    pub follow: bool,
 }

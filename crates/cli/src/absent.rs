@@ -6,10 +6,6 @@ pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
         "domain",
         &[
             "dom-fd-associate",
-            "domthrottlegroupdel",
-            "domthrottlegroupinfo",
-            "domthrottlegrouplist",
-            "domthrottlegroupset",
             "lxc-enter-namespace",
             "migrate",
             "migrate-compcache",
@@ -18,9 +14,7 @@ pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
             "migrate-postcopy",
             "migrate-setmaxdowntime",
             "migrate-setspeed",
-            "perf",
             "qemu-attach",
-            "qemu-monitor-event",
             "update-memory-device",
         ],
     ),
@@ -72,19 +66,6 @@ pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
         ],
     ),
     ("network", &["net-event"]),
-    (
-        "nodedev",
-        &[
-            "nodedev-autostart",
-            "nodedev-create",
-            "nodedev-define",
-            "nodedev-destroy",
-            "nodedev-event",
-            "nodedev-start",
-            "nodedev-undefine",
-            "nodedev-update",
-        ],
-    ),
     (
         "secret",
         &[

@@ -39,6 +39,11 @@ pub(crate) const NAMES: &[&str] = &[
 /// The kinds of events of storage pools, by libvirt's number.
 pub(crate) const POOL_NAMES: &[&str] = &["lifecycle", "refresh"];
 
+/// The kinds of events of the host's devices, by libvirt's number.
+pub(crate) const NODE_DEVICE_NAMES: &[&str] = &["lifecycle", "update"];
+
+const NODE_DEVICE_LIFECYCLE: &[&str] = &["Created", "Deleted", "Defined", "Undefined"];
+
 const POOL_LIFECYCLE: &[&str] = &[
     "Defined",
     "Undefined",
@@ -171,6 +176,7 @@ pub(crate) fn of(packet: &Packet) -> Option<String> {
         .or_else(|| device_events(packet))
         .or_else(|| other_events(packet))
         .or_else(|| pool_events(packet))
+        .or_else(|| node_device_events(packet))
 }
 
 /// Decodes the packet if it carries this event.
@@ -180,11 +186,22 @@ fn decode<E: Event>(packet: &Packet) -> Option<E> {
         .flatten()
 }
 
+fn node_device_events(packet: &Packet) -> Option<String> {
+    if let Some(e) = decode::<remote::NodeDeviceEventLifecycleMsg>(packet) {
+        let event = word(NODE_DEVICE_LIFECYCLE, e.event);
+        return Some(format!(
+            "event 'lifecycle' for node device {}: {event}\n",
+            e.dev.name
+        ));
+    }
+    let e = decode::<remote::NodeDeviceEventUpdateMsg>(packet)?;
+    let name = e.dev.name;
+    Some(format!("event 'update' for node device {name}\n"))
+}
+
 fn pool_events(packet: &Packet) -> Option<String> {
     if let Some(e) = decode::<remote::StoragePoolEventLifecycleMsg>(packet) {
-        let place = usize::try_from(e.event).ok();
-        let event = place.and_then(|place| POOL_LIFECYCLE.get(place));
-        let event = event.unwrap_or(&"unknown");
+        let event = word(POOL_LIFECYCLE, e.event);
         return Some(format!(
             "event 'lifecycle' for storage pool {}: {event}\n",
             e.pool.name

@@ -131,6 +131,32 @@ impl Rest {
         followed.map_err(|error| self.dialled.explain(error))
     }
 
+    /// Passes what is at `path` on as it comes, until its end or until `each` says that this is
+    /// enough.
+    ///
+    /// # Errors
+    /// As [`Rest::get`].
+    pub fn stream(&mut self, path: &str, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), Error> {
+        let request = request(Method::GET, path, None)?;
+        let Rest {
+            runtime, sender, ..
+        } = self;
+        let streamed = runtime.block_on(async {
+            // The connection's own task may still be busy with the end of the answer before.
+            sender.ready().await.map_err(|e| lost(&e))?;
+            let response = sender.send_request(request).await.map_err(|e| lost(&e))?;
+            let mut body = checked(response).await?.into_body();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|e| lost(&e))?;
+                if frame.data_ref().is_some_and(|data| each(data)) {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        streamed.map_err(|error| self.dialled.explain(error))
+    }
+
     fn exchange<T: DeserializeOwned>(
         &mut self,
         method: Method,

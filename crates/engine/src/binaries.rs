@@ -30,6 +30,20 @@ struct Identity {
     modified_ns: i128,
     kernel: String,
     kvm: bool,
+    /// Parts of QEMU come as modules of their own, which are added and removed.
+    modules_modified_ns: Vec<i128>,
+}
+
+/// Where distributions put QEMU's modules.
+const MODULE_DIRECTORIES: [&str; 4] = [
+    "/usr/lib/x86_64-linux-gnu/qemu",
+    "/usr/lib64/qemu-kvm",
+    "/usr/lib64/qemu",
+    "/usr/lib/qemu",
+];
+
+fn modified_ns(meta: &std::fs::Metadata) -> i128 {
+    i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -177,9 +191,14 @@ impl Binaries {
             path: emulator.to_owned(),
             inode: meta.ino(),
             size: meta.size(),
-            modified_ns: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
+            modified_ns: modified_ns(&meta),
             kernel: self.kernel.clone(),
             kvm: self.kvm().is_usable(),
+            modules_modified_ns: MODULE_DIRECTORIES
+                .iter()
+                .filter_map(|directory| std::fs::metadata(directory).ok())
+                .map(|meta| modified_ns(&meta))
+                .collect(),
         })
     }
 

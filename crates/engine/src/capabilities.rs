@@ -5,10 +5,11 @@ use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use model::capabilities::{HostCell, HostThread, HostTopology};
 use model::sysinfo::HostSysinfo;
-use qemu::caps::Accelerator;
+use qemu::caps::{Accelerator, QemuCaps};
 use qemu::domcaps::{HostLoader, HostSupport, NoCapabilities, Question, domain_capabilities};
 use qemu::hostcaps::{HostFacts, capabilities};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use sys::host::{Cell, Host, format_list};
 
 /// Which machine's possibilities are asked for; what is left out is as a
@@ -36,6 +37,22 @@ impl Engine {
 
     /// What a machine can have on this host, as libvirt's document.
     pub async fn domain_capabilities(&self, question: &MachineQuestion) -> Result<String> {
+        let (emulator, caps, accelerator) = self.emulator_asked_for(question).await?;
+        let asked = Question {
+            emulator: &emulator.to_string_lossy(),
+            machine: question.machine.as_deref(),
+            arch: question.arch.as_deref(),
+            accelerator,
+        };
+        let answer = domain_capabilities(&caps, &asked, &self.host_support());
+        Ok(answer.map_err(refused)?.to_xml())
+    }
+
+    /// The QEMU a question is about, what it can do, and what is to run guests' code.
+    pub(crate) async fn emulator_asked_for(
+        &self,
+        question: &MachineQuestion,
+    ) -> Result<(PathBuf, Arc<QemuCaps>, Accelerator)> {
         let emulator = match &question.emulator {
             Some(path) => path.clone(),
             None => self.binaries().default_emulator()?,
@@ -53,14 +70,7 @@ impl Engine {
             }
             None => Accelerator::Tcg,
         };
-        let asked = Question {
-            emulator: &emulator.to_string_lossy(),
-            machine: question.machine.as_deref(),
-            arch: question.arch.as_deref(),
-            accelerator,
-        };
-        let answer = domain_capabilities(&caps, &asked, &self.host_support());
-        Ok(answer.map_err(refused)?.to_xml())
+        Ok((emulator, caps, accelerator))
     }
 
     /// The version of QEMU: 1,000,000 times the major, 1,000 times the minor,
@@ -102,7 +112,7 @@ impl Engine {
         .to_xml())
     }
 
-    fn host_facts(&self) -> Result<HostFacts> {
+    pub(crate) fn host_facts(&self) -> Result<HostFacts> {
         let fail = |e| EngineError::system("cannot look at the host", e);
         let host = Host::new();
         let cpu = host.cpu_info().map_err(fail)?;

@@ -1,13 +1,13 @@
 //! A machine's serial console: one task reads it for everyone, so that
-//! several viewers see the same output, keeps the last of it in memory and in
-//! a bounded log, and lets a new viewer take it over.
+//! several viewers see the same output, keeps the last of it in a bounded log,
+//! and lets a new viewer take it over.
 
+use crate::console_log::BoundedLog;
 use crate::error::{EngineError, Result};
-use crate::limits::{CONSOLE_BACKLOG_BYTES, CONSOLE_LOG_MAX_BYTES, CONSOLE_VIEWER_MAX_PIECES};
-use std::collections::VecDeque;
+use crate::limits::CONSOLE_VIEWER_MAX_PIECES;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{broadcast, watch};
@@ -19,7 +19,8 @@ pub(crate) struct Console {
     pub(crate) alias: String,
     device: Arc<AsyncFd<std::fs::File>>,
     output: broadcast::Sender<Arc<[u8]>>,
-    recent: Arc<Mutex<VecDeque<u8>>>,
+    /// Held while a piece is written to it and told: whoever holds it has missed nothing.
+    log: Arc<Mutex<BoundedLog>>,
     /// Counts the takeovers: viewers of an earlier count are sent away.
     turn: watch::Sender<u64>,
 }
@@ -48,29 +49,24 @@ pub enum ConsoleOutput {
 
 impl Console {
     /// Opens the terminal QEMU made for the guest and reads it from now on.
-    pub(crate) fn open(alias: &str, terminal: &Path, log: PathBuf) -> Result<Self> {
+    pub(crate) fn open(alias: &str, terminal: &Path, log: BoundedLog) -> Result<Self> {
         let descriptor = sys::pty::open_raw(terminal)
             .map_err(|e| EngineError::system("cannot open the console", e))?;
         Self::on(alias, descriptor, log)
     }
 
-    fn on(alias: &str, descriptor: OwnedFd, log: PathBuf) -> Result<Self> {
+    fn on(alias: &str, descriptor: OwnedFd, log: BoundedLog) -> Result<Self> {
         let device = crate::process::watched(std::fs::File::from(descriptor))
             .map_err(|e| EngineError::system("cannot watch the console", e))?;
         let console = Self {
             alias: alias.to_owned(),
             device: Arc::new(device),
             output: broadcast::Sender::new(CONSOLE_VIEWER_MAX_PIECES),
-            recent: Arc::default(),
+            log: Arc::new(Mutex::new(log)),
             turn: watch::Sender::new(0),
         };
         let (device, output) = (console.device.clone(), console.output.clone());
-        tokio::spawn(read_guest(
-            device,
-            output.downgrade(),
-            console.recent.clone(),
-            log,
-        ));
+        tokio::spawn(read_guest(device, output.downgrade(), console.log.clone()));
         Ok(console)
     }
 
@@ -89,14 +85,10 @@ impl Console {
         }
     }
 
-    /// The last output of the guest.
-    pub(crate) fn recent(&self) -> Vec<u8> {
-        self.recent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .copied()
-            .collect()
+    /// What is kept of the guest's output, and a view of all that follows it.
+    pub(crate) fn kept_and_view(&self) -> Result<(Vec<u8>, ConsoleViewer)> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((log.kept()?, self.view(false)))
     }
 }
 
@@ -163,10 +155,8 @@ async fn write_device(device: &AsyncFd<std::fs::File>, mut bytes: &[u8]) -> Resu
 async fn read_guest(
     device: Arc<AsyncFd<std::fs::File>>,
     output: broadcast::WeakSender<Arc<[u8]>>,
-    recent: Arc<Mutex<VecDeque<u8>>>,
-    log: PathBuf,
+    log: Arc<Mutex<BoundedLog>>,
 ) {
-    let mut log = BoundedLog::new(log);
     let mut buffer = [0; 4096];
     loop {
         let Ok(mut ready) = device.readable().await else {
@@ -178,7 +168,7 @@ async fn read_guest(
             Ok(Ok(count)) => count,
         };
         let piece = &buffer[..count];
-        remember(&recent, piece);
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
         log.append(piece);
         // The console is gone with its machine; its task ends with it.
         let Some(output) = output.upgrade() else {
@@ -186,55 +176,4 @@ async fn read_guest(
         };
         let _ = output.send(piece.into());
     }
-}
-
-fn remember(recent: &Mutex<VecDeque<u8>>, piece: &[u8]) {
-    let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
-    let excess = (recent.len() + piece.len()).saturating_sub(CONSOLE_BACKLOG_BYTES);
-    let drained = excess.min(recent.len());
-    recent.drain(..drained);
-    recent.extend(piece);
-}
-
-/// The log of a console: what does not fit moves to one older file, so that
-/// a guest cannot fill the host's disk.
-struct BoundedLog {
-    path: PathBuf,
-    file: Option<std::fs::File>,
-    size: u64,
-}
-
-impl BoundedLog {
-    fn new(path: PathBuf) -> Self {
-        let file = open_log(&path);
-        let size = file
-            .as_ref()
-            .and_then(|f| f.metadata().ok())
-            .map_or(0, |m| m.len());
-        Self { path, file, size }
-    }
-
-    fn append(&mut self, piece: &[u8]) {
-        if self.size + piece.len() as u64 > CONSOLE_LOG_MAX_BYTES {
-            let _ = std::fs::rename(&self.path, self.path.with_extension("log.1"));
-            self.file = open_log(&self.path);
-            self.size = 0;
-        }
-        // A full disk loses the log, never the console.
-        if let Some(file) = &mut self.file
-            && file.write_all(piece).is_ok()
-        {
-            self.size += piece.len() as u64;
-        }
-    }
-}
-
-fn open_log(path: &Path) -> Option<std::fs::File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
-        .ok()
 }

@@ -31,6 +31,11 @@ pub(crate) fn of(
         arch: caps.arch.clone(),
         emulators: BTreeMap::from([(caps.arch.clone(), emulator)]),
         machine_aliases: caps.machine_aliases(),
+        machine_vcpus: caps
+            .machines
+            .iter()
+            .map(|machine| (machine.name.clone(), machine.cpus_max))
+            .collect(),
         default_machine: caps.default_machine().map(|machine| machine.name.clone()),
         default_cpu: Some(DEFAULT_CPU.to_owned()),
         devices: Some(caps.types.clone()),

@@ -2,6 +2,7 @@
 //! screen, its keyboard.
 
 use crate::console::ConsoleViewer;
+use crate::console_log;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::handle::DomainHandle;
 use model::domain::graphics::GraphicsType;
@@ -18,6 +19,15 @@ pub struct Screenshot {
     pub mime: &'static str,
     /// The picture, to be read from its beginning; it lies in memory.
     pub file: File,
+}
+
+/// The output of a console.
+#[derive(Debug)]
+pub struct ConsoleHistory {
+    /// What is kept of it.
+    pub kept: Vec<u8>,
+    /// What the guest writes from then on; nothing if the machine does not run.
+    pub viewer: Option<ConsoleViewer>,
 }
 
 /// Numbers pictures and sockets apart that are under way at once.
@@ -42,12 +52,30 @@ impl DomainHandle {
         Ok(console.view(alone))
     }
 
-    /// The last output of the serial console.
-    pub fn console_output(&self, device: Option<&str>) -> Result<Vec<u8>> {
-        let console = self.live()?.console(device);
-        console
-            .map(|console| console.recent())
-            .ok_or_else(|| EngineError::failed("the machine has no such console"))
+    /// What is kept of the serial console `device`, or of the first one, and what follows it if
+    /// the machine runs. With `lines`, no more than these of what is kept.
+    pub fn console_history(
+        &self,
+        device: Option<&str>,
+        lines: Option<usize>,
+    ) -> Result<ConsoleHistory> {
+        let view = self.view();
+        let console = view.live.as_ref().and_then(|live| live.console(device));
+        let (kept, viewer) = match console {
+            Some(console) => {
+                let (kept, viewer) = console.kept_and_view()?;
+                (kept, Some(viewer))
+            }
+            None => {
+                let directory = self.engine.places().log.join("qemu");
+                (console_log::kept(&directory, &view.name, device)?, None)
+            }
+        };
+        let kept = match lines {
+            Some(lines) => console_log::last_lines(kept, lines),
+            None => kept,
+        };
+        Ok(ConsoleHistory { kept, viewer })
     }
 
     /// A picture of the screen.

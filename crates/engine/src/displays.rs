@@ -23,6 +23,19 @@ pub(crate) fn take_ports(ports: &Ports, domain: &mut Domain) -> Result<Vec<u16>>
     Ok(taken)
 }
 
+/// Writes ports that are free now into a definition that is only shown; none is taken.
+pub(crate) fn show_ports(ports: &Ports, domain: &mut Domain) -> Result<()> {
+    for graphics in &mut domain.devices.graphics {
+        if uses_network(graphics) && graphics.port.is_none_or(|port| port.0 <= 0) {
+            show_listen_address(graphics);
+            let port = ports.any(listen_address(graphics))?;
+            ports.release(&[port]);
+            graphics.port = Some(Port(i32::from(port)));
+        }
+    }
+    Ok(())
+}
+
 fn take_for(ports: &Ports, graphics: &mut Graphics, taken: &mut Vec<u16>) -> Result<()> {
     if !uses_network(graphics) {
         return Ok(());

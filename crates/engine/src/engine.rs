@@ -10,6 +10,7 @@ use crate::images::Library;
 use crate::jobs::Jobs;
 use crate::limits::DEFINITION_MAX_BYTES;
 use crate::network::Networks;
+use crate::nodedev::NodeDeviceHub;
 use crate::notices::{NoticeHub, NoticeStream};
 use crate::options::{SessionId, StartOptions};
 use crate::owner::{self, Request};
@@ -48,6 +49,7 @@ struct Inner {
     jobs: Jobs,
     pools: Arc<Pools>,
     notices: NoticeHub,
+    node_devices: NodeDeviceHub,
     library: Library,
     templates: Templates,
     boot: String,
@@ -82,6 +84,7 @@ impl Engine {
                 jobs: Jobs::default(),
                 pools: Arc::default(),
                 notices: NoticeHub::new(),
+                node_devices: NodeDeviceHub::new(),
                 library: Library::default(),
                 templates: Templates::default(),
                 boot: sys::host::Host::new().boot_id().unwrap_or_default(),
@@ -228,6 +231,10 @@ impl Engine {
     /// Everything that happens to domains from now on.
     pub fn events(&self) -> EventStream {
         self.inner.events.subscribe()
+    }
+
+    pub(crate) fn node_devices_hub(&self) -> &NodeDeviceHub {
+        &self.inner.node_devices
     }
 
     pub(crate) fn notices_hub(&self) -> &NoticeHub {

@@ -74,6 +74,8 @@ pub enum ErrorKind {
     AccessDenied,
     /// The call cannot be made of this machine; the message says what it lacks.
     ArgumentUnsupported,
+    /// The processor asked for cannot be provided.
+    CpuIncompatible,
     /// Stead does not do this (yet); the message names it.
     Unsupported,
 }

@@ -7,6 +7,7 @@ use qemu::agent::commands;
 use qemu::qmp::{Command, commands as qmp_commands};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 pub use qemu::agent::commands::SuspendTarget;
@@ -155,8 +156,20 @@ impl DomainHandle {
                 .ask(&qmp_commands::human_monitor_command(text), timeout)
                 .await;
         }
+        self.monitor_command_with(text, None).await
+    }
+
+    /// As [`Self::monitor_command`], with a descriptor that QEMU gets along with the command.
+    pub async fn monitor_command_with(
+        &self,
+        text: &str,
+        descriptor: Option<OwnedFd>,
+    ) -> Result<String> {
+        let live = self.live()?;
+        let monitor = live.monitor()?;
+        let timeout = Duration::from_millis(QMP_REPLY_TIMEOUT_MS);
         let command = raw_command(text)?;
-        let reply = match monitor.ask_raw(&command, None, timeout).await? {
+        let reply = match monitor.ask_raw(&command, descriptor, timeout).await? {
             Ok(value) => serde_json::json!({ "return": value }),
             Err(failure) => {
                 serde_json::json!({ "error": { "class": failure.class, "desc": failure.desc } })

@@ -4,11 +4,11 @@
 
 use crate::agent::Agent;
 use crate::console::Console;
+use crate::console_log::BoundedLog;
 use crate::crash::{Step, crash_point};
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::facts;
-use crate::files;
 use crate::limits::{QEMU_START_TIMEOUT_MS, QUIT_TIMEOUT_MS};
 use crate::live::{LiveMachine, LiveParts};
 use crate::log;
@@ -314,10 +314,7 @@ fn finish(
 pub(crate) fn open_consoles(live: &LiveMachine) {
     let definition = live.definition();
     for (alias, terminal) in facts::terminals(&definition) {
-        let log = live.log_dir.join(format!(
-            "{}.{alias}.log",
-            files::file_name(&definition.name)
-        ));
+        let log = BoundedLog::open(&live.log_dir, &definition.name, &alias);
         match Console::open(&alias, Path::new(&terminal), log) {
             Ok(console) => live.add_console(console),
             Err(error) => tracing::warn!(domain = %definition.name, alias, %error, "no console"),

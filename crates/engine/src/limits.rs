@@ -51,8 +51,8 @@ pub const QMP_NEWS_MAX: usize = 256;
 /// Events kept for subscribers that are behind.
 pub const EVENT_BACKLOG_MAX: usize = 4_096;
 
-/// Bytes of a serial console's last output that a new viewer is shown.
-pub const CONSOLE_BACKLOG_BYTES: usize = 64 * 1024;
+/// How long the kernel's news of devices may come in before the devices are looked at.
+pub const NODE_DEVICES_SETTLE_MS: u64 = 20;
 
 /// Bytes of a console's log before it moves to its one older file.
 pub const CONSOLE_LOG_MAX_BYTES: u64 = 1024 * 1024;

@@ -4,10 +4,13 @@
 mod bind;
 mod ids;
 mod scan;
+mod watch;
 
 use crate::error::{EngineError, ErrorKind, Result};
 pub use model::nodedev::{CapabilityKind, NodeDevice};
 use std::path::Path;
+pub(crate) use watch::NodeDeviceHub;
+pub use watch::{NodeDeviceEvent, NodeDeviceHappening};
 
 /// Where the kernel shows devices.
 const SYSFS: &str = "/sys";
@@ -45,6 +48,56 @@ pub fn scsi_host(wwnn: &str, wwpn: &str) -> Result<NodeDevice> {
             format!("no node device with WWNN '{wwnn}' and WWPN '{wwpn}'"),
         )
     })
+}
+
+/// What is to be done with a device that exists only because somebody asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Making {
+    /// To make one of a description.
+    Create,
+    /// To keep a description.
+    Define,
+}
+
+/// Makes a device, or keeps its description: only some kinds can be made, and none of these here.
+pub fn make(xml: &str, what: Making) -> Result<NodeDevice> {
+    let device = NodeDevice::parse_new(xml).map_err(crate::engine::xml_error)?;
+    Err(not_made(&device, what == Making::Create))
+}
+
+/// Changes, ends or forgets a device that was made: there are none of these here.
+pub fn unmake(name: &str) -> Result<()> {
+    Err(not_made(&by_name(name)?, true))
+}
+
+/// Makes a device whose description is kept: all there are have been made.
+pub fn start(name: &str) -> Result<()> {
+    by_name(name)?;
+    Err(EngineError::invalid("Device is already active"))
+}
+
+/// Has a device made with the host's start.
+pub fn set_autostart(name: &str) -> Result<()> {
+    by_name(name)?;
+    Err(EngineError::new(
+        ErrorKind::Unsupported,
+        "Unsupported device type",
+    ))
+}
+
+/// Why a device is not made; `ports` says whether virtual ports are of a kind that could be.
+fn not_made(device: &NodeDevice, ports: bool) -> EngineError {
+    let message = match device.capability.kind {
+        CapabilityKind::Mdev => {
+            "Stead does not make mediated devices; make them with the program mdevctl"
+        }
+        CapabilityKind::ScsiHost if ports => {
+            "Stead does not make virtual ports of fibre channel hosts; write to \
+             /sys/class/fc_host/HOST/vport_create instead"
+        }
+        _ => "Unsupported device type",
+    };
+    EngineError::new(ErrorKind::ConfigUnsupported, message)
 }
 
 /// Takes a PCI device from its driver and gives it to the one that hands

@@ -139,6 +139,7 @@ fn make_run(
     emulator: &Path,
     caps: &QemuCaps,
 ) -> Result<Run> {
+    crate::tuning::refuse_perf(&domain)?;
     let identity = engine.qemu_identity();
     make_directory(directory, identity.as_ref())?;
     crash_point(Step::StartDirectory);
@@ -248,7 +249,7 @@ fn make_directory(directory: &Path, identity: Option<&sys::spawn::Identity>) -> 
 
 /// Hardware acceleration where the definition asks for it and it works;
 /// emulation otherwise, and the running definition says so.
-fn choose_accelerator(
+pub(crate) fn choose_accelerator(
     engine: &Engine,
     domain: &mut Domain,
     caps: &QemuCaps,
@@ -415,19 +416,22 @@ pub(crate) fn launch_context(domain: &Domain, directory: &Path) -> LaunchContext
 
 /// The command line as a person would type it.
 fn shown(launch: &Launch) -> String {
-    let quoted = launch.arguments.iter().map(|argument| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,.:/+@%".contains(c);
-        if !argument.is_empty() && argument.chars().all(plain) {
-            argument.clone()
-        } else {
-            format!("'{}'", argument.replace('\'', r"'\''"))
-        }
-    });
+    let arguments: Vec<_> = launch.arguments.iter().map(|a| quoted(a)).collect();
     format!(
         "command: {} {}",
         launch.program.display(),
-        quoted.collect::<Vec<_>>().join(" ")
+        arguments.join(" ")
     )
+}
+
+/// A word as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,.:/+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 impl Run {

@@ -11,6 +11,7 @@
 //!   Rules between parts are in [`domain::complete`]: defaults, implicit
 //!   devices, addresses (PCI, drives, USB, virtio-serial), firmware, refusals.
 //! - [`capabilities`], [`domain_capabilities`]: what a host and a QEMU can do.
+//! - [`described_cpu`]: processors that are compared.
 //! - [`metadata`]: title, description and free elements by namespace.
 //!
 //! # How a definition travels
@@ -28,6 +29,7 @@
 //! libvirt writes it.
 
 pub mod capabilities;
+pub mod described_cpu;
 pub mod domain;
 pub mod domain_capabilities;
 pub mod metadata;

@@ -286,6 +286,20 @@ impl NodeDevice {
         Element::parse(expect_root(&document, "device")?)
     }
 
+    /// Reads the description of a device that is to be made, and that needs no name yet.
+    pub fn parse_new(text: &str) -> Result<Self, XmlError> {
+        let document = parse_document(text)?;
+        let root = expect_root(&document, "device")?;
+        let first = root
+            .raw()
+            .first_child()
+            .filter(|_| root.child("name").is_none());
+        match first.map(|first| first.range().start) {
+            Some(at) => Self::parse(&format!("{}<name/>{}", &text[..at], &text[at..])),
+            None => Element::parse(root),
+        }
+    }
+
     /// Writes the description as libvirt does.
     pub fn to_xml(&self) -> String {
         let mut writer = XmlWriter::new(XmlFlags::default());
@@ -341,6 +355,17 @@ mod tests {
         let device = NodeDevice::parse(text).expect("it is well formed");
         assert_eq!(device.to_xml(), text);
         assert_eq!(device.capability_names(), ["pci"]);
+    }
+
+    #[test]
+    fn a_device_that_is_to_be_made_needs_no_name() {
+        let text = "<device><parent>computer</parent><capability type='mdev'/></device>";
+        let device = NodeDevice::parse_new(text).expect("read");
+        assert_eq!(
+            (device.name.as_str(), device.capability.kind),
+            ("", CapabilityKind::Mdev)
+        );
+        assert!(NodeDevice::parse(text).is_err() && NodeDevice::parse_new("<device/>").is_err());
     }
 
     #[test]

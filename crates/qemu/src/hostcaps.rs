@@ -8,6 +8,7 @@ use model::capabilities::{
 };
 
 use crate::caps::{Accelerator, CpuVendor, QemuCaps};
+use crate::cpu_match::FeatureSet;
 
 /// Facts about the host, as its kernel tells them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,26 +72,40 @@ fn uuid_of(bytes: [u8; 16]) -> model::capabilities::Uuid {
     model::capabilities::Uuid::from_bytes(bytes)
 }
 
-fn cpu(caps: &QemuCaps, facts: &HostFacts) -> HostCpu {
-    let features = features(&facts.flags);
-    // Where the hardware runs guests, QEMU knows which of its models it is.
-    let kvm = caps
+/// All features of the host's processor.
+#[must_use]
+pub fn host_features(caps: &QemuCaps, facts: &HostFacts) -> FeatureSet {
+    let mut features = features(&facts.flags);
+    // Where the hardware runs guests, QEMU knows of features the kernel does not show.
+    if let Some(kvm) = caps
         .accelerator(Accelerator::Kvm)
-        .and_then(|kvm| kvm.host_model.as_ref());
-    let vendor = CpuVendor::from_id(&facts.vendor_id);
+        .and_then(|kvm| FeatureSet::of_hypervisor(kvm, &caps.cpu_table))
+    {
+        features.extend(kvm.features);
+    }
+    FeatureSet {
+        vendor: CpuVendor::from_id(&facts.vendor_id),
+        features,
+    }
+}
+
+fn cpu(caps: &QemuCaps, facts: &HostFacts) -> HostCpu {
+    let FeatureSet { vendor, features } = host_features(caps, facts);
+    let (family, number, _) = facts.signature;
+    let signature = (u64::from(family), u64::from(number));
+    let model = caps.cpu_table.contained_in(vendor, signature, &features);
+    let own = model.and_then(|model| caps.cpu_table.features(model));
+    let own = own.unwrap_or_default();
     HostCpu {
         arch: facts.arch.clone(),
-        model: Some(kvm.map_or_else(|| generic_model(&facts.arch), |host| host.model.clone())),
+        model: Some(model.map_or_else(|| generic_model(&facts.arch), str::to_owned)),
         vendor: vendor.map(|vendor| vendor.name().to_owned()),
         microcode: facts.microcode,
         signature: Some(facts.signature),
         tsc: None,
         topology: facts.topology,
         address_bits: facts.address_bits,
-        features: match kvm {
-            Some(host) => host.require.iter().cloned().collect(),
-            None => features.into_iter().collect(),
-        },
+        features: features.difference(&own).cloned().collect(),
         page_sizes_kib: facts.page_sizes_kib.clone(),
     }
 }
@@ -114,7 +129,7 @@ fn features(flags: &[String]) -> BTreeSet<String> {
 }
 
 /// Features which the kernel calls otherwise.
-const RENAMED: [(&str, &str); 23] = [
+const RENAMED: [(&str, &str); 24] = [
     ("avx512_4fmaps", "avx512-4fmaps"),
     ("avx512_4vnniw", "avx512-4vnniw"),
     ("avx512_bf16", "avx512-bf16"),
@@ -129,6 +144,7 @@ const RENAMED: [(&str, &str); 23] = [
     ("amx_int8", "amx-int8"),
     ("amx_tile", "amx-tile"),
     ("arch_capabilities", "arch-capabilities"),
+    ("cr8_legacy", "cr8legacy"),
     ("flush_l1d", "flush-l1d"),
     ("md_clear", "md-clear"),
     ("nrip_save", "nrip-save"),
@@ -143,7 +159,7 @@ const RENAMED: [(&str, &str); 23] = [
 /// Features which the kernel calls as libvirt does.
 const SAME: &str = " 3dnow 3dnowext 3dnowprefetch abm adx aes apic arat avx avx2 avx512bw avx512cd \
     avx512dq avx512er avx512f avx512ifma avx512pf avx512vbmi avx512vl bmi1 bmi2 clflush clflushopt \
-    clwb clzero cmov cmp_legacy cr8_legacy cx16 cx8 dca de ds_cpl dtes64 erms est f16c fma fma4 \
+    clwb clzero cmov cmp_legacy cx16 cx8 dca de ds_cpl dtes64 erms est f16c fma fma4 \
     fpu fsgsbase fsrm fxsr fxsr_opt gfni hle ht hypervisor ibpb ibrs ibs invpcid la57 lahf_lm lm \
     lwp mca mce misalignsse mmx mmxext monitor movbe movdir64b movdiri mpx msr mtrr nodeid_msr nx \
     osvw osxsave pae pat pbe pcid pdcm pdpe1gb perfctr_core perfctr_nb pge pku pni popcnt pse \

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod caps;
 pub mod command_line;
+pub mod cpu_match;
 pub mod domcaps;
 pub mod hostcaps;
 pub mod machine;

@@ -74,6 +74,7 @@ fn numbers(kind: ErrorKind) -> (StatusCode, &'static str) {
         XmlError => (StatusCode::BAD_REQUEST, "xml-error"),
         ConfigUnsupported => (StatusCode::UNPROCESSABLE_ENTITY, "config-unsupported"),
         Unsupported => (StatusCode::NOT_IMPLEMENTED, "unsupported"),
+        CpuIncompatible => (StatusCode::CONFLICT, "cpu-incompatible"),
         ArgumentUnsupported => (StatusCode::UNPROCESSABLE_ENTITY, "argument-unsupported"),
         AccessDenied => (StatusCode::FORBIDDEN, "access-denied"),
         OperationTimeout => (StatusCode::GATEWAY_TIMEOUT, "operation-timeout"),

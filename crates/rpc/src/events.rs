@@ -14,6 +14,7 @@ use wire::procedure::Event;
 use wire::qemu;
 use wire::remote::*;
 
+use crate::event_name::EventName;
 use crate::failure::{Answer, Failure};
 use crate::limits::SUBSCRIPTIONS_MAX;
 
@@ -31,14 +32,20 @@ struct Subscription {
     what: Wanted,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 enum Wanted {
     /// Events of one of libvirt's kinds; packets carry the subscription's number.
     Kind(i32),
     /// The same without the number.
     Legacy(i32),
     /// QEMU's own events, all or those of one name.
-    Monitor(Option<String>),
+    Monitor(EventName),
+}
+
+impl Subscription {
+    fn is_legacy(&self, kind: i32) -> bool {
+        matches!(self.what, Wanted::Legacy(mine) if mine == kind)
+    }
 }
 
 /// Kinds of events that the older way of subscribing knows: up to this one.
@@ -88,7 +95,7 @@ impl Subscriptions {
     /// Subscribes the older way.
     pub(crate) fn register_legacy(&mut self, kind: i32) -> Answer<()> {
         check_kind(kind, LEGACY_KIND_MAX)?;
-        if self.list.iter().any(|s| s.what == Wanted::Legacy(kind)) {
+        if self.list.iter().any(|s| s.is_legacy(kind)) {
             return Err(Failure(wire::remote::RpcError::new(
                 ErrorCode::InternalError,
                 wire::errors::ErrorDomain::Rpc,
@@ -101,7 +108,7 @@ impl Subscriptions {
     /// Ends the older way's subscription.
     pub(crate) fn deregister_legacy(&mut self, kind: i32) -> Answer<()> {
         check_kind(kind, LEGACY_KIND_MAX)?;
-        match self.remove(|s| s.what == Wanted::Legacy(kind)) {
+        match self.remove(|s| s.is_legacy(kind)) {
             true => Ok(()),
             false => Err(not_registered(&format!("domain event {kind}"))),
         }
@@ -111,7 +118,7 @@ impl Subscriptions {
     pub(crate) fn register_monitor(
         &mut self,
         domain: Option<[u8; 16]>,
-        event: Option<String>,
+        event: EventName,
     ) -> Answer<i32> {
         self.add(domain, Wanted::Monitor(event))
     }
@@ -461,7 +468,7 @@ fn numbered_packets(
 
 fn monitor_packet(
     callback_id: i32,
-    wanted: &Option<String>,
+    wanted: &EventName,
     dom: &RemoteDomain,
     what: &Happening,
 ) -> Vec<Vec<u8>> {
@@ -474,7 +481,7 @@ fn monitor_packet(
     else {
         return Vec::new();
     };
-    if wanted.as_ref().is_some_and(|wanted| wanted != event) {
+    if !wanted.matches(event) {
         return Vec::new();
     }
     packet(qemu::DomainMonitorEventMsg {

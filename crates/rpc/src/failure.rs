@@ -89,6 +89,7 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
         AccessDenied => ErrorCode::OperationDenied,
         Unsupported => ErrorCode::OperationUnsupported,
         ArgumentUnsupported => ErrorCode::ArgumentUnsupported,
+        CpuIncompatible => ErrorCode::CpuIncompatible,
     };
     let domain = match kind {
         XmlError => ErrorDomain::Domain,

@@ -8,6 +8,7 @@
 mod admission;
 mod client;
 mod dispatch;
+mod event_name;
 mod events;
 mod failure;
 pub mod limits;

@@ -28,6 +28,7 @@ pub mod pty;
 pub mod sparse;
 pub mod spawn;
 pub mod tap;
+pub mod uevent;
 pub mod unix;
 pub mod usage;
 pub mod user;

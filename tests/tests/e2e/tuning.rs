@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use stead_tests::{Host, guest};
+use stead_tests::{Host, guest, netns};
 
 /// A machine with an I/O thread, a disk, and limits of every kind; the guest has two processors.
 fn tuned_machine(host: &Host, name: &str) -> String {
@@ -280,5 +280,105 @@ fn interfaces_and_balloons_are_tuned_in_the_definition() {
         host.virsh(&["domiftune", "web1", "nic9", "--outbound", "1"])
             .fails()
             .contains("'nic9' is not a known interface")
+    );
+}
+
+#[test]
+fn a_running_cards_traffic_is_limited_and_let_go() {
+    netns::inside(
+        "tuning::a_running_cards_traffic_is_limited_and_let_go",
+        || {
+            let host = Host::start();
+            let _ = netns::ip("link add br-tune type bridge");
+            let _ = netns::ip("link set br-tune up");
+            let card = "<interface type='bridge'><mac address='52:54:00:00:00:77'/>
+            <source bridge='br-tune'/><target dev='tap-tune'/></interface></devices>";
+            host.define(&guest::bare_machine("web1").replace("</devices>", card));
+            let _ = host.virsh(&["start", "web1"]).succeeds();
+            let limit = |words: &[&str]| {
+                let all = [&["domiftune", "web1", "52:54:00:00:00:77", "--live"], words].concat();
+                let _ = host.virsh(&all).succeeds();
+            };
+            let classes = || netns::run("tc class show dev tap-tune").succeeds();
+            let rules = || netns::run("nft list ruleset").succeeds();
+            limit(&["--inbound", "1000,2000,512", "--outbound", "300"]);
+            assert!(
+                classes().contains("rate 8Mbit ceil 16Mbit"),
+                "{}",
+                classes()
+            );
+            assert!(rules().contains("300 kbytes/second"), "{}", rules());
+            let words = ["domiftune", "web1", "tap-tune"];
+            assert_eq!(shown(&host, &words, "inbound.peak"), "2000");
+            assert_eq!(shown(&host, &words, "outbound.average"), "300");
+            limit(&["--inbound", "0", "--outbound", "0"]);
+            assert!(!classes().contains("rate 8Mbit"), "{}", classes());
+            assert!(!rules().contains("300 kbytes/second"), "{}", rules());
+        },
+    );
+}
+
+#[test]
+fn disks_share_the_limits_of_a_group() {
+    let host = Host::start();
+    let disk = host.file("disk.img", &"\0".repeat(4096));
+    let xml = guest::bare_machine("web1").replace(
+        "<devices>",
+        &format!(
+            "<throttlegroups><throttlegroup><group_name>slow</group_name>
+                 <total_iops_sec>100</total_iops_sec></throttlegroup></throttlegroups>
+                 <devices><disk type='file'><driver name='qemu' type='raw'/><source file='{disk}'/>
+                 <target dev='vda' bus='virtio'/><throttlefilters><throttlefilter group='slow'/>
+                 </throttlefilters></disk>"
+        ),
+    );
+    host.define(&xml);
+    let _ = host.virsh(&["start", "web1"]).succeeds();
+    let limits = |group: &str| {
+        let command = format!(
+            r#"{{"execute":"qom-get","arguments":{{"path":"/objects/throttle-{group}","property":"limits"}}}}"#
+        );
+        host.virsh(&["qemu-monitor-command", "web1", &command])
+    };
+    assert!(limits("slow").succeeds().contains(r#""iops-total":100"#));
+    let set = |group: &str, words: &[&str]| {
+        let all = [&["domthrottlegroupset", "web1", group], words].concat();
+        host.virsh(&all)
+    };
+    let both = ["--live", "--config", "--total-iops-sec", "250"];
+    let _ = set("slow", &both).succeeds();
+    assert!(limits("slow").succeeds().contains(r#""iops-total":250"#));
+    let _ = set("other", &["--live", "--read-bytes-sec", "4M"]).succeeds();
+    assert!(limits("other").succeeds().contains(r#""bps-read":4194304"#));
+    for command in [Host::virsh, Host::stead] {
+        let list = command(&host, &["domthrottlegrouplist", "web1"]).succeeds();
+        assert!(list.contains("slow") && list.contains("other"), "{list}");
+        let info = command(&host, &["domthrottlegroupinfo", "web1", "slow"]).succeeds();
+        assert!(
+            info.contains("total_iops_sec") && info.contains("250"),
+            "{info}"
+        );
+    }
+    let used = host
+        .virsh(&["domthrottlegroupdel", "web1", "slow", "--live"])
+        .fails();
+    assert!(
+        used.contains("throttle group 'slow' is still being used by disk vda"),
+        "{used}"
+    );
+    let _ = host
+        .stead(&["domthrottlegroupdel", "web1", "other", "--live"])
+        .succeeds();
+    assert!(limits("other").succeeds().contains("DeviceNotFound"));
+    let stored = host.virsh(&["dumpxml", "web1", "--inactive"]).succeeds();
+    assert!(
+        stored.contains("<total_iops_sec>250</total_iops_sec>"),
+        "{stored}"
+    );
+    let odd = host.file("odd.xml", &xml.replace("group='slow'", "group='gone'"));
+    let refused = host.virsh(&["define", &odd]).fails();
+    assert!(
+        refused.contains("throttle group 'gone' not found"),
+        "{refused}"
     );
 }

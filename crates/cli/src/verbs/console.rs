@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::os::fd::OwnedFd;
 
+use client::segment;
 use client::wire::remote::{self, RemoteDomain};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -13,7 +14,7 @@ use crate::failure::{Failure, OrFail, Outcome};
 use crate::output::extra;
 use crate::session::Session;
 use crate::states;
-use crate::table::{DOMAIN, Verb, flag, text};
+use crate::table::{DOMAIN, Verb, flag, number, text};
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
@@ -33,7 +34,45 @@ pub(crate) const VERBS: &[Verb] = &[
                 "only if the daemon guards the console against two users",
             ),
         ]),
+    Verb::new(
+        "console-log",
+        "what the guest wrote to its console",
+        console_log,
+    )
+    .about(
+        "The daemon keeps the last output of each serial console, also of machines that do not \
+         run any more.",
+    )
+    .options(&[
+        DOMAIN,
+        text(
+            "devname",
+            "the device, by its alias; the first console if left out",
+        )
+        .bare(),
+        number("lines", "no more than these lines of it"),
+        flag("follow", "go on with what the guest writes, until it ends"),
+    ])
+    .over_rest(),
 ];
+
+fn console_log(s: &mut Session, args: &Args) -> Outcome {
+    let mut path = format!("/machines/{}/console-log?", segment(args.need("domain")?));
+    path.push_str(&format!("follow={}", args.has("follow")));
+    if let Some(device) = args.text("devname")? {
+        path.push_str(&format!("&device={}", segment(device)));
+    }
+    if let Some(lines) = args.number::<usize>("lines")? {
+        path.push_str(&format!("&lines={lines}"));
+    }
+    s.out.flush();
+    let mut stdout = std::io::stdout();
+    s.rest()?.stream(&path, |bytes| {
+        let shown = stdout.write_all(bytes).and_then(|()| stdout.flush());
+        shown.is_err()
+    })?;
+    Ok(())
+}
 
 fn console(s: &mut Session, args: &Args) -> Outcome {
     let t = target(s, args)?;

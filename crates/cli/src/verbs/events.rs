@@ -76,7 +76,7 @@ fn event(s: &mut Session, args: &Args) -> Outcome {
     s.conn()?
         .on_event(move |packet| _ = sink.send(News::Event(packet)))?;
     let registered = register(s, &kinds, dom.as_ref())?;
-    let count = wait(s, args, &news, deadline);
+    let count = wait(s, args, &news, deadline, event_text::of);
     sayln!(s, "events received: {count}");
     for callback_id in registered {
         s.call(&remote::ConnectDomainEventCallbackDeregisterAnyArgs { callback_id })?;
@@ -123,12 +123,13 @@ fn register(
     Ok(registered)
 }
 
-/// Prints events until it is time to stop; how many there were.
+/// Prints events, as `text` makes them lines, until it is time to stop; how many there were.
 pub(super) fn wait(
     s: &mut Session,
     args: &Args,
     news: &mpsc::Receiver<News>,
     deadline: Option<Instant>,
+    text: impl Fn(&Packet) -> Option<String>,
 ) -> u32 {
     /// Looks at the connection this often while nothing happens.
     const CONNECTION_CHECK: Duration = Duration::from_secs(1);
@@ -138,7 +139,7 @@ pub(super) fn wait(
         let next = news.recv_timeout(left.map_or(CONNECTION_CHECK, |l| l.min(CONNECTION_CHECK)));
         match next {
             Ok(News::Event(packet)) => {
-                let Some(text) = event_text::of(&packet) else {
+                let Some(text) = text(&packet) else {
                     continue;
                 };
                 if args.has("timestamp") {

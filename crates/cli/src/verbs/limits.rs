@@ -6,10 +6,12 @@ use client::wire::xdr::TypedParamValue;
 use crate::args::Args;
 use crate::domain::{affect, target};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::fact;
+use crate::output::{extra, fact};
 use crate::params::{json, param, show};
+use crate::query;
 use crate::session::Session;
-use crate::table::{CONFIG, CURRENT, DOMAIN, LIVE, Opt, Verb, arg, number, text};
+use crate::table::{CONFIG, CURRENT, DOMAIN, LIVE, Opt, Verb, arg, flag, number, text};
+use crate::verbs::define::XML_INACTIVE;
 
 /// How a limit of a disk is read.
 #[derive(Clone, Copy)]
@@ -72,13 +74,11 @@ const fn limit(name: &'static str, help: &'static str) -> Opt {
     number(name, help).bare()
 }
 
-/// The verbs of this file.
-pub(crate) const VERBS: &[Verb] = &[
-    Verb::new("blkdeviotune", "read or set a disk's limits", blkdeviotune)
-        .options(&[
-            DOMAIN,
-            arg("device", "the disk: its target or source"),
-            text("group-name", "the group of disks that share the limits").bare(),
+/// Options, and behind them those of the limits that disks can have.
+macro_rules! disk_limits {
+    ($($first:expr),* $(,)?) => {
+        &[
+            $($first,)*
             limit("total-bytes-sec", "bytes read and written per second"),
             limit("read-bytes-sec", "bytes read per second"),
             limit("write-bytes-sec", "bytes written per second"),
@@ -119,8 +119,57 @@ pub(crate) const VERBS: &[Verb] = &[
             CONFIG,
             LIVE,
             CURRENT,
+        ]
+    };
+}
+
+/// The verbs of this file.
+pub(crate) const VERBS: &[Verb] = &[
+    Verb::new("blkdeviotune", "read or set a disk's limits", blkdeviotune)
+        .options(disk_limits![
+            DOMAIN,
+            arg("device", "the disk: its target or source"),
+            text("group-name", "the group of disks that share the limits").bare(),
         ])
         .tabular(),
+    Verb::new(
+        "domthrottlegroupset",
+        "make or change limits that disks share",
+        set_throttle_group,
+    )
+    .options(disk_limits![DOMAIN, arg("group-name", "the group's name")]),
+    Verb::new(
+        "domthrottlegroupdel",
+        "take limits away that disks could share",
+        del_throttle_group,
+    )
+    .options(&[
+        DOMAIN,
+        arg("group-name", "the group's name"),
+        CONFIG,
+        LIVE,
+        CURRENT,
+    ]),
+    Verb::new(
+        "domthrottlegroupinfo",
+        "the limits of a group",
+        throttle_group_info,
+    )
+    .options(&[
+        DOMAIN,
+        arg("group-name", "the group's name"),
+        CONFIG,
+        LIVE,
+        CURRENT,
+    ])
+    .tabular(),
+    Verb::new(
+        "domthrottlegrouplist",
+        "groups of limits that disks share",
+        throttle_group_list,
+    )
+    .options(&[DOMAIN, flag("inactive", "of the stored definition")])
+    .tabular(),
     Verb::new(
         "blkiotune",
         "read or set limits on the host's block devices",
@@ -192,10 +241,8 @@ macro_rules! asked {
     }};
 }
 
-fn blkdeviotune(s: &mut Session, args: &Args) -> Outcome {
-    let flags = affect(args)?;
-    let dom = target(s, args)?.dom;
-    let disk = args.need("device")?.to_owned();
+/// The limits that are given.
+fn disk_limits_given(args: &Args) -> Result<Vec<TypedParam>, Failure> {
     let mut params = Vec::new();
     for (option, field, unit) in DISK_LIMITS {
         let value = match unit {
@@ -207,6 +254,92 @@ fn blkdeviotune(s: &mut Session, args: &Args) -> Outcome {
             params.push(param(field, TypedParamValue::Ullong(value)));
         }
     }
+    Ok(params)
+}
+
+fn set_throttle_group(s: &mut Session, args: &Args) -> Outcome {
+    let call = remote::DomainSetThrottleGroupArgs {
+        dom: target(s, args)?.dom,
+        group: args.need("group-name")?.to_owned(),
+        params: disk_limits_given(args)?,
+        flags: affect(args)?,
+    };
+    let set = s.call(&call);
+    set.or_fail(|| "Unable to set throttle group".into())?;
+    extra!(s, "Throttle group set successfully\n");
+    Ok(())
+}
+
+fn del_throttle_group(s: &mut Session, args: &Args) -> Outcome {
+    let call = remote::DomainDelThrottleGroupArgs {
+        dom: target(s, args)?.dom,
+        group: Some(args.need("group-name")?.to_owned()),
+        flags: affect(args)?,
+    };
+    s.call(&call)?;
+    extra!(s, "Throttle group deleted successfully\n");
+    Ok(())
+}
+
+/// The groups of limits in the definition, with what is set of each.
+fn throttle_groups(
+    s: &mut Session,
+    args: &Args,
+    stored: bool,
+) -> Result<Vec<Vec<(String, String)>>, Failure> {
+    let dom = target(s, args)?.dom;
+    let flags = if stored { XML_INACTIVE } else { 0 };
+    let xml = s.domain_xml(&dom, flags)?;
+    let document = query::parse(&xml)?;
+    let groups = query::all(document.root_element(), "throttlegroups/throttlegroup");
+    let set = |group: roxmltree::Node| {
+        let fields = group.children().filter(roxmltree::Node::is_element);
+        let pairs = fields.map(|field| {
+            let value = field.text().unwrap_or_default();
+            (field.tag_name().name().to_owned(), value.to_owned())
+        });
+        pairs.collect()
+    };
+    Ok(groups.into_iter().map(set).collect())
+}
+
+const GROUP_NAME: &str = "group_name";
+
+fn throttle_group_info(s: &mut Session, args: &Args) -> Outcome {
+    affect(args)?;
+    let name = args.need("group-name")?.to_owned();
+    let is_it = |group: &Vec<(String, String)>| {
+        let mut fields = group.iter();
+        fields.any(|(field, value)| field == GROUP_NAME && *value == name)
+    };
+    let all = throttle_groups(s, args, args.has("config"))?;
+    let Some(group) = all.into_iter().find(is_it) else {
+        return Err(Failure::said(format!("No throttle group found: {name}")));
+    };
+    for (field, value) in group {
+        fact!(s, &field, value.as_str(), "{field:<15}: {value}");
+    }
+    Ok(())
+}
+
+fn throttle_group_list(s: &mut Session, args: &Args) -> Outcome {
+    let all = throttle_groups(s, args, args.has("inactive"))?;
+    let name = |group: Vec<(String, String)>| {
+        let mut fields = group.into_iter();
+        fields
+            .find(|(field, _)| field == GROUP_NAME)
+            .map(|(_, name)| vec![name])
+    };
+    let rows: Vec<_> = all.into_iter().filter_map(name).collect();
+    s.out.table(&["Name"], &rows);
+    Ok(())
+}
+
+fn blkdeviotune(s: &mut Session, args: &Args) -> Outcome {
+    let flags = affect(args)?;
+    let dom = target(s, args)?.dom;
+    let disk = args.need("device")?.to_owned();
+    let mut params = disk_limits_given(args)?;
     if let Some(group) = args.text("group-name")? {
         params.push(param(
             "group_name",

@@ -136,7 +136,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         title: "Node Device",
         keyword: "nodedev",
-        verbs: &[node_devices::VERBS],
+        verbs: &[node_devices::VERBS, pool_events::DEVICE_VERBS],
     },
     Group {
         title: "Stead itself",

@@ -1,14 +1,17 @@
 //! Talking to QEMU's monitor and to the guest agent directly.
 
+use client::wire::frame::Packet;
+use client::wire::procedure::Event;
 use client::wire::qemu;
 use serde_json::{Value, json};
 
 use crate::args::Args;
-use crate::domain::target;
+use crate::domain::{By, flags, lookup, target};
 use crate::failure::{Failure, Outcome};
 use crate::output::{say, sayln};
 use crate::session::Session;
-use crate::table::{DOMAIN, Verb, flag, number, rest, text};
+use crate::table::{Completes, DOMAIN, Verb, flag, number, rest, text};
+use crate::verbs::pool_events::wait_for;
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
@@ -42,7 +45,68 @@ pub(crate) const VERBS: &[Verb] = &[
         ),
         rest("cmd", "the command").required(),
     ]),
+    Verb::new("qemu-monitor-event", "wait for QEMU's own events", events)
+        .about("Prints events as they happen; the first one only, unless told to go on.")
+        .options(&[
+            text("domain", "only of this domain: its name, id or uuid")
+                .completes(Completes::Domain),
+            text("event", "only of this name"),
+            flag(
+                "pretty",
+                "print what comes with an event over several lines",
+            ),
+            flag("loop", "go on until interrupted or the time is over"),
+            number("timeout", "give up after so many seconds"),
+            flag("regex", "the name is a pattern"),
+            flag("no-case", "capital letters are as small ones in the name"),
+            flag("timestamp", "with the time of each event"),
+        ]),
 ];
+
+const EVENT_REGEX: u32 = 1;
+const EVENT_NO_CASE: u32 = 2;
+
+fn events(s: &mut Session, args: &Args) -> Outcome {
+    let dom = args.text("domain")?;
+    let dom = dom.map(|name| lookup(s, name, By::Any)).transpose()?;
+    let call = qemu::ConnectDomainMonitorEventRegisterArgs {
+        dom,
+        event: args.text("event")?.map(str::to_owned),
+        flags: flags(args, &[("regex", EVENT_REGEX), ("no-case", EVENT_NO_CASE)]),
+    };
+    let (pretty, stamped) = (args.has("pretty"), args.has("timestamp"));
+    wait_for(
+        s,
+        args,
+        |packet| event_line(packet, pretty, stamped),
+        |s| Ok(s.call(&call)?.callback_id),
+        |s, callback_id| Ok(s.call(&qemu::ConnectDomainMonitorEventDeregisterArgs { callback_id })?),
+    )
+}
+
+/// The line for one of QEMU's events. Before it stands the time it was printed, or in it the time
+/// it happened.
+fn event_line(packet: &Packet, pretty: bool, stamped: bool) -> Option<String> {
+    type Message = qemu::DomainMonitorEventMsg;
+    let header = &packet.header;
+    if (header.program, header.procedure) != (qemu::PROGRAM, Message::NUMBER) {
+        return None;
+    }
+    let told: Message = packet.decode().ok()?;
+    let details = told.details.unwrap_or_else(|| "<null>".to_owned());
+    let details = match serde_json::from_str::<Value>(&details) {
+        Ok(value) if pretty => serde_json::to_string_pretty(&value).unwrap_or(details),
+        _ => details,
+    };
+    let when = match stamped {
+        true => String::new(),
+        false => format!(" at {}.{:06}", told.seconds, told.micros),
+    };
+    let (event, name) = (told.event, told.dom.name);
+    Some(format!(
+        "event {event}{when} for domain '{name}': {details}\n"
+    ))
+}
 
 /// A command for QMP: JSON as it is, or a name with arguments made into JSON.
 fn qmp_command(words: &[String]) -> Result<String, Failure> {

@@ -3,14 +3,18 @@
 use client::wire::remote::{self, RemoteNodeDevice};
 
 use crate::args::Args;
+use crate::domain::{flags, read_file};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::output::{extra, fact};
 use crate::session::Session;
-use crate::table::{Opt, Verb, WRAP, XPATH, arg, flag, text};
+use crate::table::{Opt, Verb, WRAP, XPATH, arg, file, flag, text};
 use crate::verbs::define::print_xml;
 use crate::verbs::snapshot_list::draw;
 
 const DEVICE: Opt = arg("device", "the device, by its name or as 'wwnn,wwpn'");
+
+const FILE: Opt = file("a file with a description of it");
+const VALIDATE: Opt = flag("validate", "check the XML against the schema");
 
 /// `VIR_CONNECT_LIST_NODE_DEVICES_*`.
 mod list {
@@ -49,6 +53,17 @@ mod list {
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
+    Verb::new(
+        "nodedev-autostart",
+        "have a kept device made with the host's start",
+        autostart,
+    )
+    .options(&[DEVICE, flag("disable", "not any more")]),
+    Verb::new("nodedev-create", "make a device of a description", create)
+        .options(&[FILE, VALIDATE]),
+    Verb::new("nodedev-define", "keep the description of a device", define)
+        .options(&[FILE, VALIDATE]),
+    Verb::new("nodedev-destroy", "end a device that was made", destroy).options(&[DEVICE]),
     Verb::new("nodedev-detach", "take a device from its driver", detach)
         .about("Takes a PCI device from the host's driver, so that it can be handed to a machine.")
         .options(&[
@@ -83,10 +98,26 @@ pub(crate) const VERBS: &[Verb] = &[
     )
     .options(&[DEVICE]),
     Verb::new("nodedev-reset", "reset a device", reset).options(&[DEVICE]),
+    Verb::new("nodedev-start", "make a kept device", start).options(&[DEVICE]),
+    Verb::new("nodedev-undefine", "forget a kept device", undefine).options(&[DEVICE]),
+    Verb::new("nodedev-update", "change a device that was made", update).options(&[
+        DEVICE,
+        FILE,
+        flag("config", "change what is kept"),
+        flag("live", "change what is there"),
+        flag("current", "change what is there, or what is kept"),
+    ]),
 ];
 
 fn device(s: &mut Session, args: &Args) -> Result<RemoteNodeDevice, Failure> {
-    let name = args.need("device")?.to_owned();
+    lookup_device(s, args.need("device")?)
+}
+
+/// The device with this name, or with these names of a fibre channel host.
+///
+/// # Errors
+/// If there is none.
+pub(super) fn lookup_device(s: &mut Session, name: &str) -> Result<RemoteNodeDevice, Failure> {
     let found = match name.split_once(',') {
         Some((wwnn, wwpn)) => s
             .call(&remote::NodeDeviceLookupScsiHostByWwnArgs {
@@ -96,10 +127,96 @@ fn device(s: &mut Session, args: &Args) -> Result<RemoteNodeDevice, Failure> {
             })
             .map(|got| got.dev),
         None => s
-            .call(&remote::NodeDeviceLookupByNameArgs { name: name.clone() })
+            .call(&remote::NodeDeviceLookupByNameArgs {
+                name: name.to_owned(),
+            })
             .map(|got| got.dev),
     };
     found.or_fail(|| format!("Could not find matching device '{name}'"))
+}
+
+fn create(s: &mut Session, args: &Args) -> Outcome {
+    let file = args.need("file")?.to_owned();
+    let call = remote::NodeDeviceCreateXmlArgs {
+        xml_desc: read_file(&file)?,
+        flags: u32::from(args.has("validate")),
+    };
+    let got = s.call(&call);
+    let got = got.or_fail(|| format!("Failed to create node device from {file}"))?;
+    extra!(s, "Node device {} created from {file}\n", got.dev.name);
+    Ok(())
+}
+
+fn define(s: &mut Session, args: &Args) -> Outcome {
+    let file = args.need("file")?.to_owned();
+    let call = remote::NodeDeviceDefineXmlArgs {
+        xml_desc: read_file(&file)?,
+        flags: u32::from(args.has("validate")),
+    };
+    let got = s.call(&call);
+    let got = got.or_fail(|| format!("Failed to define node device from '{file}'"))?;
+    let name = got.dev.name;
+    extra!(s, "Node device '{name}' defined from '{file}'\n");
+    Ok(())
+}
+
+fn destroy(s: &mut Session, args: &Args) -> Outcome {
+    let name = device(s, args)?.name;
+    s.call(&remote::NodeDeviceDestroyArgs { name: name.clone() })
+        .or_fail(|| format!("Failed to destroy node device '{name}'"))?;
+    extra!(s, "Destroyed node device '{name}'\n");
+    Ok(())
+}
+
+fn start(s: &mut Session, args: &Args) -> Outcome {
+    let name = device(s, args)?.name;
+    let call = remote::NodeDeviceCreateArgs {
+        name: name.clone(),
+        flags: 0,
+    };
+    let started = s.call(&call);
+    started.or_fail(|| format!("Failed to start device {name}"))?;
+    extra!(s, "Device {name} started\n");
+    Ok(())
+}
+
+fn undefine(s: &mut Session, args: &Args) -> Outcome {
+    let name = device(s, args)?.name;
+    let call = remote::NodeDeviceUndefineArgs {
+        name: name.clone(),
+        flags: 0,
+    };
+    s.call(&call)
+        .or_fail(|| format!("Failed to undefine node device '{name}'"))?;
+    extra!(s, "Undefined node device '{name}'\n");
+    Ok(())
+}
+
+fn autostart(s: &mut Session, args: &Args) -> Outcome {
+    let name = device(s, args)?.name;
+    let on = !args.has("disable");
+    let call = remote::NodeDeviceSetAutostartArgs {
+        name: name.clone(),
+        autostart: i32::from(on),
+    };
+    let what = if on { "mark" } else { "unmark" };
+    s.call(&call)
+        .or_fail(|| format!("failed to {what} device {name} as autostarted"))?;
+    extra!(s, "Device {name} {what}ed as autostarted\n");
+    Ok(())
+}
+
+fn update(s: &mut Session, args: &Args) -> Outcome {
+    let name = device(s, args)?.name;
+    let call = remote::NodeDeviceUpdateArgs {
+        name: name.clone(),
+        xml_desc: read_file(args.need("file")?)?,
+        flags: flags(args, &[("live", 1), ("config", 2)]),
+    };
+    let updated = s.call(&call);
+    updated.or_fail(|| format!("Failed to update node device {name}"))?;
+    extra!(s, "Updated node device {name}\n");
+    Ok(())
 }
 
 fn detach(s: &mut Session, args: &Args) -> Outcome {

@@ -9,7 +9,9 @@ use crate::failure::{Failure, OrFail, Outcome};
 use crate::output::{extra, fact, sayln};
 use crate::params::{json, param, show};
 use crate::session::Session;
-use crate::table::{CONFIG, CURRENT, DOMAIN, LIVE, Verb, alias, arg, arg_number, number, rest};
+use crate::table::{
+    CONFIG, CURRENT, DOMAIN, LIVE, Verb, alias, arg, arg_number, number, rest, text,
+};
 
 const MEM_MAXIMUM: u32 = 4;
 
@@ -49,6 +51,20 @@ pub(crate) const VERBS: &[Verb] = &[
             CURRENT,
         ])
         .tabular(),
+    Verb::new(
+        "perf",
+        "read or set which performance events are counted",
+        perf,
+    )
+    .options(&[
+        DOMAIN,
+        text("enable", "events to count, separated by commas"),
+        text("disable", "events to count no more"),
+        CONFIG,
+        LIVE,
+        CURRENT,
+    ])
+    .tabular(),
     Verb::new("schedinfo", "read or set scheduling parameters", schedinfo)
         .options(&[
             DOMAIN,
@@ -298,6 +314,41 @@ fn set_lifecycle(s: &mut Session, args: &Args) -> Outcome {
         flags,
     })
     .or_fail(|| "Unable to change lifecycle action.".into())
+}
+
+fn perf(s: &mut Session, args: &Args) -> Outcome {
+    let flags = affect(args)?;
+    let dom = target(s, args)?.dom;
+    let mut params = Vec::new();
+    for (option, on) in [("enable", true), ("disable", false)] {
+        let names = args
+            .text(option)?
+            .into_iter()
+            .flat_map(|all| all.split(','));
+        params.extend(names.map(|name| param(name, TypedParamValue::Boolean(on))));
+    }
+    let word = |on: bool| if on { "enabled" } else { "disabled" };
+    if params.is_empty() {
+        let got = s.call(&remote::DomainGetPerfEventsArgs { dom, flags });
+        for event in got.or_fail(|| "Unable to get perf events".into())?.params {
+            let on = event.value == TypedParamValue::Boolean(true);
+            let (name, word) = (&event.field, word(on));
+            fact!(s, name, on, "{name:<15}: {word}");
+        }
+        return Ok(());
+    }
+    let call = remote::DomainSetPerfEventsArgs {
+        dom,
+        params: params.clone(),
+        flags,
+    };
+    let set = s.call(&call);
+    set.or_fail(|| "Unable to enable/disable perf events".into())?;
+    for event in params {
+        let on = event.value == TypedParamValue::Boolean(true);
+        sayln!(s, "{:<15}: {}", event.field, word(on));
+    }
+    Ok(())
 }
 
 fn pmsuspend(s: &mut Session, args: &Args) -> Outcome {

@@ -6,6 +6,7 @@ use crate::error::{EngineError, ErrorKind, Result};
 use model::domain::Domain;
 use model::domain::interface::{Bandwidth, Interface, InterfaceType};
 use network::bandwidth::batch;
+use network::plug::{Plug, plug};
 
 const PACKAGE: &str = "iproute2";
 
@@ -42,9 +43,39 @@ impl Engine {
 
     /// Puts the limits of one card on its device.
     pub(crate) async fn limit_card(&self, device: &str, interface: &Interface) -> Result<()> {
-        let Some(bandwidth) = self.bandwidth_of(interface) else {
-            return Ok(());
+        match self.limits_of_card(interface) {
+            None => Ok(()),
+            limits => self.limit_device(device, limits.as_ref()).await,
+        }
+    }
+
+    /// Puts the limits of a card of a running machine in place of those it had.
+    pub(crate) async fn limit_running_card(
+        &self,
+        interface: &Interface,
+        domain: &Domain,
+    ) -> Result<()> {
+        if !is_limited(interface) {
+            let message = "only cards on networks, bridges and devices of the host can have their \
+                           traffic limited";
+            return Err(EngineError::new(ErrorKind::Unsupported, message));
+        }
+        let Some(device) = interface.target_dev() else {
+            return Err(EngineError::invalid("the card has no device on the host"));
         };
+        let limits = self.limits_of_card(interface);
+        self.limit_device(device, limits.as_ref()).await?;
+        if let Ok(Some(Plug::Switch(_))) = plug(interface) {
+            let alias = &interface.info.alias;
+            self.join_switches(domain, |other| other.info.alias == *alias)
+                .await?;
+        }
+        self.apply_firewall().await
+    }
+
+    /// What a card's device is limited to; nothing for no limits.
+    fn limits_of_card(&self, interface: &Interface) -> Option<Bandwidth> {
+        let bandwidth = self.bandwidth_of(interface)?;
         let limits = match interface.actual_kind() {
             // The device has the machine's own view: it sends what the machine sends.
             InterfaceType::Direct => Bandwidth {
@@ -57,18 +88,12 @@ impl Engine {
                 ..bandwidth
             },
         };
-        match limits == Bandwidth::default() {
-            true => Ok(()),
-            false => self.limit_device(device, Some(&limits)).await,
-        }
+        (limits != Bandwidth::default()).then_some(limits)
     }
 
     /// The limits of an interface: its own, else those of its port group.
     pub(super) fn bandwidth_of(&self, interface: &Interface) -> Option<Bandwidth> {
-        if !matches!(
-            interface.actual_kind(),
-            InterfaceType::Bridge | InterfaceType::Direct | InterfaceType::Ethernet
-        ) {
+        if !is_limited(interface) {
             return None;
         }
         if let Some(own) = &interface.bandwidth {
@@ -107,4 +132,12 @@ fn named(error: EngineError) -> EngineError {
             format!("the kernel cannot limit this traffic: it is built without {part}"),
         ),
     }
+}
+
+/// Whether traffic of such a card can be limited.
+fn is_limited(interface: &Interface) -> bool {
+    matches!(
+        interface.actual_kind(),
+        InterfaceType::Bridge | InterfaceType::Direct | InterfaceType::Ethernet
+    )
 }

@@ -140,13 +140,14 @@ impl Owner {
             .and_then(|changed| changed.live.as_ref());
         let told = live.map(|(_, definition)| tuning.told(definition));
         let told = told.filter(|told| !told.is_empty()).map(Happening::Tunable);
+        let engine = self.engine.clone();
         self.carry_change(
             "tuning",
             changed,
             told,
             reply,
             |live, definition| async move {
-                tuning.enact(&live, &definition).await?;
+                tuning.enact(&engine, &live, &definition).await?;
                 Ok(definition)
             },
         )

@@ -1,6 +1,6 @@
 //! Changes of the definition.
 
-use super::{Tuning, disks, iothreads, lifecycle, vcpus};
+use super::{Tuning, disks, iothreads, lifecycle, perf, throttle_groups, vcpus};
 use crate::error::{EngineError, ErrorKind, Result};
 use model::domain::Domain;
 use model::domain::id_set::IdSet;
@@ -41,6 +41,11 @@ impl Tuning {
             Self::Block(tune) => amend_block(domain, tune),
             Self::Numa(memory) => amend_numa(domain, memory, running)?,
             Self::Disk { disk, limits } => disks::amend(domain, disk, limits)?,
+            Self::Perf(changes) => perf::amend(domain, changes),
+            Self::SetThrottleGroup { group, limits } => {
+                throttle_groups::set(domain, group, limits)?;
+            }
+            Self::RemoveThrottleGroup(group) => throttle_groups::remove(domain, group)?,
             Self::Interface { device, bandwidth } => amend_interface(domain, device, bandwidth)?,
             Self::BalloonPeriod(seconds) => amend_balloon(domain, *seconds)?,
             Self::AddIothread(id) => iothreads::add(domain, *id)?,

@@ -27,7 +27,7 @@ fn change_sets(field: &Option<u64>) -> bool {
     field.is_some()
 }
 
-/// Makes the change in a definition, as libvirt does: related limits go together.
+/// Makes the change in a definition, as libvirt does.
 pub(super) fn amend(domain: &mut Domain, name: &str, change: &IoTune) -> Result<()> {
     let target = super::disk(domain, name)?.target_dev().to_owned();
     let mut all = domain.devices.disks.iter_mut();
@@ -35,6 +35,17 @@ pub(super) fn amend(domain: &mut Domain, name: &str, change: &IoTune) -> Result<
         return Ok(());
     };
     let mut present = disk.iotune.take().unwrap_or_default();
+    take_over(&mut present, change)?;
+    let limited = IoTune {
+        group_name: None,
+        ..(*present).clone()
+    };
+    disk.iotune = (limited != IoTune::default()).then_some(present);
+    Ok(())
+}
+
+/// Takes over the limits of a change: related limits go together.
+pub(super) fn take_over(present: &mut IoTune, change: &IoTune) -> Result<()> {
     together!(change, present;
         [total_bytes_sec, read_bytes_sec, write_bytes_sec],
         [total_iops_sec, read_iops_sec, write_iops_sec],
@@ -44,17 +55,12 @@ pub(super) fn amend(domain: &mut Domain, name: &str, change: &IoTune) -> Result<
         [total_iops_sec_max_length, read_iops_sec_max_length, write_iops_sec_max_length],
         [size_iops_sec],
     );
-    drop_lengths(&mut present);
+    drop_lengths(present);
     if change.group_name.is_some() {
         present.group_name.clone_from(&change.group_name);
     }
-    check(&present)?;
-    drop_zeroes(&mut present);
-    let limited = IoTune {
-        group_name: None,
-        ..(*present).clone()
-    };
-    disk.iotune = (limited != IoTune::default()).then_some(present);
+    check(present)?;
+    drop_zeroes(present);
     Ok(())
 }
 
@@ -198,17 +204,23 @@ pub(super) fn told(domain: &Domain, name: &str) -> Vec<(String, TunableValue)> {
     };
     let text = |text: &str| TunableValue::Text(text.to_owned());
     let mut told = vec![("blkdeviotune.disk".to_owned(), text(disk.target_dev()))];
-    let mut tune = disk.iotune.as_deref().cloned().unwrap_or_default();
-    for (name, value) in fields_mut(&mut tune) {
-        if let Some(value) = value {
-            told.push((
-                format!("blkdeviotune.{name}"),
-                TunableValue::Unsigned(*value),
-            ));
-        }
-    }
-    if let Some(group) = &tune.group_name {
-        told.push(("blkdeviotune.group_name".to_owned(), text(group)));
+    let tune = disk.iotune.as_deref().cloned().unwrap_or_default();
+    told.extend(told_limits(tune));
+    told
+}
+
+/// The limits that are set, and their group.
+pub(super) fn told_limits(mut tune: IoTune) -> Vec<(String, TunableValue)> {
+    let set = fields_mut(&mut tune).into_iter();
+    let mut told: Vec<_> = set
+        .filter_map(|(name, value)| {
+            let value = TunableValue::Unsigned((*value)?);
+            Some((format!("blkdeviotune.{name}"), value))
+        })
+        .collect();
+    if let Some(group) = tune.group_name {
+        let name = "blkdeviotune.group_name".to_owned();
+        told.push((name, TunableValue::Text(group)));
     }
     told
 }

@@ -1,7 +1,8 @@
 //! A change carried out on a running machine.
 
 use super::threads::{Threads, bind, bound};
-use super::{Tuning, disks, groups, iothreads, lifecycle, vcpus};
+use super::{Tuning, disks, groups, iothreads, lifecycle, throttle_groups, vcpus};
+use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::limits::QMP_REPLY_TIMEOUT_MS;
 use crate::live::LiveMachine;
@@ -12,7 +13,12 @@ use sys::cgroup::{Cgroup, Controller};
 
 impl Tuning {
     /// Carries the change out; `after` is the running definition with it.
-    pub(crate) async fn enact(&self, live: &LiveMachine, after: &Domain) -> Result<()> {
+    pub(crate) async fn enact(
+        &self,
+        engine: &Engine,
+        live: &LiveMachine,
+        after: &Domain,
+    ) -> Result<()> {
         match self {
             Self::PinVcpu { vcpu, cpus } => {
                 // One that is not plugged in is bound when it comes.
@@ -68,11 +74,12 @@ impl Tuning {
                     format!("disk '{disk}' has no device in the running machine"),
                 )),
             },
-            Self::Interface { .. } => Err(EngineError::new(
-                ErrorKind::Unsupported,
-                "the traffic of a running machine's interface cannot be limited yet; \
-                 use --config and restart the machine",
-            )),
+            Self::Perf(_) => super::refuse_perf(after),
+            Self::SetThrottleGroup { group, .. } => {
+                throttle_groups::enact_set(live, after, group).await
+            }
+            Self::RemoveThrottleGroup(group) => throttle_groups::enact_remove(live, group).await,
+            Self::Interface { device, .. } => limit(engine, live, after, device).await,
             Self::AddIothread(id) => iothreads::make(live, after, *id).await,
             Self::RemoveIothread(id) => iothreads::end(live, *id).await,
             Self::SetIothread { iothread, settings } => {
@@ -88,6 +95,19 @@ impl Tuning {
             }
         }
     }
+}
+
+/// Limits a card's traffic. What the machine sends is limited by rules, which are made of running
+/// definitions: so this one is in force before they are.
+async fn limit(engine: &Engine, live: &LiveMachine, after: &Domain, device: &str) -> Result<()> {
+    let interface = super::interface(after, device)?;
+    let before = live.definition();
+    live.set_definition(after.clone());
+    let limited = engine.limit_running_card(interface, after).await;
+    if limited.is_err() {
+        live.set_definition(Domain::clone(&before));
+    }
+    limited
 }
 
 async fn threads(live: &LiveMachine, domain: &Domain) -> Result<Threads> {

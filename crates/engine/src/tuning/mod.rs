@@ -11,8 +11,10 @@ mod enact;
 mod groups;
 mod iothreads;
 mod lifecycle;
+mod perf;
 mod present;
 mod threads;
+mod throttle_groups;
 mod vcpus;
 
 use crate::error::{EngineError, ErrorKind, Result};
@@ -24,6 +26,8 @@ use model::domain::interface::{Bandwidth, Interface};
 use model::domain::resources::{BlkioTune, CpuTune, MemTune, NumaMemory};
 
 pub(crate) use groups::{apply as apply_groups, confines as groups_confine};
+pub(crate) use perf::refuse as refuse_perf;
+pub use perf::{PERF_EVENTS, perf_event_is_on};
 pub use present::DiskError;
 pub use qemu::command_line::throttle_target;
 pub(crate) use threads::{apply as apply_threads, are_tuned as threads_are_tuned, initial_cpus};
@@ -66,6 +70,17 @@ pub enum Tuning {
         /// The limits.
         limits: Box<IoTune>,
     },
+    /// Events of the host's processors that are counted, or not any more, by their names.
+    Perf(Vec<(String, bool)>),
+    /// Limits that several disks share, made or changed.
+    SetThrottleGroup {
+        /// Its name.
+        group: String,
+        /// The limits.
+        limits: Box<IoTune>,
+    },
+    /// One group of limits less, by its name.
+    RemoveThrottleGroup(String),
     /// Limits on one network interface; a direction without a value loses its limit.
     Interface {
         /// Its name on the host, or its MAC address.
@@ -208,6 +223,7 @@ impl Tuning {
             }
             Self::Cpu(tune) => told_of_cpu(tune),
             Self::Disk { disk, .. } => disks::told(domain, disk),
+            Self::SetThrottleGroup { group, .. } => throttle_groups::told(domain, group),
             _ => Vec::new(),
         }
     }

@@ -32,6 +32,14 @@ impl CpuVendor {
         }
     }
 
+    /// The vendor by libvirt's name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Amd, Self::Hygon, Self::Intel, Self::Zhaoxin]
+            .into_iter()
+            .find(|vendor| vendor.name() == name)
+    }
+
     /// The vendor by the twelve letters the processor itself gives.
     #[must_use]
     pub fn from_id(id: &str) -> Option<Self> {
@@ -118,8 +126,8 @@ pub(super) struct Expansion {
     pub(super) name: String,
     pub(super) vendor: String,
     /// Family and model number.
-    signature: (u64, u64),
-    features: BTreeSet<String>,
+    pub(super) signature: (u64, u64),
+    pub(super) features: BTreeSet<String>,
 }
 
 impl Expansion {
@@ -145,11 +153,21 @@ impl Expansion {
 }
 
 /// Whether a property is a feature of processors rather than a setting of QEMU's or one which
-/// follows from the accelerator.
+/// follows from the accelerator or from being a guest at all.
 fn is_feature(name: &str) -> bool {
-    !["kvm", "hv-", "vmx-", "x-"]
+    name != "hypervisor"
+        && !["kvm", "hv-", "vmx-", "x-"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+/// All features that a reply to `query-cpu-model-expansion` speaks of, by libvirt's names.
+pub(super) fn features_named(props: &Map<String, Value>) -> BTreeSet<String> {
+    props
         .iter()
-        .any(|prefix| name.starts_with(prefix))
+        .filter(|(_, value)| value.is_boolean())
+        .map(|(name, _)| feature_from_qemu(name).to_owned())
+        .collect()
 }
 
 /// Chooses among `candidates` the model that differs least from `host`. With `by_signature` a

@@ -7,6 +7,7 @@
 mod cpu;
 mod names;
 mod probe;
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,11 +17,12 @@ use serde::{Deserialize, Serialize};
 pub use cpu::{AccelCaps, CpuModel, CpuVendor, HostModel};
 pub use names::{feature_from_qemu, feature_to_qemu};
 pub use probe::{PROBE_ROUNDS_MAX, Probe, ProbeError};
+pub use table::CpuTable;
 
 use crate::qmp::reply::Version;
 
 /// The layout of [`QemuCaps`] in its JSON form; a cache with another number is asked anew.
-pub const CAPS_FORMAT: u32 = 2;
+pub const CAPS_FORMAT: u32 = 3;
 
 /// The oldest QEMU that Stead drives.
 pub const QEMU_VERSION_MIN: Version = Version {
@@ -96,6 +98,8 @@ pub struct QemuCaps {
     pub tpm_models: BTreeSet<String>,
     /// The back ends of TPM.
     pub tpm_backends: BTreeSet<String>,
+    /// What the named models of processors consist of.
+    pub cpu_table: Arc<CpuTable>,
     /// What depends on the accelerator. TCG is always there, KVM only if it is usable.
     pub accelerators: BTreeMap<Accelerator, AccelCaps>,
 }

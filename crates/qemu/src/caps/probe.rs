@@ -1,8 +1,8 @@
 //! The dialogue that finds out what a QEMU can do.
 //!
 //! One process per accelerator is enough: started with no machine, asked in two rounds of
-//! commands which may all be sent at once, told to quit. The second round takes apart the few
-//! processor models among which the one nearest to the host is looked for.
+//! commands which may all be sent at once, told to quit. The second round takes apart the
+//! processor models.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use super::cpu::{AccelCaps, CpuModel, CpuVendor, Expansion, nearest};
+use super::cpu::{AccelCaps, CpuModel, CpuVendor, Expansion, features_named, nearest};
 use super::names::feature_from_qemu;
+use super::table::CpuTable;
 use super::{Accelerator, CAPS_FORMAT, MachineType, QEMU_VERSION_MIN, QemuCaps};
 use crate::qmp::reply::{KvmInfo, Property, TypeInfo, VersionInfo};
 use crate::qmp::{Command, commands};
@@ -84,7 +85,12 @@ pub struct Probe {
     round: Round,
     caps: QemuCaps,
     host: Option<Expansion>,
-    candidates: Vec<String>,
+    /// The models to take apart.
+    models: Vec<String>,
+    /// Those of the host's vendor under the names people use, among which the one nearest to it is
+    /// looked for.
+    candidates: BTreeSet<String>,
+    features: BTreeSet<String>,
 }
 
 impl Probe {
@@ -103,6 +109,7 @@ impl Probe {
             properties: BTreeMap::new(),
             tpm_models: BTreeSet::new(),
             tpm_backends: BTreeSet::new(),
+            cpu_table: Arc::default(),
             accelerators: BTreeMap::new(),
         };
         Self {
@@ -110,7 +117,9 @@ impl Probe {
             round: Round::General,
             caps,
             host: None,
-            candidates: Vec::new(),
+            models: Vec::new(),
+            candidates: BTreeSet::new(),
+            features: BTreeSet::new(),
         }
     }
 
@@ -142,7 +151,7 @@ impl Probe {
     pub fn commands(&self) -> Vec<Command> {
         match self.round {
             Round::General => self.general_commands(),
-            Round::Models => self.candidates.iter().map(|name| expand(name)).collect(),
+            Round::Models => self.models.iter().map(|name| expand(name)).collect(),
             Round::Over => Vec::new(),
         }
     }
@@ -167,7 +176,7 @@ impl Probe {
             Round::Over => {}
         }
         self.round = match self.round {
-            Round::General if !self.candidates.is_empty() => Round::Models,
+            Round::General if !self.models.is_empty() => Round::Models,
             _ => Round::Over,
         };
         Ok(())
@@ -240,6 +249,12 @@ impl Probe {
     }
 
     fn take_cpus(&mut self, cpus: Vec<RawCpu>, host: Option<RawExpansion>) {
+        if let Some(reply) = &host {
+            self.features = features_named(&reply.model.props);
+            self.models = cpus.iter().map(|cpu| cpu.name.clone()).collect();
+            self.models.retain(|name| is_named_model(name));
+            self.models.sort();
+        }
         let host = host.map(|reply| Expansion::new(&reply.model.name, &reply.model.props));
         let vendor = host
             .as_ref()
@@ -251,7 +266,6 @@ impl Probe {
             .filter(|cpu| CpuVendor::of_model(&cpu.name) == vendor)
             .map(|cpu| cpu.name.clone())
             .collect();
-        self.candidates.sort();
         self.host = host;
         let mut cpus: Vec<CpuModel> = cpus.into_iter().map(Into::into).collect();
         cpus.sort_by(|a, b| a.name.cmp(&b.name));
@@ -264,10 +278,12 @@ impl Probe {
 
     fn take_models(&mut self, answers: &mut Answers) -> Result<(), ProbeError> {
         let mut models = Vec::new();
-        for name in &self.candidates {
+        for name in &self.models {
             let reply: RawExpansion = required(answers)?;
             models.push(Expansion::new(name, &reply.model.props));
         }
+        self.caps.cpu_table = Arc::new(CpuTable::new(&self.features, &models));
+        models.retain(|model| self.candidates.contains(&model.name));
         let by_signature = self.accelerator == Accelerator::Kvm;
         if let (Some(host), Some(accel)) = (
             &self.host,
@@ -277,6 +293,11 @@ impl Probe {
         }
         Ok(())
     }
+}
+
+/// Whether it is a processor of its own, and not what the host happens to have.
+fn is_named_model(name: &str) -> bool {
+    !["base", "host", "max"].contains(&name)
 }
 
 type Answers = Vec<(Command, Result<Value, String>)>;

@@ -46,11 +46,17 @@ fn probed() -> QemuCaps {
     let mut probe = Probe::new(Accelerator::Tcg);
     probe.take(replies(version(10), q35())).unwrap();
     let commands = probe.commands();
-    assert_eq!(commands.len(), 1);
-    assert_eq!(commands[0].arguments()["model"], json!({"name": "EPYC"}));
-    let props = json!({"vendor": "AuthenticAMD", "avx": true, "fxsr-opt": true});
+    let asked: Vec<_> = commands
+        .iter()
+        .map(|c| c.arguments()["model"].clone())
+        .collect();
+    let named = ["EPYC", "EPYC-v1", "Nehalem"].map(|name| json!({"name": name}));
+    assert_eq!(asked, named);
+    let epyc = json!({"vendor": "AuthenticAMD", "avx": true, "fxsr-opt": true});
+    let nehalem = json!({"vendor": "GenuineIntel", "aes": true, "vmx-ept": true});
+    let answer = |props: &Value| Ok(json!({"model": {"name": "base", "props": props}}));
     probe
-        .take(vec![Ok(json!({"model": {"name": "base", "props": props}}))])
+        .take(vec![answer(&epyc), answer(&epyc), answer(&nehalem)])
         .unwrap();
     assert!(probe.commands().is_empty());
     probe.finish()
@@ -79,6 +85,19 @@ fn two_rounds_find_out_everything() {
     );
     assert_eq!(host.require, ["aes".to_owned()].into());
     assert_eq!(host.disable, ["fxsr_opt".to_owned()].into());
+}
+
+#[test]
+fn models_are_taken_apart() {
+    let table = &probed().cpu_table;
+    assert_eq!(table.features("Nehalem"), Some(["aes".to_owned()].into()));
+    assert_eq!(table.features("nothing"), None);
+    assert!(table.knows("avx") && !table.knows("a"));
+    let host = ["avx", "fxsr_opt", "aes"].map(str::to_owned).into();
+    let nearest = |vendor| table.contained_in(Some(vendor), (0, 0), &host);
+    assert_eq!(nearest(CpuVendor::Amd), Some("EPYC"));
+    assert_eq!(nearest(CpuVendor::Intel), Some("Nehalem"));
+    assert_eq!(nearest(CpuVendor::Hygon), None);
 }
 
 #[test]

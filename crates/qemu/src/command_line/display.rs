@@ -109,7 +109,8 @@ impl Builder<'_> {
     fn spice(&mut self, graphics: &Graphics) -> Result<()> {
         if !self.caps.has_option("spice") {
             return Err(Unsupported::new(
-                "spice graphics are not supported with this QEMU",
+                "spice graphics are not supported with this QEMU: install its module for them (on Debian \
+                 the package qemu-system-modules-spice)",
             ));
         }
         let mut list = List::default();

@@ -36,7 +36,7 @@ pub use launch::{
 };
 pub use plug::{Step, plug};
 pub use props::Props;
-pub use throttle::{throttle_command, throttle_target};
+pub use throttle::{throttle_command, throttle_group_id, throttle_group_limits, throttle_target};
 
 use std::path::PathBuf;
 

@@ -5,6 +5,8 @@
 
 use model::domain::disk::{Disk, DiskBus, IoTune};
 
+use serde_json::Value;
+
 use super::builder::Builder;
 use super::props::Props;
 use crate::qmp::{Command, Done};
@@ -19,7 +21,7 @@ impl Builder<'_> {
             .map(|groups| &groups.groups);
         for group in groups.into_iter().flatten() {
             if let Some(name) = &group.group_name {
-                self.throttle_group(&format!("throttle-{name}"), group);
+                self.throttle_group(&throttle_group_id(name), group);
             }
         }
     }
@@ -36,7 +38,7 @@ impl Builder<'_> {
             let name = format!("libvirt-{}-filter{number}", disk.target_dev());
             let node = Props::device("throttle")
                 .with("node-name", name.as_str())
-                .with("throttle-group", format!("throttle-{}", filter.group))
+                .with("throttle-group", throttle_group_id(&filter.group))
                 .with("file", below);
             self.blockdev(&node);
             below = name;
@@ -63,12 +65,30 @@ impl Builder<'_> {
             return;
         }
         let mut limits = Props::default();
-        for (name, value) in limits_of(tune) {
-            limits.set_some(name, value.filter(|value| *value > 0));
+        for (name, value) in set_limits(tune) {
+            limits.set(name, value);
         }
         let group = Props::object("throttle-group", id).with("limits", limits);
         self.object(&group);
     }
+}
+
+/// The object that is the group of limits of this name.
+#[must_use]
+pub fn throttle_group_id(name: &str) -> String {
+    format!("throttle-{name}")
+}
+
+/// The limits of a group, as the object takes them.
+#[must_use]
+pub fn throttle_group_limits(tune: &IoTune) -> Value {
+    let limits = set_limits(tune).map(|(name, value)| (name.to_owned(), value.into()));
+    Value::Object(limits.collect())
+}
+
+fn set_limits(tune: &IoTune) -> impl Iterator<Item = (&'static str, u64)> {
+    let limits = limits_of(tune).into_iter();
+    limits.filter_map(|(name, value)| Some((name, value.filter(|value| *value > 0)?)))
 }
 
 /// The command that sets all of a disk's own limits, those it has not included. None for a disk

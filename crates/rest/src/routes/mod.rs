@@ -1,5 +1,6 @@
 //! The paths, one file for each group of them.
 
+mod consoles;
 mod events;
 mod host;
 mod image_tasks;
@@ -49,6 +50,7 @@ fn groups() -> OpenApiRouter<Engine> {
         .merge(inside::routes())
         .merge(jobs::routes())
         .merge(machines::routes())
+        .merge(consoles::routes())
         .merge(events::routes())
 }
 

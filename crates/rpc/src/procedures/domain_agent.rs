@@ -1,5 +1,6 @@
 //! What the guest agent is asked, and raw commands to it and to QEMU.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use engine::DomainHandle;
@@ -8,7 +9,10 @@ use model::domain::interface::{Interface, InterfaceType};
 use wire::consts::domain::{VIR_IP_ADDR_TYPE_IPV4, VIR_IP_ADDR_TYPE_IPV6};
 use wire::consts::flags::*;
 use wire::qemu::{DomainAgentCommandArgs, DomainAgentCommandRet};
-use wire::qemu::{DomainMonitorCommandArgs, DomainMonitorCommandRet};
+use wire::qemu::{
+    DomainMonitorCommandArgs, DomainMonitorCommandRet, DomainMonitorCommandWithFilesArgs,
+    DomainMonitorCommandWithFilesRet,
+};
 use wire::remote::*;
 
 use super::{check_flags, domain};
@@ -25,6 +29,7 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.task(interface_addresses);
     dispatch.task(agent_command);
     dispatch.task(monitor_command);
+    dispatch.with_client_fds(monitor_command_with_files);
     dispatch.task(|client, args: DomainGetHostnameArgs| async move {
         const KNOWN: u32 = 3;
         check_flags(args.flags, KNOWN, "qemuDomainGetHostname")?;
@@ -250,6 +255,24 @@ async fn monitor_command(
     let handle = domain(&client, &args.dom)?;
     Ok(DomainMonitorCommandRet {
         result: handle.monitor_command(&args.cmd, human).await?,
+    })
+}
+
+async fn monitor_command_with_files(
+    client: Arc<Client>,
+    args: DomainMonitorCommandWithFilesArgs,
+    mut files: Vec<OwnedFd>,
+) -> Answer<DomainMonitorCommandWithFilesRet> {
+    check_flags(args.flags, 0, "qemuDomainQemuMonitorCommandWithFiles")?;
+    if files.len() > 1 {
+        return Err(Failure::invalid_arg(
+            "at most 1 fd can be passed to qemu along with a command",
+        ));
+    }
+    let handle = domain(&client, &args.dom)?;
+    let result = handle.monitor_command_with(&args.cmd, files.pop());
+    Ok(DomainMonitorCommandWithFilesRet {
+        result: result.await?,
     })
 }
 

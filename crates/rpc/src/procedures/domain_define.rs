@@ -31,6 +31,19 @@ pub(super) fn register(dispatch: &mut Dispatch) {
         Ok(handle.set_autostart_once(args.autostart != 0).await?)
     });
     dispatch.task(rename);
+    dispatch.task(xml_to_native);
+}
+
+async fn xml_to_native(
+    client: Arc<Client>,
+    args: ConnectDomainXmlToNativeArgs,
+) -> Answer<ConnectDomainXmlToNativeRet> {
+    check_flags(args.flags, 0, "virConnectDomainXMLToNative")?;
+    let command = client
+        .engine
+        .native_command(&args.native_format, &args.domain_xml);
+    let native_config = command.await?;
+    Ok(ConnectDomainXmlToNativeRet { native_config })
 }
 
 async fn define(client: Arc<Client>, xml: &str, flags: u32) -> Answer<RemoteDomain> {

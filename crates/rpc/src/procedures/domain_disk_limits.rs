@@ -16,6 +16,8 @@ use crate::failure::{Answer, Failure};
 pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.task(get_block_io_tune);
     dispatch.task(set_block_io_tune);
+    dispatch.task(set_throttle_group);
+    dispatch.task(del_throttle_group);
     dispatch.task(get_disk_errors);
 }
 
@@ -85,16 +87,7 @@ async fn get_block_io_tune(
 
 async fn set_block_io_tune(client: Arc<Client>, args: DomainSetBlockIoTuneArgs) -> Answer<()> {
     let affect = affect_only(args.flags, "qemuDomainSetBlockIoTune")?;
-    let mut known = vec![("group_name", Kind::Text)];
-    let mut limits = IoTune::default();
-    macro_rules! take {
-        ($field:ident) => {
-            known.push((stringify!($field), Kind::Ullong));
-            limits.$field = get_unsigned(&args.params, stringify!($field));
-        };
-    }
-    limits!(take);
-    check(&args.params, &known)?;
+    let mut limits = limits_of(&args.params, &[("group_name", Kind::Text)])?;
     limits.group_name = get_str(&args.params, "group_name").map(str::to_owned);
     let handle = domain(&client, &args.dom)?;
     let tuning = Tuning::Disk {
@@ -102,6 +95,37 @@ async fn set_block_io_tune(client: Arc<Client>, args: DomainSetBlockIoTuneArgs) 
         limits: Box::new(limits),
     };
     Ok(handle.tune(tuning, affect).await?)
+}
+
+/// The limits among parameters, beside which there may be `others`.
+fn limits_of(params: &[TypedParam], others: &[(&'static str, Kind)]) -> Answer<IoTune> {
+    let mut known = others.to_vec();
+    let mut limits = IoTune::default();
+    macro_rules! take {
+        ($field:ident) => {
+            known.push((stringify!($field), Kind::Ullong));
+            limits.$field = get_unsigned(params, stringify!($field));
+        };
+    }
+    limits!(take);
+    check(params, &known)?;
+    Ok(limits)
+}
+
+async fn set_throttle_group(client: Arc<Client>, args: DomainSetThrottleGroupArgs) -> Answer<()> {
+    let affect = affect_only(args.flags, "qemuDomainSetThrottleGroup")?;
+    let tuning = Tuning::SetThrottleGroup {
+        group: args.group,
+        // Clients name the group among the limits too.
+        limits: Box::new(limits_of(&args.params, &[("group_name", Kind::Text)])?),
+    };
+    Ok(domain(&client, &args.dom)?.tune(tuning, affect).await?)
+}
+
+async fn del_throttle_group(client: Arc<Client>, args: DomainDelThrottleGroupArgs) -> Answer<()> {
+    let affect = affect_only(args.flags, "qemuDomainDelThrottleGroup")?;
+    let tuning = Tuning::RemoveThrottleGroup(args.group.unwrap_or_default());
+    Ok(domain(&client, &args.dom)?.tune(tuning, affect).await?)
 }
 
 async fn get_disk_errors(

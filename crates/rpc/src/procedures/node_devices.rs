@@ -1,6 +1,6 @@
 //! The host's devices.
 
-use engine::nodedev::{self, CapabilityKind, NodeDevice};
+use engine::nodedev::{self, CapabilityKind, Making, NodeDevice};
 use wire::remote::*;
 
 use super::{check_flags, not_negative};
@@ -45,6 +45,9 @@ mod list {
     pub(super) const ALL_KINDS: u32 = (1 << KINDS.len()) - 1;
 }
 
+/// `VIR_NODE_DEVICE_CREATE_XML_VALIDATE` and its like.
+const VALIDATE_XML: u32 = 1;
+
 pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.inline(list_all);
     dispatch.inline(num_of_devices);
@@ -68,6 +71,29 @@ pub(super) fn register(dispatch: &mut Dispatch) {
         let _ = nodedev::by_name(&args.name)?;
         Ok(NodeDeviceGetAutostartRet { autostart: 0 })
     });
+    dispatch.task(|_, args: NodeDeviceCreateXmlArgs| async move {
+        check_flags(args.flags, VALIDATE_XML, "nodeDeviceCreateXML")?;
+        let dev = remote(&nodedev::make(&args.xml_desc, Making::Create)?);
+        Ok(NodeDeviceCreateXmlRet { dev })
+    });
+    dispatch.task(|_, args: NodeDeviceDefineXmlArgs| async move {
+        check_flags(args.flags, VALIDATE_XML, "nodeDeviceDefineXML")?;
+        let dev = remote(&nodedev::make(&args.xml_desc, Making::Define)?);
+        Ok(NodeDeviceDefineXmlRet { dev })
+    });
+    dispatch.task(|_, args: NodeDeviceDestroyArgs| async move { Ok(nodedev::unmake(&args.name)?) });
+    dispatch.task(|_, args: NodeDeviceUndefineArgs| async move {
+        check_flags(args.flags, 0, "nodeDeviceUndefine")?;
+        Ok(nodedev::unmake(&args.name)?)
+    });
+    dispatch.task(|_, args: NodeDeviceCreateArgs| async move {
+        check_flags(args.flags, 0, "nodeDeviceCreate")?;
+        Ok(nodedev::start(&args.name)?)
+    });
+    dispatch.task(|_, args: NodeDeviceSetAutostartArgs| async move {
+        Ok(nodedev::set_autostart(&args.name)?)
+    });
+    dispatch.task(|_, args: NodeDeviceUpdateArgs| async move { Ok(nodedev::unmake(&args.name)?) });
     dispatch.task(|_, args: NodeDeviceDettachArgs| async move {
         blocking(move || nodedev::detach(&args.name, None)).await
     });

@@ -81,6 +81,7 @@ pub(super) enum Kind {
     Uint,
     Llong,
     Ullong,
+    Boolean,
     Text,
 }
 
@@ -91,6 +92,7 @@ impl Kind {
             Kind::Uint => "uint",
             Kind::Llong => "llong",
             Kind::Ullong => "ullong",
+            Kind::Boolean => "boolean",
             Kind::Text => "string",
         }
     }

@@ -17,6 +17,8 @@ pub struct DefineContext {
     pub emulators: BTreeMap<String, String>,
     /// Machine types by alias (`pc` → `pc-i440fx-10.0`).
     pub machine_aliases: BTreeMap<String, String>,
+    /// The most virtual processors each machine type takes.
+    pub machine_vcpus: BTreeMap<String, u32>,
     /// The machine type taken where the definition names none.
     pub default_machine: Option<String>,
     /// The processor QEMU gives a machine that names none (`qemu64`).

@@ -19,6 +19,7 @@ pub(super) fn check(domain: &Domain) -> Result<(), XmlError> {
         check_address(disk)?;
         check_iothreads(domain, disk)?;
         check_limits(disk)?;
+        check_throttle_groups(domain, disk)?;
         if disk.shareable && !can_be_shared(disk.format()) {
             return Err(XmlError::unsupported(format!(
                 "shared access for disk '{}' requires use of supported storage format",
@@ -28,6 +29,39 @@ pub(super) fn check(domain: &Domain) -> Result<(), XmlError> {
     }
     check_unique_targets(domain)?;
     check_unique_drives(domain)
+}
+
+/// The groups of limits a disk names are there, and it has none of its own.
+fn check_throttle_groups(domain: &Domain, disk: &Disk) -> Result<(), XmlError> {
+    let filters = disk.throttle_filters.as_ref().map(|all| &all.filters);
+    let Some(filters) = filters.filter(|filters| !filters.is_empty()) else {
+        return Ok(());
+    };
+    let groups = domain.throttle_groups.iter().flat_map(|all| &all.groups);
+    let names: BTreeSet<_> = groups
+        .filter_map(|group| group.group_name.as_deref())
+        .collect();
+    if let Some(filter) = filters
+        .iter()
+        .find(|filter| !names.contains(filter.group.as_str()))
+    {
+        let name = &filter.group;
+        return Err(XmlError::unsupported(format!(
+            "throttle group '{name}' not found"
+        )));
+    }
+    if disk.device == DiskDevice::Cdrom {
+        return Err(XmlError::unsupported(
+            "cdrom device with throttle filters isn't supported",
+        ));
+    }
+    if disk.iotune.is_some() {
+        return Err(XmlError::unsupported(format!(
+            "block 'throttlefilters' can't be used together with 'iotune' for disk '{}'",
+            disk.target_dev()
+        )));
+    }
+    Ok(())
 }
 
 /// Only formats without state of their own can have several writers.

@@ -17,7 +17,7 @@ pub(super) fn check(domain: &Domain, context: &DefineContext) -> Result<(), XmlE
     memory::check(domain)?;
     disks::check(domain)?;
     hostdevs::check(domain)?;
-    ranges::check(domain)?;
+    ranges::check(domain, context)?;
     others::check(domain, context)
 }
 

@@ -3,6 +3,7 @@
 use super::super::basics::xml_error;
 use super::internal;
 use crate::domain::Domain;
+use crate::domain::complete::DefineContext;
 use crate::domain::input::{InputBus, InputType};
 use crate::domain::misc_devices::WatchdogModel;
 use crate::domain::resources::CpuTune;
@@ -22,7 +23,8 @@ const PERIOD_MAX: u64 = 1_000_000;
 const QUOTA_MIN: i64 = 1000;
 const QUOTA_MAX: i64 = 17_592_186_044_415;
 
-pub(super) fn check(domain: &Domain) -> Result<(), XmlError> {
+pub(super) fn check(domain: &Domain, context: &DefineContext) -> Result<(), XmlError> {
+    check_vcpus(domain, context)?;
     check_zeros(domain)?;
     check_vsock(domain)?;
     check_dirty_ring(domain)?;
@@ -61,6 +63,16 @@ fn check_zeros(domain: &Domain) -> Result<(), XmlError> {
     match threads.into_iter().any(|thread| thread.id == 0) {
         true => Err(zero("id", "iothread")),
         false => Ok(()),
+    }
+}
+
+/// No more virtual processors than the machine type takes.
+fn check_vcpus(domain: &Domain, context: &DefineContext) -> Result<(), XmlError> {
+    match context.machine_vcpus.get(domain.os.machine()) {
+        Some(limit) if domain.vcpu.count() > *limit => Err(XmlError::unsupported(format!(
+            "Maximum CPUs greater than specified machine type limit {limit}"
+        ))),
+        _ => Ok(()),
     }
 }
 
