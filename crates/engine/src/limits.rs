@@ -175,3 +175,6 @@ pub const FORWARD_RETRY_MS: u64 = 1_000;
 
 /// Bytes of a guest's file or list that are shown.
 pub const INSIDE_OUTPUT_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long one of the administrator's programs may take.
+pub const HOOK_TIMEOUT_MS: u64 = 60_000;

@@ -22,6 +22,8 @@ pub struct Places {
     pub dump: PathBuf,
     /// What QEMU binaries can do, and other things that can be made again.
     pub cache: PathBuf,
+    /// The administrator's programs that are run when something happens.
+    pub hooks: PathBuf,
     /// The directory that one daemon alone may use.
     pub state: PathBuf,
 }
@@ -38,6 +40,7 @@ impl Places {
             nvram: root.join("nvram"),
             dump: root.join("dump"),
             cache: root.join("cache"),
+            hooks: root.join("hooks"),
             state: root.to_path_buf(),
         }
     }
@@ -50,6 +53,7 @@ impl Places {
             images: "/var/lib/libvirt/images".into(),
             log: "/var/log/stead".into(),
             cache: "/var/cache/stead".into(),
+            hooks: "/etc/stead/hooks".into(),
             ..Self::in_state(state)
         }
     }
@@ -75,6 +79,7 @@ impl Places {
             nvram: state.join("nvram"),
             dump: state.join("dump"),
             cache: PathBuf::new(),
+            hooks: state.join("hooks"),
             state: state.to_path_buf(),
         }
     }
@@ -160,6 +165,7 @@ mod tests {
                 &places.save,
                 &places.nvram,
                 &places.dump,
+                &places.hooks,
                 &places.state,
             ] {
                 assert!(place.is_absolute(), "{places:?}");

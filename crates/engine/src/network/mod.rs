@@ -10,6 +10,7 @@ mod bandwidth;
 mod define;
 mod dnsmasq;
 mod firewall;
+mod hooks;
 mod interfaces;
 mod leases;
 mod pool;

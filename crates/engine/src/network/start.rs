@@ -1,5 +1,6 @@
 //! Bringing networks up and taking them down.
 
+use super::hooks::Operation;
 use super::define::{host_links, random_mac, view_of};
 use super::status::Phase;
 use super::{Entry, Held, LiveNetwork, NetworkView, STARTED, STOPPED};
@@ -92,6 +93,7 @@ impl Engine {
         let bridge = definition.bridge_name().map(str::to_owned);
         let owned = definition.kind().owns_bridge();
         let live = LiveNetwork { definition, bridge };
+        self.run_network_hooks(&live, Operation::Start).await?;
         self.record_network(uuid, &live, held, Phase::Starting)?;
         let view = entry.publish(|view| view.live = Some(Arc::new(live.clone())));
         let bridge = live.bridge.clone().unwrap_or_default();
@@ -116,6 +118,7 @@ impl Engine {
         }
         self.write_network_status(&view, held);
         self.networks_table().emit_life(&view, STARTED);
+        self.tell_network_hooks(&live, Operation::Started).await;
         Ok(())
     }
 
@@ -196,6 +199,7 @@ impl Engine {
             self.forget_leases(uuid);
         }
         self.networks_table().emit_life(&view, STOPPED);
+        self.tell_network_hooks(&live, Operation::Stopped).await;
         Ok(())
     }
 

@@ -3,14 +3,14 @@
 use crate::error::{EngineError, ErrorKind, Result};
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A program to be run to its end.
 #[derive(Debug, Clone)]
 pub(crate) struct Tool {
-    /// Its name.
-    pub(crate) program: &'static str,
+    /// Its name, or where it is.
+    pub(crate) program: PathBuf,
     /// The Debian package that holds it.
     pub(crate) package: &'static str,
     /// Its arguments.
@@ -26,10 +26,21 @@ impl Tool {
         arguments: impl IntoIterator<Item = A>,
     ) -> Self {
         Self {
-            program,
+            program: program.into(),
             package,
             arguments: arguments.into_iter().map(Into::into).collect(),
             input: String::new(),
+        }
+    }
+
+    /// A program that no package holds.
+    pub(crate) fn at<A: Into<OsString>>(
+        program: PathBuf,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        Self {
+            program,
+            ..Self::new("", "", arguments)
         }
     }
 
@@ -46,9 +57,9 @@ impl Tool {
     }
 
     fn run_blocking(self) -> Result<String> {
-        let program = self.program;
+        let program = self.program.display();
         let failed = |e: std::io::Error| EngineError::system(&format!("cannot run {program}"), e);
-        let mut child = command(program)
+        let mut child = command(&self.program)
             .args(&self.arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -82,7 +93,7 @@ impl Tool {
 
 /// The program, found also where an ordinary user's `PATH` does not look. It
 /// is named by its path, which spares a copy of the daemon for every run.
-fn command(program: &str) -> Command {
+fn command(program: &Path) -> Command {
     let path = std::env::var("PATH").unwrap_or_default();
     let places = path
         .split(':')
@@ -90,7 +101,7 @@ fn command(program: &str) -> Command {
     let found = places
         .map(|place| Path::new(place).join(program))
         .find(|file| file.is_absolute() && file.is_file());
-    let mut command = Command::new(found.unwrap_or_else(|| program.into()));
+    let mut command = Command::new(found.unwrap_or_else(|| program.to_owned()));
     command.env("LC_ALL", "C");
     command
 }

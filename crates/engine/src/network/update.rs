@@ -1,6 +1,7 @@
 //! Changes to networks that are there: sections, title, description, metadata.
 
 use super::{LiveNetwork, NetworkHappening, NetworkView};
+use super::hooks::Operation;
 use crate::engine::{Engine, xml_error};
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::metadata::absent;
@@ -73,6 +74,9 @@ impl Engine {
         let view = entry.publish(|slot| *slot = view);
         if affect.live {
             self.write_network_status(&view, &held);
+            if let Some(live) = &view.live {
+                self.tell_network_hooks(live, Operation::Updated).await;
+            }
             self.apply_firewall().await?;
         }
         Ok(view)
