@@ -134,7 +134,7 @@ fn a_guest_gets_an_address_of_ipv6_and_reaches_the_world() {
             start_guest(&host, "one", &on_network("both", CARD));
             // Made by itself from what the network tells.
             let own = "fd00:62::5054:ff:feaa:601";
-            wait::until("the guest has its address", LEASE_TIMEOUT, || {
+            wait::until("the guest has its address", BOOT_TIMEOUT, || {
                 run(&format!("ping -6 -c 1 -W 1 {own}")).status == 0
             });
             let pinged = in_guest(&host, "one", "ping -c 1 -W 2 fd00:62::1");

@@ -1,7 +1,7 @@
 //! Bringing networks up and taking them down.
 
-use super::hooks::Operation;
 use super::define::{host_links, random_mac, view_of};
+use super::hooks::Operation;
 use super::status::Phase;
 use super::{Entry, Held, LiveNetwork, NetworkView, STARTED, STOPPED};
 use crate::engine::Engine;

@@ -1,7 +1,7 @@
 //! Changes to networks that are there: sections, title, description, metadata.
 
-use super::{LiveNetwork, NetworkHappening, NetworkView};
 use super::hooks::Operation;
+use super::{LiveNetwork, NetworkHappening, NetworkView};
 use crate::engine::{Engine, xml_error};
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::metadata::absent;
