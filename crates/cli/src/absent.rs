@@ -66,18 +66,6 @@ pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
         ],
     ),
     ("network", &["net-event"]),
-    (
-        "secret",
-        &[
-            "secret-define",
-            "secret-dumpxml",
-            "secret-event",
-            "secret-get-value",
-            "secret-list",
-            "secret-set-value",
-            "secret-undefine",
-        ],
-    ),
     ("backup", &["backup-begin", "backup-dumpxml"]),
 ];
 

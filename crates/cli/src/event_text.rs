@@ -4,6 +4,8 @@ use client::wire::frame::Packet;
 use client::wire::procedure::Event;
 use client::wire::remote::{self, RemoteDomain, TypedParam};
 
+use crate::domain::show_uuid;
+
 /// The kinds of events, by libvirt's number.
 pub(crate) const NAMES: &[&str] = &[
     "lifecycle",
@@ -43,6 +45,11 @@ pub(crate) const POOL_NAMES: &[&str] = &["lifecycle", "refresh"];
 pub(crate) const NODE_DEVICE_NAMES: &[&str] = &["lifecycle", "update"];
 
 const NODE_DEVICE_LIFECYCLE: &[&str] = &["Created", "Deleted", "Defined", "Undefined"];
+
+/// The kinds of events of secrets, by libvirt's number.
+pub(crate) const SECRET_NAMES: &[&str] = &["lifecycle", "value-changed"];
+
+const SECRET_LIFECYCLE: &[&str] = &["Defined", "Undefined"];
 
 const POOL_LIFECYCLE: &[&str] = &[
     "Defined",
@@ -177,6 +184,7 @@ pub(crate) fn of(packet: &Packet) -> Option<String> {
         .or_else(|| other_events(packet))
         .or_else(|| pool_events(packet))
         .or_else(|| node_device_events(packet))
+        .or_else(|| secret_events(packet))
 }
 
 /// Decodes the packet if it carries this event.
@@ -210,6 +218,19 @@ fn pool_events(packet: &Packet) -> Option<String> {
     let e = decode::<remote::StoragePoolEventRefreshMsg>(packet)?;
     let name = e.pool.name;
     Some(format!("event 'refresh' for storage pool {name}\n"))
+}
+
+fn secret_events(packet: &Packet) -> Option<String> {
+    if let Some(e) = decode::<remote::SecretEventLifecycleMsg>(packet) {
+        let place = usize::try_from(e.event).ok();
+        let event = place.and_then(|place| SECRET_LIFECYCLE.get(place));
+        let event = event.unwrap_or(&"unknown");
+        let uuid = show_uuid(&e.secret.uuid);
+        return Some(format!("event 'lifecycle' for secret {uuid}: {event}\n"));
+    }
+    let e = decode::<remote::SecretEventValueChangedMsg>(packet)?;
+    let uuid = show_uuid(&e.secret.uuid);
+    Some(format!("event 'value-changed' for secret {uuid}\n"))
 }
 
 fn state_events(packet: &Packet) -> Option<String> {

@@ -5,8 +5,10 @@ use std::io;
 use std::sync::mpsc as reply;
 use std::time::Duration;
 
+use bytes::BufMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::net::unix::ReadHalf;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use wire::frame::{self, Header, Kind, Packet, Reader, Status};
@@ -18,7 +20,7 @@ use crate::stream::Place;
 use crate::{Error, Origin};
 
 /// Bytes read from the socket at once.
-const READ_BYTES: usize = 1 << 18;
+const READ_BYTES: usize = 1 << 14;
 
 /// What the rest of the program asks of the loop.
 pub(crate) enum Request {
@@ -156,6 +158,33 @@ async fn serve(mut dialled: Dialled, inbox: mpsc::UnboundedReceiver<Request>) ->
     (state.answers, dialled.explain(error))
 }
 
+/// What a read brought.
+enum Taken {
+    /// The daemon has closed the connection.
+    End,
+    /// So many bytes in the buffer.
+    Bytes(usize),
+    /// A part of a large packet's data, in its place already.
+    InPlace,
+}
+
+/// Reads what the socket has, the data of large packets right to its place.
+async fn take(
+    socket: &mut ReadHalf<'_>,
+    reader: &mut Reader,
+    buffer: &mut [u8],
+) -> std::io::Result<Taken> {
+    let (count, in_place) = match reader.room() {
+        Some((place, missing)) => (socket.read_buf(&mut place.limit(missing)).await?, true),
+        None => (socket.read(buffer).await?, false),
+    };
+    Ok(match (count, in_place) {
+        (0, _) => Taken::End,
+        (_, true) => Taken::InPlace,
+        (count, false) => Taken::Bytes(count),
+    })
+}
+
 impl Loop {
     /// Turns until asked to close or the connection fails.
     async fn turn(&mut self, mut inbox: mpsc::UnboundedReceiver<Request>) -> Error {
@@ -169,9 +198,10 @@ impl Loop {
                     }
                     Some(request) => self.accept(request),
                 },
-                got = read.read(&mut buffer) => match got {
-                    Ok(0) => Err(end_of_file()),
-                    Ok(n) => self.received(&buffer[..n]).await,
+                got = take(&mut read, &mut self.reader, &mut buffer) => match got {
+                    Ok(Taken::End) => Err(end_of_file()),
+                    Ok(Taken::Bytes(n)) => self.received(&buffer[..n]).await,
+                    Ok(Taken::InPlace) => self.received(&[]).await,
                     Err(e) => Err(lost(&e)),
                 },
                 sent = write.write(self.outgoing.next()), if !self.outgoing.is_empty() => match sent {
@@ -229,7 +259,7 @@ impl Loop {
                 data,
                 place,
             } => {
-                let bytes = frame::data_packet(header, &data);
+                let bytes = frame::data_in_place(header, data);
                 let bytes = bytes.map_err(|e| broken(&e.to_string()))?;
                 self.outgoing.push(bytes, Some(place));
             }

@@ -15,7 +15,7 @@ pub use connection::{Connection, Options};
 pub use copy::copy_to_socket;
 pub use error::{Error, Origin, os_message};
 pub use rest::{Rest, segment};
-pub use stream::{Incoming, Outgoing, PIECE_BYTES, Piece, Stream};
+pub use stream::{Incoming, Outgoing, PIECE_BYTES, Piece, ROOM_BYTES, Stream};
 pub use uri::{Proxy, Scope, Ssh, Transport, Uri, UriError};
 /// The protocol's structures, for calls.
 pub use wire;

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
-use wire::frame::{Header, Kind, Packet, STREAM_DATA_MAX_BYTES, Status, StreamHole};
+use wire::frame::{
+    Header, Kind, Packet, STREAM_DATA_MAX_BYTES, STREAM_ROOM_BYTES, Status, StreamHole,
+};
 use wire::xdr::Xdr;
 
 use crate::event_loop::Request;
@@ -11,6 +13,8 @@ use crate::{Error, Origin};
 
 /// The most data one packet carries.
 pub const PIECE_BYTES: usize = STREAM_DATA_MAX_BYTES;
+/// What lies in front of it in a buffer that is sent.
+pub const ROOM_BYTES: usize = STREAM_ROOM_BYTES;
 /// Packets of one stream that wait to be written before their sender does.
 const WINDOW_PACKETS: usize = 16;
 
@@ -112,13 +116,14 @@ impl Stream {
         self.incoming.receive_piece()
     }
 
-    /// Sends at most [`PIECE_BYTES`]; waits while much is unsent.
+    /// Sends at most [`PIECE_BYTES`] behind [`ROOM_BYTES`] of room; waits while much is unsent.
     ///
     /// # Errors
     /// The daemon's error, if it has given the stream up, or the connection's.
-    pub fn send_piece(&mut self, data: Vec<u8>) -> Result<(), Error> {
+    pub fn send_piece(&mut self, packet: Vec<u8>) -> Result<(), Error> {
         self.incoming.check()?;
-        self.outgoing.packet(Status::Continue, data)
+        let header = self.outgoing.header.stream(Status::Continue);
+        self.outgoing.request(header, packet)
     }
 
     /// Sends a hole.
@@ -215,7 +220,7 @@ impl Outgoing {
     /// If the connection is gone.
     pub fn send(&self, data: &[u8]) -> Result<(), Error> {
         data.chunks(STREAM_DATA_MAX_BYTES)
-            .try_for_each(|piece| self.packet(Status::Continue, piece.to_vec()))
+            .try_for_each(|piece| self.packet(Status::Continue, piece))
     }
 
     /// Says that no more will be sent.
@@ -223,11 +228,11 @@ impl Outgoing {
     /// # Errors
     /// If the connection is gone.
     pub fn finish(&self) -> Result<(), Error> {
-        self.packet(Status::Ok, Vec::new())
+        self.packet(Status::Ok, &[])
     }
 
-    fn packet(&self, status: Status, data: Vec<u8>) -> Result<(), Error> {
-        self.request(self.header.stream(status), data)
+    fn packet(&self, status: Status, data: &[u8]) -> Result<(), Error> {
+        self.request(self.header.stream(status), with_room(data))
     }
 
     fn hole(&self, length: u64) -> Result<(), Error> {
@@ -241,9 +246,10 @@ impl Outgoing {
         };
         let body = hole.to_bytes();
         let body = body.map_err(|e| Error::local(Origin::Protocol, e.to_string()))?;
-        self.request(header, body)
+        self.request(header, with_room(&body))
     }
 
+    /// Sends data behind the room for its header.
     fn request(&self, header: Header, data: Vec<u8>) -> Result<(), Error> {
         let place = Place::take(&self.window);
         self.requests
@@ -261,4 +267,11 @@ impl Outgoing {
             serial: self.header.serial,
         });
     }
+}
+
+fn with_room(data: &[u8]) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(ROOM_BYTES + data.len());
+    packet.resize(ROOM_BYTES, 0);
+    packet.extend_from_slice(data);
+    packet
 }

@@ -128,6 +128,11 @@ steps! {
     /// The store has the snapshots as they are now; nobody has been told.
     SnapshotSettled = "snapshot/settled",
 
+    /// A secret's value is in its file; nobody has been told.
+    SecretValueStored = "secret/value-stored",
+    /// A secret is gone from the store; the file with its value is not.
+    SecretForgotten = "secret/forgotten",
+
     /// A pool's definition has been checked and is about to be stored.
     PoolDefineChecked = "pool-define/checked",
     /// The store has a pool's definition; nobody has been told.

@@ -19,6 +19,7 @@ use crate::ports::Ports;
 use crate::provision::Templates;
 use crate::record::{Head, Records};
 use crate::saved::SavedState;
+use crate::secrets::Secrets;
 use crate::table::{Entry, Table};
 use crate::view::DomainView;
 use model::domain::Domain;
@@ -50,6 +51,7 @@ struct Inner {
     pools: Arc<Pools>,
     notices: NoticeHub,
     node_devices: NodeDeviceHub,
+    secrets: Arc<Secrets>,
     library: Library,
     templates: Templates,
     boot: String,
@@ -85,6 +87,7 @@ impl Engine {
                 pools: Arc::default(),
                 notices: NoticeHub::new(),
                 node_devices: NodeDeviceHub::new(),
+                secrets: Arc::default(),
                 library: Library::default(),
                 templates: Templates::default(),
                 boot: sys::host::Host::new().boot_id().unwrap_or_default(),
@@ -101,6 +104,7 @@ impl Engine {
         };
         engine.remove_remains().await?;
         engine.load()?;
+        engine.load_secrets()?;
         engine.load_networks().await?;
         engine.load_images()?;
         engine.load_templates()?;
@@ -196,6 +200,10 @@ impl Engine {
 
     pub(crate) fn pools_table(&self) -> &Arc<Pools> {
         &self.inner.pools
+    }
+
+    pub(crate) fn secrets_table(&self) -> &Arc<Secrets> {
+        &self.inner.secrets
     }
 
     pub(crate) fn jobs_table(&self) -> &Jobs {
@@ -328,7 +336,9 @@ impl Engine {
 
     /// A definition that was complete when it was stored.
     pub(crate) fn parse_stored(&self, text: &str) -> Result<Domain> {
-        Domain::parse(text).map_err(xml_error)
+        let mut domain = Domain::parse(text).map_err(xml_error)?;
+        self.place_known_volumes(&mut domain);
+        Ok(domain)
     }
 
     pub(crate) fn stored_xml(&self, uuid: Uuid) -> Result<String> {

@@ -62,6 +62,10 @@ pub enum ErrorKind {
     ImageExists,
     /// No port of a network with that uuid.
     NoNetworkPort,
+    /// No secret with that uuid or use, or it has no value.
+    NoSecret,
+    /// The secret cannot be used like that.
+    InvalidSecret,
     /// No job with that number.
     NoJob,
     /// A call of the operating system failed.

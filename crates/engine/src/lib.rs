@@ -15,6 +15,7 @@
 //! - `images`: the library. `provision`: machines made from images, templates and media.
 //! - `jobs`: what takes long and concerns the host: imports, clones.
 //! - [`pools`], [`volumes`]: storage; one owner task for each pool.
+//! - [`secrets`]: what encrypted volumes are opened with.
 //! - `monitor`, `agent`, `console`: the three conversations with a machine.
 
 mod adopt;
@@ -69,6 +70,7 @@ mod record;
 mod run;
 mod saved;
 mod saved_definitions;
+pub mod secrets;
 mod setup;
 pub mod snapshots;
 pub mod stats;

@@ -115,6 +115,11 @@ impl Places {
         self.state.join("tpm").join(uuid.to_string())
     }
 
+    /// The values of secrets: a directory only the daemon's user looks into.
+    pub fn secrets(&self) -> PathBuf {
+        self.state.join("secrets")
+    }
+
     /// The UEFI variables of a machine that names no file for them.
     pub fn nvram_file(&self, name: &str) -> PathBuf {
         self.nvram.join(format!("{}_VARS.fd", file_name(name)))

@@ -6,6 +6,7 @@
 //! `host/HOST/pool/UUID`: a storage pool, as JSON.
 //! `host/HOST/job/ID`: a long operation, as JSON.
 //! `host/HOST/network/UUID`: a network, as JSON.
+//! `host/HOST/secret/UUID`: what a secret is for, as JSON; never its value.
 //! `host/HOST/domain-name/NAME`: the uuid that owns the name. What is said of one domain is always written in one
 //! transaction.
 

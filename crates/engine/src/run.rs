@@ -17,8 +17,11 @@ use crate::status::{Holdings, Phase, RunRecord};
 use crate::table::Entry;
 use model::XmlFlags;
 use model::domain::{Domain, DomainType};
+use model::secret::SecretUse;
 use qemu::caps::{Accelerator, QemuCaps};
-use qemu::command_line::{Descriptor, DescriptorPurpose, Launch, LaunchContext, command_line};
+use qemu::command_line::{
+    Descriptor, DescriptorPurpose, Launch, LaunchContext, NodeSecret, command_line,
+};
 use qemu::machine::{PausedReason, Status};
 use qemu::qmp::Command;
 use std::fs::File;
@@ -148,6 +151,7 @@ fn make_run(
     let accelerator = choose_accelerator(engine, &mut domain, caps, &mut notes);
     domain.id = Some(id);
     domain.assign_aliases();
+    engine.place_volumes(&mut domain)?;
     crate::snapshots::spell::chains(&mut domain)?;
     domain.number_images();
     facts::place_sockets(&mut domain, directory);
@@ -191,7 +195,7 @@ fn make_run(
         cgroup.as_ref(),
         |_| true,
     )?);
-    let descriptors = open_descriptors(&launch.descriptors, directory, taps)?;
+    let descriptors = open_descriptors(engine, &launch.descriptors, directory, taps)?;
     crash_point(Step::StartSockets);
     crate::tuning::apply_groups(cgroup.as_ref(), &domain)?;
     record.notes.clone_from(&notes);
@@ -293,6 +297,7 @@ pub(crate) fn live_xml(domain: &Domain) -> String {
 
 /// Makes the descriptors QEMU gets at its start.
 fn open_descriptors(
+    engine: &Engine,
     wanted: &[Descriptor],
     directory: &Path,
     mut taps: crate::taps::Queues,
@@ -311,12 +316,19 @@ fn open_descriptors(
                     )
                 })?
             }
+            DescriptorPurpose::Secret(secret) => secret_file(engine, secret)?,
             DescriptorPurpose::VhostNet { .. } => open_device("/dev/vhost-net")?,
             DescriptorPurpose::VhostVsock { .. } => open_device("/dev/vhost-vsock")?,
         };
         descriptors.push((descriptor.number, opened));
     }
     Ok(descriptors)
+}
+
+/// A file in memory with the value of a secret.
+fn secret_file(engine: &Engine, secret: &NodeSecret) -> Result<OwnedFd> {
+    let value = engine.referred_secret(&secret.reference, SecretUse::Volume)?;
+    crate::secrets::memory_file(&value).map(OwnedFd::from)
 }
 
 /// A socket that listens at a path of its own.

@@ -8,6 +8,7 @@ use crate::limits::{QMP_STATS_TIMEOUT_MS, STATS_PARALLEL_MAX};
 use crate::live::LiveMachine;
 use crate::monitor::Monitor;
 use model::domain::Domain;
+use model::domain::disk::Disk;
 use qemu::qmp::commands;
 use qemu::qmp::reply::{BlockCounters, BlockDevice, BlockStats};
 use std::collections::BTreeMap;
@@ -144,7 +145,14 @@ impl DomainHandle {
         let view = self.view();
         match &view.live {
             Some(live) => Ok(block_figures(live).await),
-            None => Ok(blocks_of(&*self.definition()?)),
+            None => {
+                let definition = self.definition()?;
+                let mut figures = blocks_of(&definition);
+                for (figure, disk) in figures.iter_mut().zip(&definition.devices.disks) {
+                    figure.capacity_bytes = figure.capacity_bytes.or(capacity(disk));
+                }
+                Ok(figures)
+            }
         }
     }
 }
@@ -353,6 +361,14 @@ fn take_sizes(figure: &mut BlockFigures, alias: &str, all: &[BlockDevice]) {
     if let Some(inserted) = found.and_then(|device| device.inserted.as_ref()) {
         figure.capacity_bytes = Some(inserted.image.virtual_size);
     }
+}
+
+/// The size of an image that no QEMU has open, as its header says it.
+fn capacity(disk: &Disk) -> Option<u64> {
+    let path = disk.source_path().filter(|path| !path.is_empty())?;
+    let image = crate::pools::scan::image_of(std::path::Path::new(path))?;
+    let is_meant = image.format == disk.format().as_str();
+    image.capacity.filter(|_| is_meant)
 }
 
 /// What the host knows of the disks by itself.

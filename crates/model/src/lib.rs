@@ -36,6 +36,7 @@ pub mod metadata;
 pub mod network;
 pub mod nodedev;
 pub mod osinfo;
+pub mod secret;
 pub mod snapshot;
 pub mod storage;
 pub mod sysinfo;

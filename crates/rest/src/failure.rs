@@ -63,6 +63,8 @@ fn numbers(kind: ErrorKind) -> (StatusCode, &'static str) {
         NoImage => (StatusCode::NOT_FOUND, "no-image"),
         ImageExists => (StatusCode::CONFLICT, "image-exists"),
         NoJob => (StatusCode::NOT_FOUND, "no-job"),
+        NoSecret => (StatusCode::NOT_FOUND, "no-secret"),
+        InvalidSecret => (StatusCode::CONFLICT, "invalid-secret"),
         NoSuchDevice => (StatusCode::NOT_FOUND, "no-device"),
         NoMetadata | NoNetworkMetadata | NoNetworkPort => (StatusCode::NOT_FOUND, "no-metadata"),
         NoNodeDevice => (StatusCode::NOT_FOUND, "no-node-device"),

@@ -82,6 +82,8 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
         NoNetworkMetadata => ErrorCode::NoNetworkMetadata,
         NoImage | ImageExists => ErrorCode::InvalidArg,
         NoNetworkPort => ErrorCode::NoNetworkPort,
+        NoSecret => ErrorCode::NoSecret,
+        InvalidSecret => ErrorCode::InvalidSecret,
         NoJob => ErrorCode::InvalidArg,
         SystemError => ErrorCode::SystemError,
         Store => ErrorCode::OperationFailed,
@@ -95,6 +97,7 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
         XmlError => ErrorDomain::Domain,
         NoPool | NoVolume | VolumeExists => ErrorDomain::Storage,
         NoNetwork | NoNetworkMetadata | NoNetworkPort => ErrorDomain::Network,
+        NoSecret | InvalidSecret => ErrorDomain::Secret,
         _ => ErrorDomain::Qemu,
     };
     (code, domain)

@@ -21,8 +21,6 @@ pub const READ_ONLY_PACKET_MAX_BYTES: usize = 1024 * 1024;
 
 /// Bytes taken from a socket at once.
 pub const READ_BYTES: usize = 16 * 1024;
-/// The same while a stream is open: about one packet of its data.
-pub const STREAM_READ_BYTES: usize = 256 * 1024;
 /// Bytes waiting for a client to read them, past which nothing new is taken from it.
 pub const OUTPUT_HIGH_WATER_BYTES: usize = 1024 * 1024;
 /// Bytes of events waiting for a client to read them, past which it is disconnected.

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BufMut;
 use engine::notices::{Notice, NoticeStream};
 use engine::{DomainEvent, EngineError, EventStream};
 use tokio::io::Interest;
@@ -25,7 +26,7 @@ use crate::client::Client;
 use crate::dispatch::{self, Handler, Ready, Serve};
 use crate::limits::{
     CLIENT_CALLS_MAX, KEEPALIVE_COUNT, KEEPALIVE_INTERVAL_MS, OUTPUT_HIGH_WATER_BYTES,
-    OUTPUT_MAX_BYTES, PACKET_MAX_BYTES, READ_BYTES, READ_ONLY_PACKET_MAX_BYTES, STREAM_READ_BYTES,
+    OUTPUT_MAX_BYTES, PACKET_MAX_BYTES, READ_BYTES, READ_ONLY_PACKET_MAX_BYTES,
 };
 use crate::procedures;
 use crate::stream::{StreamEnd, StreamMessage, ToClient};
@@ -71,8 +72,6 @@ pub(crate) struct Session {
     stalled: Option<(mpsc::Sender<StreamPacket>, StreamPacket)>,
     events: Option<EventStream>,
     notices: Option<NoticeStream>,
-    /// Kept while a stream is open.
-    stream_buffer: Vec<u8>,
     /// Packets of events of other things than domains.
     object_events: mpsc::Receiver<Vec<u8>>,
 }
@@ -106,7 +105,6 @@ impl Session {
             stalled: None,
             events: None,
             notices: None,
-            stream_buffer: Vec::new(),
             object_events,
         }
     }
@@ -285,7 +283,7 @@ impl Session {
         match message {
             ToConnection::Answer(header, ready) => self.answer(header, ready),
             ToConnection::Stream(StreamMessage { serial, what }) => match what {
-                ToClient::Data(data, _permit) => self.connection.stream_data(serial, &data),
+                ToClient::Data(packet, _permit) => self.connection.stream_data(serial, packet),
                 ToClient::Hole(length, _permit) => self.connection.stream_hole(serial, length),
                 ToClient::EndOfData => self.connection.stream_end_of_data(serial),
                 ToClient::Finished => {
@@ -342,20 +340,24 @@ impl Session {
         }
     }
 
-    /// Takes what the socket has, once; much at a time while a stream brings data.
+    /// Takes what the socket has, once; the data of a stream's large packet right to its place.
     fn read(&mut self) -> Result<(), End> {
-        if self.streams.is_empty() {
-            self.stream_buffer = Vec::new();
-            return self.read_into(&mut [0; READ_BYTES]);
+        let Some((place, missing)) = self.connection.room() else {
+            return self.read_calls();
+        };
+        match self.socket.try_read_buf(&mut place.limit(missing)) {
+            Ok(0) => Err(End::Closed),
+            Ok(_) => {
+                self.connection.heard(self.started.elapsed());
+                Ok(())
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(e) => Err(e.into()),
         }
-        let mut buffer = std::mem::take(&mut self.stream_buffer);
-        buffer.resize(STREAM_READ_BYTES, 0);
-        let done = self.read_into(&mut buffer);
-        self.stream_buffer = buffer;
-        done
     }
 
-    fn read_into(&mut self, buffer: &mut [u8]) -> Result<(), End> {
+    fn read_calls(&mut self) -> Result<(), End> {
+        let buffer = &mut [0; READ_BYTES];
         let mut fds: Vec<OwnedFd> = Vec::new();
         let received = self.socket.try_io(Interest::READABLE, || {
             sys::unix::receive_with_fds(&self.socket, buffer, &mut fds)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use wire::connection::StreamPacket;
-use wire::frame::STREAM_DATA_MAX_BYTES;
+use wire::frame::{STREAM_DATA_MAX_BYTES, STREAM_ROOM_BYTES};
 use wire::remote::RpcError;
 
 use crate::limits::{STREAM_INPUT_MAX, STREAM_PIECES_MAX};
@@ -12,7 +12,7 @@ use crate::limits::{STREAM_INPUT_MAX, STREAM_PIECES_MAX};
 /// What a stream tells its connection.
 #[derive(Debug)]
 pub(crate) enum ToClient {
-    /// Data; the permit is given back once it is on its way.
+    /// A packet of data behind room for its header; the permit is given back once it is on its way.
     Data(Vec<u8>, OwnedSemaphorePermit),
     /// So many zeros, left out; the permit is given back once it is on its way.
     Hole(u64, OwnedSemaphorePermit),
@@ -65,15 +65,18 @@ impl StreamEnd {
     /// Sends data; waits while the client is behind.
     pub(crate) async fn send(&mut self, data: &[u8]) -> Result<(), Gone> {
         for piece in data.chunks(STREAM_DATA_MAX_BYTES) {
-            self.send_whole(piece.to_vec()).await?;
+            let mut packet = Vec::with_capacity(STREAM_ROOM_BYTES + piece.len());
+            packet.resize(STREAM_ROOM_BYTES, 0);
+            packet.extend_from_slice(piece);
+            self.send_packet(packet).await?;
         }
         Ok(())
     }
 
-    /// Sends data that fits into one packet, without copying it.
-    pub(crate) async fn send_whole(&mut self, data: Vec<u8>) -> Result<(), Gone> {
+    /// Sends a packet of data that lies behind [`STREAM_ROOM_BYTES`] of room, without copying it.
+    pub(crate) async fn send_packet(&mut self, packet: Vec<u8>) -> Result<(), Gone> {
         let permit = self.permit().await?;
-        self.tell(ToClient::Data(data, permit))
+        self.tell(ToClient::Data(packet, permit))
     }
 
     /// Sends a hole; waits while the client is behind.

@@ -64,6 +64,22 @@ pub struct ImageFile {
     pub key: Option<KeyFile>,
 }
 
+impl ImageFile {
+    /// The image as `--image-opts` takes it.
+    fn options(&self) -> String {
+        let ImageFile { path, format, key } = self;
+        let mut text = format!("driver={format},file.filename={}", escape(path));
+        if let Some(key) = key {
+            let name = match format == "luks" {
+                true => "key-secret",
+                false => "encrypt.key-secret",
+            };
+            text.push_str(&format!(",{name}={}", key.id));
+        }
+        text
+    }
+}
+
 /// An image to be made.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NewImage {
@@ -183,28 +199,18 @@ impl NewImage {
         for key in [target_key, source.key.as_ref()].into_iter().flatten() {
             args.extend(key.object());
         }
-        let source_is_luks = source.format == "luks";
-        let image = |format: &str, path: &str, key: Option<&KeyFile>, whole: bool| {
-            let mut text = format!("driver={format},file.filename={}", escape(path));
-            if let Some(key) = key {
-                let name = if whole {
-                    "key-secret"
-                } else {
-                    "encrypt.key-secret"
-                };
-                text.push_str(&format!(",{name}={}", key.id));
-            }
-            text
-        };
-        args.push(image(
-            &source.format,
-            &source.path,
-            source.key.as_ref(),
-            source_is_luks,
-        ));
-        let format = self.tool_format();
-        args.push(image(format, &self.path, target_key, format == "luks"));
+        args.push(source.options());
+        args.push(self.as_file().options());
         args
+    }
+
+    /// The image once it is made.
+    pub fn as_file(&self) -> ImageFile {
+        ImageFile {
+            path: self.path.clone(),
+            format: self.tool_format().to_owned(),
+            key: self.encryption.as_ref().map(|e| e.key.clone()),
+        }
     }
 }
 
@@ -246,14 +252,22 @@ pub fn resize(
     shrink: bool,
     preallocation: Option<Preallocation>,
 ) -> Vec<String> {
-    let mut args = words(&["resize", "-q", "-f", &image.format]);
+    let mut args = words(&["resize", "-q"]);
+    match &image.key {
+        None => args.extend(words(&["-f", &image.format])),
+        Some(key) => args.extend(key.object()),
+    }
     if shrink {
         args.push("--shrink".to_owned());
     }
     if let Some(preallocation) = preallocation {
         args.push(format!("--preallocation={}", preallocation.word()));
     }
-    args.extend([image.path.clone(), bytes.to_string()]);
+    match &image.key {
+        None => args.push(image.path.clone()),
+        Some(_) => args.extend(["--image-opts".to_owned(), image.options()]),
+    }
+    args.push(bytes.to_string());
     args
 }
 

@@ -2,7 +2,9 @@
 
 use model::storage::{VolumeDefinition, VolumeKind};
 
-use crate::tool::{ImageFile, NewImage, Preallocation};
+use model::domain::storage::EncryptionFormat;
+
+use crate::tool::{ImageFile, KeyFile, NewEncryption, NewImage, Preallocation};
 
 /// What can be made, beside `raw` and directories.
 const TOOL_FORMATS: [&str; 9] = [
@@ -10,6 +12,8 @@ const TOOL_FORMATS: [&str; 9] = [
 ];
 /// What qemu-img can read and not write.
 const READ_ONLY_FORMATS: [&str; 2] = ["bochs", "luks"];
+/// What qemu-img can make larger.
+const GROWING_FORMATS: [&str; 3] = ["raw", "qcow2", "luks"];
 /// The version of qcow2 where none is asked for.
 const COMPAT_DEFAULT: &str = "1.1";
 
@@ -84,7 +88,8 @@ fn unsupported(text: impl Into<String>) -> PlanError {
     PlanError::Unsupported(text.into())
 }
 
-/// Plans a volume at `path`, empty or with the content of `source`.
+/// Plans a volume at `path`, empty or with the content of `source`; `key` is what an encrypted one
+/// is encrypted with.
 ///
 /// # Errors
 /// What the definition asks for and cannot be had.
@@ -93,6 +98,7 @@ pub fn plan(
     path: &str,
     source: Option<&SourceVolume>,
     wishes: Wishes,
+    key: Option<&KeyFile>,
 ) -> Result<VolumePlan, PlanError> {
     let format = volume.target.format.as_deref().unwrap_or("raw");
     if volume.kind == VolumeKind::Dir || format == "dir" {
@@ -106,22 +112,56 @@ pub fn plan(
         });
     }
     check_format(format)?;
-    if volume.target.encryption.is_some() {
-        return Err(unsupported(
-            "encrypted volumes need a secret, and secrets are not supported yet; \
-             make the image with 'qemu-img create' and refresh the pool",
-        ));
-    }
-    let new = new_image(volume, path, format, source, wishes)?;
+    let mut new = new_image(volume, path, format, source, wishes)?;
+    new.encryption = encryption(volume, format, key)?;
+    let is_encrypted = new.encryption.is_some();
     let steps = match (format, source) {
+        (_, None) if is_encrypted => tool_steps(new.create()),
         ("raw", None) => raw_steps(volume, volume.capacity),
-        ("raw", Some(source)) if source.image.format == "raw" => {
+        ("raw", Some(source)) if source.image.format == "raw" && !is_encrypted => {
             copy_steps(volume, source, wishes.reflink)
         }
         (_, None) => tool_steps(new.create()),
         (_, Some(source)) => convert_steps(&new, volume, source),
     };
     Ok(VolumePlan { steps })
+}
+
+/// How the volume is to be encrypted, if it is.
+fn encryption(
+    volume: &VolumeDefinition,
+    format: &str,
+    key: Option<&KeyFile>,
+) -> Result<Option<NewEncryption>, PlanError> {
+    let Some(wanted) = &volume.target.encryption else {
+        return Ok(None);
+    };
+    if wanted.format != EncryptionFormat::Luks {
+        return Err(unsupported(format!(
+            "{} volume encryption unsupported; use luks",
+            wanted.format
+        )));
+    }
+    if format != "raw" && format != "qcow2" {
+        return Err(unsupported(format!(
+            "volumes of format '{format}' cannot be encrypted; use raw or qcow2"
+        )));
+    }
+    if wanted.secrets.len() > 1 {
+        return Err(PlanError::Invalid(
+            "too many secrets for qemu-img encryption".to_owned(),
+        ));
+    }
+    let Some(key) = key else {
+        return Err(PlanError::Invalid(
+            "an encrypted volume needs a secret: <secret type='passphrase' uuid='…'/>".to_owned(),
+        ));
+    };
+    Ok(Some(NewEncryption {
+        key: key.clone(),
+        cipher: wanted.cipher.clone(),
+        ivgen: wanted.ivgen.clone(),
+    }))
 }
 
 fn plan_directory(source: Option<&SourceVolume>) -> Result<VolumePlan, PlanError> {
@@ -242,14 +282,21 @@ fn tool_steps(args: Vec<String>) -> Vec<Step> {
 }
 
 fn convert_steps(new: &NewImage, volume: &VolumeDefinition, source: &SourceVolume) -> Vec<Step> {
-    let mut steps = tool_steps(new.convert(&source.image));
-    if volume.capacity > source.capacity {
-        let image = ImageFile {
-            path: new.path.clone(),
-            format: new.format.clone(),
-            key: None,
+    let grows = volume.capacity > source.capacity;
+    let has_keys = new.encryption.is_some() || source.image.key.is_some();
+    // Keys can be given only for an image that is there, and not every format grows afterwards.
+    if has_keys || (grows && !GROWING_FORMATS.contains(&new.format.as_str())) {
+        let sized = NewImage {
+            capacity: Some(volume.capacity.max(source.capacity)),
+            ..new.clone()
         };
-        let args = crate::tool::resize(&image, volume.capacity, false, None);
+        let mut steps = tool_steps(sized.create());
+        steps.extend(tool_steps(sized.fill(&source.image)));
+        return steps;
+    }
+    let mut steps = tool_steps(new.convert(&source.image));
+    if grows {
+        let args = crate::tool::resize(&new.as_file(), volume.capacity, false, None);
         steps.extend(tool_steps(args));
     }
     steps
@@ -266,7 +313,33 @@ mod tests {
     }
 
     fn steps(rest: &str) -> Result<Vec<Step>, PlanError> {
-        plan(&volume(rest), "/p/v", None, Wishes::default()).map(|plan| plan.steps)
+        let wishes = Wishes::default();
+        plan(&volume(rest), "/p/v", None, wishes, None).map(|plan| plan.steps)
+    }
+
+    fn source(format: &str) -> SourceVolume {
+        SourceVolume {
+            image: ImageFile {
+                path: "/p/s".to_owned(),
+                format: format.to_owned(),
+                key: None,
+            },
+            capacity: 1 << 20,
+            backing: None,
+        }
+    }
+
+    fn commands(
+        wanted: &VolumeDefinition,
+        source: Option<&SourceVolume>,
+        key: Option<&KeyFile>,
+    ) -> Vec<String> {
+        let plan = plan(wanted, "/p/v", source, Wishes::default(), key).unwrap();
+        let steps = plan.steps.iter().map(|step| match step {
+            Step::Tool { args } => args.join(" "),
+            other => format!("{other:?}"),
+        });
+        steps.collect()
     }
 
     #[test]
@@ -294,6 +367,14 @@ mod tests {
                 "<target><encryption format='luks'/></target>".to_owned(),
                 "secret",
             ),
+            (
+                "<target><format type='vdi'/><encryption format='luks'/></target>".to_owned(),
+                "cannot be encrypted",
+            ),
+            (
+                "<target><encryption format='qcow'/></target>".to_owned(),
+                "qcow volume encryption",
+            ),
         ] {
             let error = steps(&rest).unwrap_err().to_string();
             assert!(error.contains(words), "{rest}: {error}");
@@ -302,24 +383,42 @@ mod tests {
 
     #[test]
     fn a_larger_copy_is_grown() {
-        let source = SourceVolume {
-            image: ImageFile {
-                path: "/p/s".to_owned(),
-                format: "qcow2".to_owned(),
-                key: None,
-            },
-            capacity: 1 << 20,
-            backing: None,
-        };
         let wanted = volume("<target><format type='qcow2'/></target>");
-        let plan = plan(&wanted, "/p/v", Some(&source), Wishes::default()).unwrap();
-        let [Step::Tool { args: convert }, Step::Tool { args: resize }] = &plan.steps[..] else {
-            panic!("{plan:?}");
-        };
         assert_eq!(
-            convert.join(" "),
-            "convert -f qcow2 -O qcow2 -o compat=1.1 /p/s /p/v"
+            commands(&wanted, Some(&source("qcow2")), None),
+            [
+                "convert -f qcow2 -O qcow2 -o compat=1.1 /p/s /p/v",
+                "resize -q -f qcow2 /p/v 2097152"
+            ]
         );
-        assert_eq!(resize.join(" "), "resize -q -f qcow2 /p/v 2097152");
+    }
+
+    #[test]
+    fn what_cannot_grow_is_made_large_enough_at_once() {
+        let wanted = volume("<target><format type='vmdk'/></target>");
+        assert_eq!(
+            commands(&wanted, Some(&source("raw")), None),
+            [
+                "create -f vmdk /p/v 2048K",
+                "convert --image-opts -n --target-image-opts driver=raw,file.filename=/p/s \
+                 driver=vmdk,file.filename=/p/v"
+            ]
+        );
+    }
+
+    #[test]
+    fn keys_are_named_by_their_files() {
+        let key = KeyFile {
+            id: "k".to_owned(),
+            file: "/dev/fd/3".to_owned(),
+        };
+        let raw = volume("<target><encryption format='luks'/></target>");
+        assert_eq!(
+            commands(&raw, None, Some(&key)),
+            ["create -f luks --object secret,id=k,file=/dev/fd/3 -o key-secret=k /p/v 2048K"]
+        );
+        let qcow2 = volume("<target><format type='qcow2'/><encryption format='luks'/></target>");
+        let filled = commands(&qcow2, Some(&source("raw")), Some(&key));
+        assert!(filled[1].ends_with("driver=qcow2,file.filename=/p/v,encrypt.key-secret=k"));
     }
 }

@@ -362,7 +362,8 @@ mod tests {
         let call = header_of(to_server(&mut client, &mut server));
         server.open_stream(call).unwrap();
         server.reply_encoded(call, connection::encode_reply(call, &()));
-        server.stream_data(serial, b"login:");
+        let room = [0; frame::STREAM_ROOM_BYTES];
+        server.stream_data(serial, [&room[..], b"login:"].concat());
         assert!(matches!(
             to_client(&mut server, &mut client),
             Some(Received::Reply(_, Ok(_)))

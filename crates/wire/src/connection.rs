@@ -181,6 +181,19 @@ impl Connection {
         Ok(self.reader.push(bytes, fds)?)
     }
 
+    /// Where the next bytes of a large packet can be read to, and how many at most; the caller tells
+    /// of them by [`Connection::heard`].
+    pub fn room(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        self.reader.room()
+    }
+
+    /// Bytes came in by [`Connection::room`].
+    pub fn heard(&mut self, now: Duration) {
+        if let Some(pinger) = &mut self.pinger {
+            pinger.heard(now);
+        }
+    }
+
     /// True while more bytes should be read; false while too many calls wait for their turn.
     pub fn wants_input(&self) -> bool {
         self.waiting.len() < CALLS_WAITING_MAX
@@ -381,16 +394,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends data on a stream, in as many packets as it takes. Nothing happens on one that is gone.
-    pub fn stream_data(&mut self, serial: u32, data: &[u8]) {
+    /// Sends a packet of data on a stream: at most [`frame::STREAM_DATA_MAX_BYTES`] behind
+    /// [`frame::STREAM_ROOM_BYTES`] of room. Nothing happens on a stream that is gone.
+    pub fn stream_data(&mut self, serial: u32, packet: Vec<u8>) {
         let Some(call) = self.streams.get(&serial).copied() else {
             return;
         };
-        for piece in data.chunks(frame::STREAM_DATA_MAX_BYTES) {
-            let header = call.stream(Status::Continue);
-            if let Ok(bytes) = frame::data_packet(header, piece) {
-                self.output.push(bytes);
-            }
+        if let Ok(bytes) = frame::data_in_place(call.stream(Status::Continue), packet) {
+            self.output.push(bytes);
         }
     }
 

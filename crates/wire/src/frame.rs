@@ -20,6 +20,12 @@ pub const LENGTH_BYTES: usize = 4;
 pub const HEADER_BYTES: usize = 24;
 /// Largest piece of a stream's data in one packet.
 pub const STREAM_DATA_MAX_BYTES: usize = 262_120;
+/// What precedes a stream's data in its packet.
+pub const STREAM_ROOM_BYTES: usize = LENGTH_BYTES + HEADER_BYTES;
+/// Bodies of streams' packets from this size on, and up to the other, are collected where they
+/// stay, without being copied once more.
+const LARGE_BODY_MIN_BYTES: usize = 32 * 1024;
+const LARGE_BODY_MAX_BYTES: usize = 1024 * 1024;
 /// Most descriptors that one packet may carry.
 pub const PACKET_FDS_MAX: usize = 32;
 /// Room kept for incoming bytes between packets; anything larger is given back.
@@ -165,6 +171,21 @@ pub struct Reader {
     /// Bytes at the front of `buffer` that were handed out already.
     start: usize,
     fds: VecDeque<OwnedFd>,
+    /// A packet whose body is still arriving, apart from `buffer`.
+    large: Option<Large>,
+}
+
+#[derive(Debug)]
+struct Large {
+    header: Header,
+    body: Vec<u8>,
+    length: usize,
+}
+
+impl Large {
+    fn missing(&self) -> usize {
+        self.length - self.body.len()
+    }
 }
 
 impl Default for Reader {
@@ -181,7 +202,16 @@ impl Reader {
             buffer: Vec::new(),
             start: 0,
             fds: VecDeque::new(),
+            large: None,
         }
+    }
+
+    /// Where the next bytes go if they are read right into their place, and how many at most. None
+    /// while there is no such place: then they go through [`Reader::push`].
+    pub fn room(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        let large = self.large.as_mut()?;
+        let missing = large.missing();
+        (missing > 0).then_some((&mut large.body, missing))
     }
 
     /// Takes what a socket gave: bytes, and the descriptors that came with them.
@@ -191,7 +221,14 @@ impl Reader {
         fds: impl IntoIterator<Item = OwnedFd>,
     ) -> Result<(), FrameError> {
         self.compact();
-        self.buffer.extend_from_slice(bytes);
+        let (body, rest) = match &mut self.large {
+            Some(large) => bytes.split_at(large.missing().min(bytes.len())),
+            None => bytes.split_at(0),
+        };
+        if let Some(large) = &mut self.large {
+            large.body.extend_from_slice(body);
+        }
+        self.buffer.extend_from_slice(rest);
         self.fds.extend(fds);
         match self.fds.len() <= PACKET_FDS_MAX {
             true => Ok(()),
@@ -201,11 +238,25 @@ impl Reader {
 
     /// Bytes that wait for the rest of their packet.
     pub fn pending(&self) -> usize {
-        self.buffer.len() - self.start
+        let body = self.large.as_ref().map_or(0, |large| large.body.len());
+        self.buffer.len() - self.start + body
     }
 
     /// The next whole packet, if there is one.
     pub fn next_packet(&mut self) -> Result<Option<Packet>, FrameError> {
+        if let Some(large) = self.large.take() {
+            return match large.missing() {
+                0 => Ok(Some(Packet {
+                    header: large.header,
+                    body: large.body,
+                    fds: Vec::new(),
+                })),
+                _ => {
+                    self.large = Some(large);
+                    Ok(None)
+                }
+            };
+        }
         let mut input = Decoder::new(&self.buffer[self.start..]);
         let Ok(length) = u32::decode(&mut input) else {
             return Ok(None);
@@ -215,6 +266,7 @@ impl Reader {
             return Err(FrameError::Length(length));
         }
         if self.pending() < length {
+            self.begin_large(length)?;
             return Ok(None);
         }
         let packet = &self.buffer[self.start + LENGTH_BYTES..self.start + length];
@@ -240,6 +292,31 @@ impl Reader {
             return Err(FrameError::StrayFds);
         }
         Ok(Some(Packet { header, body, fds }))
+    }
+
+    /// Begins to collect a large body where it stays.
+    fn begin_large(&mut self, length: usize) -> Result<(), FrameError> {
+        let arrived = &self.buffer[self.start..];
+        if !(LARGE_BODY_MIN_BYTES..=LARGE_BODY_MAX_BYTES).contains(&length)
+            || arrived.len() < STREAM_ROOM_BYTES
+        {
+            return Ok(());
+        }
+        let (head, content) = arrived.split_at(STREAM_ROOM_BYTES);
+        let header = decode_header(&mut Decoder::new(&head[LENGTH_BYTES..]))?;
+        if header.kind != Kind::Stream {
+            return Ok(());
+        }
+        let length = length - STREAM_ROOM_BYTES;
+        let mut body = Vec::with_capacity(length);
+        body.extend_from_slice(content);
+        self.large = Some(Large {
+            header,
+            body,
+            length,
+        });
+        self.start = self.buffer.len();
+        Ok(())
     }
 
     /// Drops what was handed out, and the room for it if much was taken.
@@ -295,6 +372,14 @@ pub fn data_packet(header: Header, data: &[u8]) -> Result<Vec<u8>, XdrError> {
     let mut bytes = write(header, data.len(), |_| ())?;
     bytes.extend_from_slice(data);
     Ok(bytes)
+}
+
+/// Makes a packet of data that lies behind [`STREAM_ROOM_BYTES`] of room, which the header fills.
+pub fn data_in_place(header: Header, mut packet: Vec<u8>) -> Result<Vec<u8>, XdrError> {
+    let body = packet.len().saturating_sub(STREAM_ROOM_BYTES);
+    let head = write(header, body, |_| ())?;
+    packet[..STREAM_ROOM_BYTES].copy_from_slice(&head);
+    Ok(packet)
 }
 
 /// A packet that carries descriptors; its kind becomes the one that does.

@@ -8,6 +8,8 @@ use crate::frame::Outgoing;
 /// Packets up to this share a buffer with the one before; copying larger ones would cost more than
 /// the call it saves.
 const SHARED_MAX_BYTES: usize = 4096;
+/// A buffer that is longer takes no further packets: to make room it would be copied.
+const SHARED_BUFFER_MAX_BYTES: usize = 64 * 1024;
 
 /// Packets in the order they go out; small ones share one buffer.
 #[derive(Debug, Default)]
@@ -34,7 +36,11 @@ impl Output {
     pub fn push(&mut self, bytes: Vec<u8>) {
         self.unsent_bytes += bytes.len();
         match self.queue.back_mut() {
-            Some(last) if last.fds.is_empty() && bytes.len() <= SHARED_MAX_BYTES => {
+            Some(last)
+                if last.fds.is_empty()
+                    && bytes.len() <= SHARED_MAX_BYTES
+                    && last.bytes.len() <= SHARED_BUFFER_MAX_BYTES =>
+            {
                 last.bytes.extend_from_slice(&bytes)
             }
             _ => self.queue.push_back(Outgoing {

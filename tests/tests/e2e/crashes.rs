@@ -138,7 +138,14 @@ fn a_step_that_is_not_there_is_refused() {
 #[test]
 fn every_step_belongs_to_an_operation_that_is_walked() {
     let here = ["define", "undefine", "start", "restore", "save", "destroy"];
-    let elsewhere = ["clone", "pool-define", "snapshot", "vol-make", "vol-upload"];
+    let elsewhere = [
+        "clone",
+        "pool-define",
+        "secret",
+        "snapshot",
+        "vol-make",
+        "vol-upload",
+    ];
     for step in Step::ALL {
         let operation = step.name().split('/').next().unwrap_or_default();
         assert!(

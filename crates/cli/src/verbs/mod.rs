@@ -39,6 +39,7 @@ mod pool_make;
 mod pools;
 mod provision;
 mod save;
+mod secrets;
 mod security;
 mod snapshot_list;
 mod snapshots;
@@ -122,6 +123,11 @@ pub(crate) const GROUPS: &[Group] = &[
         title: "Storage Volume",
         keyword: "volume",
         verbs: &[vols::VERBS, vol_make::VERBS, vol_transfer::VERBS],
+    },
+    Group {
+        title: "Secret",
+        keyword: "secret",
+        verbs: &[secrets::VERBS],
     },
     Group {
         title: "Snapshot",

@@ -18,11 +18,11 @@ use crate::session::Session;
 use crate::storage::lookup_pool;
 use crate::table::{Opt, Verb, flag, number, text};
 
-const ABOUT: &str = "Prints events as they happen; the first one only, unless told to go on.";
-const LOOP: Opt = flag("loop", "go on until interrupted or the time is over");
-const TIMEOUT: Opt = number("timeout", "give up after so many seconds").bare();
-const LIST: Opt = flag("list", "print the kinds of events there are");
-const TIMESTAMP: Opt = flag("timestamp", "with the time of each event");
+pub(super) const ABOUT: &str = "Prints events as they happen; the first one only, unless told to go on.";
+pub(super) const LOOP: Opt = flag("loop", "go on until interrupted or the time is over");
+pub(super) const TIMEOUT: Opt = number("timeout", "give up after so many seconds").bare();
+pub(super) const LIST: Opt = flag("list", "print the kinds of events there are");
+pub(super) const TIMESTAMP: Opt = flag("timestamp", "with the time of each event");
 
 /// The verbs about pools.
 pub(crate) const VERBS: &[Verb] =
@@ -60,7 +60,7 @@ pub(crate) const DEVICE_VERBS: &[Verb] = &[Verb::new(
 ])];
 
 /// The number of the kind of event asked for; none where only the kinds were to be listed.
-fn kind(s: &mut Session, args: &Args, names: &[&str]) -> Result<Option<i32>, Failure> {
+pub(super) fn kind(s: &mut Session, args: &Args, names: &[&str]) -> Result<Option<i32>, Failure> {
     if args.has("list") {
         names.iter().for_each(|name| sayln!(s, "{name}"));
         return Ok(None);

@@ -157,17 +157,14 @@ fn send(
                 }
             },
         };
-        let mut piece = vec![
-            0;
-            usize::try_from(data)
-                .unwrap_or(usize::MAX)
-                .min(client::PIECE_BYTES)
-        ];
-        let count = file.read(&mut piece).map_err(|e| os(failed(), &e))?;
+        let data = usize::try_from(data).unwrap_or(usize::MAX);
+        let mut piece = vec![0; client::ROOM_BYTES + data.min(client::PIECE_BYTES)];
+        let count = file.read(&mut piece[client::ROOM_BYTES..]);
+        let count = count.map_err(|e| os(failed(), &e))?;
         if count == 0 {
             break;
         }
-        piece.truncate(count);
+        piece.truncate(client::ROOM_BYTES + count);
         stream.send_piece(piece).or_fail(failed)?;
         at += count as u64;
         left -= count as u64;

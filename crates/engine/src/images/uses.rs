@@ -5,7 +5,7 @@
 use super::inspect;
 use crate::engine::Engine;
 use crate::error::{EngineError, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// One use of an image.
@@ -66,6 +66,20 @@ impl ImageUses {
         uses.dedup();
         uses
     }
+
+    /// Every image that builds upon a file, directly or through others.
+    fn above(&self, path: &Path) -> BTreeSet<PathBuf> {
+        let mut found = BTreeSet::new();
+        let mut next = vec![path.to_owned()];
+        while let Some(base) = next.pop() {
+            for overlay in self.overlays.get(&base).into_iter().flatten() {
+                if found.insert(overlay.clone()) {
+                    next.push(overlay.clone());
+                }
+            }
+        }
+        found
+    }
 }
 
 impl Engine {
@@ -124,6 +138,25 @@ impl Engine {
         self.refuse_uses(path, what, |one| one.overlay.is_some())
     }
 
+    /// Refuses to remove a file without which a machine or an image of the library is lost: one
+    /// that only volumes nobody uses build upon may go.
+    pub(crate) fn refuse_if_needed(&self, path: &Path, what: &str) -> Result<()> {
+        let uses = self.image_uses();
+        let mut users = Vec::new();
+        for overlay in uses.above(path) {
+            match uses.domains.get(&overlay) {
+                Some(domains) => users.extend(domains.iter().cloned()),
+                None if overlay.starts_with(self.library_directory()) => {
+                    users.push(overlay.display().to_string());
+                }
+                None => {}
+            }
+        }
+        users.sort();
+        users.dedup();
+        refuse(path, what, &users)
+    }
+
     /// Refuses to remove an image that anything uses.
     pub(crate) fn refuse_if_used(&self, path: &Path, what: &str) -> Result<()> {
         self.refuse_uses(path, what, |_| true)
@@ -141,14 +174,18 @@ impl Engine {
             .filter(|u| counts(u))
             .map(ImageUse::words)
             .collect();
-        match users.is_empty() {
-            true => Ok(()),
-            false => Err(EngineError::invalid(format!(
-                "cannot {what} '{}': it is the base of {}",
-                path.display(),
-                listed(&users)
-            ))),
-        }
+        refuse(path, what, &users)
+    }
+}
+
+fn refuse(path: &Path, what: &str, users: &[String]) -> Result<()> {
+    match users.is_empty() {
+        true => Ok(()),
+        false => Err(EngineError::invalid(format!(
+            "cannot {what} '{}': it is the base of {}",
+            path.display(),
+            listed(users)
+        ))),
     }
 }
 

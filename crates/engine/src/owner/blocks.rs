@@ -79,6 +79,11 @@ struct Plan {
 
 impl Owner {
     pub(super) fn block_ask(&mut self, disk: String, ask: BlockAsk, reply: Reply<()>) {
+        if matches!(ask, BlockAsk::Resize { .. }) && self.live.is_none() {
+            let what = "domain is not running; the image of a stopped machine is resized with \
+                        'vol-resize' or 'stead image resize'";
+            return answer(reply, Err(EngineError::invalid(what)));
+        }
         let live = self.admit(Operation::UseMonitor).and_then(|_| self.live());
         let live = match live {
             Ok(live) => live,
@@ -245,6 +250,12 @@ impl Owner {
                 })
             }
             BlockAsk::Copy(copy) => {
+                if links[0].source.encryption.is_some() {
+                    return Err(EngineError::new(
+                        ErrorKind::ConfigUnsupported,
+                        format!("a copy of the encrypted disk '{target}' would not be encrypted"),
+                    ));
+                }
                 let mut link = spell::link(
                     Path::new(&copy.path),
                     copy.format.unwrap_or(links[0].format),

@@ -8,14 +8,18 @@ use crate::definition::Definition;
 use crate::engine::{Engine, xml_error};
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::Happening;
-use crate::limits::UNPLUG_TIMEOUT_MS;
+use crate::limits::{ENCRYPTED_OPEN_TIMEOUT_MS, QMP_REPLY_TIMEOUT_MS, UNPLUG_TIMEOUT_MS};
 use crate::live::{LiveMachine, Unplugged};
 use crate::options::{Affect, DeviceChange};
 use crate::run;
+use crate::secrets::SecretValue;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use model::domain::Domain;
 use model::domain::change::DeviceKey;
 use model::domain::controller::ControllerType;
 use model::domain::interface::{Interface, LinkState};
+use model::secret::SecretUse;
 use qemu::command_line::{Launch, Step, command_line, plug};
 use qemu::machine::Operation;
 use qemu::qmp::{Command, Done, commands};
@@ -35,8 +39,7 @@ enum Plan {
         steps: Vec<Step>,
         after: Box<Domain>,
         alias: Option<String>,
-        /// What connects a new card.
-        taps: crate::taps::Queues,
+        given: Given,
     },
     /// Ask the guest to let go of a device; QEMU tells when it has.
     Unplug { alias: String, wait: bool },
@@ -115,6 +118,7 @@ impl Owner {
             DeviceChange::Attach => {
                 let mut after = Domain::clone(&before);
                 self.apply(&mut after, change, xml).await?;
+                self.engine.place_volumes(&mut after)?;
                 crate::facts::place_sockets(&mut after, &live.run_dir);
                 after.assign_aliases();
                 keep_live_parts(&before, &mut after);
@@ -128,16 +132,18 @@ impl Owner {
                 );
                 let steps = plug(&old, &new, NEXT_SET.fetch_add(16, Ordering::Relaxed))
                     .map_err(unsupported)?;
+                let secrets = self.secrets_for(&steps)?;
                 Plan::Plug {
                     steps,
                     after: Box::new(after),
                     alias,
-                    taps,
+                    given: Given { taps, secrets },
                 }
             }
             DeviceChange::Update => {
                 let mut after = Domain::clone(&before);
                 self.apply(&mut after, change, xml).await?;
+                self.engine.place_volumes(&mut after)?;
                 after.number_images();
                 let cards = self.settle_changed(&before, &mut after).await?;
                 Plan::Change {
@@ -242,6 +248,17 @@ impl Owner {
             Some((old, new))
         };
         Ok(changed.into_iter().filter_map(settled).collect())
+    }
+
+    /// The values of the secrets that steps make.
+    fn secrets_for(&self, steps: &[Step]) -> Result<Vec<SecretValue>> {
+        let references = steps.iter().filter_map(|step| match step {
+            Step::WithSecret { reference, .. } => Some(reference),
+            _ => None,
+        });
+        references
+            .map(|reference| self.engine.referred_secret(reference, SecretUse::Volume))
+            .collect()
     }
 
     /// The command line a running machine would have with this definition.
@@ -381,9 +398,9 @@ async fn carry_out(
             steps,
             after,
             alias,
-            taps,
+            given,
         } => {
-            let result = run_all(live, &steps, taps).await;
+            let result = run_all(live, &steps, given).await;
             let card = alias.as_deref().and_then(|alias| card_of(&after, alias));
             if let (Err(_), Some(card)) = (&result, card) {
                 engine.disconnect_card(card).await;
@@ -395,7 +412,7 @@ async fn carry_out(
             cards,
             after,
         } => {
-            let none = crate::taps::Queues::new();
+            let none = Given::default();
             let mut result = run_all(live, &commands, none).await;
             for (old, new) in &cards {
                 if result.is_ok() {
@@ -445,10 +462,20 @@ async fn ask_to_let_go(live: &LiveMachine, alias: &str, wait: bool) -> Result<()
     }
 }
 
+/// What steps need and was made before the first of them.
+#[derive(Debug, Default)]
+struct Given {
+    /// Descriptors of taps.
+    taps: crate::taps::Queues,
+    /// Values of secrets, in the order of the steps.
+    secrets: Vec<SecretValue>,
+}
+
 /// Runs steps in order; where one fails, those before it are undone.
-async fn run_all(live: &LiveMachine, steps: &[Step], mut taps: crate::taps::Queues) -> Result<()> {
+async fn run_all(live: &LiveMachine, steps: &[Step], mut given: Given) -> Result<()> {
+    given.secrets.reverse();
     for (done, step) in steps.iter().enumerate() {
-        if let Err(error) = run_step(live, step, &mut taps).await {
+        if let Err(error) = run_step(live, step, &mut given).await {
             for earlier in steps[..done].iter().rev() {
                 undo(live, earlier).await;
             }
@@ -458,7 +485,7 @@ async fn run_all(live: &LiveMachine, steps: &[Step], mut taps: crate::taps::Queu
     Ok(())
 }
 
-async fn run_step(live: &LiveMachine, step: &Step, queues: &mut crate::taps::Queues) -> Result<()> {
+async fn run_step(live: &LiveMachine, step: &Step, given: &mut Given) -> Result<()> {
     let monitor = live.monitor()?;
     let command = match step {
         Step::Run(command) => command,
@@ -482,7 +509,7 @@ async fn run_step(live: &LiveMachine, step: &Step, queues: &mut crate::taps::Que
             command,
         } => {
             for (number, name) in (0..).zip(taps) {
-                let queue = queues.remove(&(alias.clone(), number)).ok_or_else(|| {
+                let queue = given.taps.remove(&(alias.clone(), number)).ok_or_else(|| {
                     EngineError::new(
                         ErrorKind::Internal,
                         format!("no tap was made for '{alias}'"),
@@ -498,6 +525,14 @@ async fn run_step(live: &LiveMachine, step: &Step, queues: &mut crate::taps::Que
             }
             command
         }
+        Step::WithSecret { command, .. } => {
+            let value = given.secrets.pop().ok_or_else(|| {
+                EngineError::new(ErrorKind::Internal, "a secret was not looked up")
+            })?;
+            let value = BASE64_STANDARD.encode(value.expose());
+            let command = command.clone().arg("format", "base64").arg("data", value);
+            return monitor.execute(&command).await.map(drop);
+        }
         Step::Listen {
             path,
             name,
@@ -510,7 +545,15 @@ async fn run_step(live: &LiveMachine, step: &Step, queues: &mut crate::taps::Que
             command
         }
     };
-    monitor.execute(command).await.map(drop)
+    let is_encrypted = ["key-secret", "encrypt"]
+        .iter()
+        .any(|key| command.arguments().contains_key(*key));
+    let timeout_ms = match is_encrypted {
+        true => ENCRYPTED_OPEN_TIMEOUT_MS,
+        false => QMP_REPLY_TIMEOUT_MS,
+    };
+    let timeout = Duration::from_millis(timeout_ms);
+    monitor.ask(command, timeout).await.map(drop)
 }
 
 async fn give_file(live: &LiveMachine, path: &Path, write: bool, set: u32) -> Result<()> {
@@ -537,6 +580,7 @@ async fn undo(live: &LiveMachine, step: &Step) {
     let (Step::Run(command)
     | Step::WithFile { command, .. }
     | Step::WithTap { command, .. }
+    | Step::WithSecret { command, .. }
     | Step::Listen { command, .. }) = step;
     let name_of = |key: &str| {
         command

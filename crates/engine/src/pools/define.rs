@@ -41,6 +41,7 @@ impl Engine {
         Surroundings {
             records: self.pool_records(),
             notices: self.notices_hub().clone(),
+            secrets: self.secrets_table().clone(),
             pools: Arc::downgrade(self.pools_table()),
         }
     }

@@ -12,6 +12,7 @@ use crate::crash::{Step, crash_point};
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::limits::POOL_SILENCE_MAX_MS;
 use crate::notices::{Notice, NoticeHub, PoolHappening};
+use crate::secrets::Secrets;
 use crate::volumes::Volume;
 use model::storage::{Permissions, PoolDefinition, PoolSizes};
 use std::collections::BTreeMap;
@@ -73,6 +74,7 @@ pub(crate) enum Request {
 pub(super) struct Surroundings {
     pub(super) records: PoolRecords,
     pub(super) notices: NoticeHub,
+    pub(super) secrets: Arc<Secrets>,
     pub(super) pools: Weak<Pools>,
 }
 
@@ -306,6 +308,7 @@ impl Owner {
     fn show(&self, (sizes, permissions, volumes): Scanned) {
         let named = volumes
             .into_iter()
+            .map(|volume| self.with_secret(volume))
             .map(|volume| (volume.definition.name.clone(), Arc::new(volume)));
         let volumes: BTreeMap<_, _> = named.collect();
         let old = self
@@ -317,6 +320,18 @@ impl Owner {
             view.sizes = sizes;
             view.permissions = Some(permissions);
         });
+    }
+
+    /// An encrypted volume with the secret that is for it.
+    fn with_secret(&self, mut volume: Volume) -> Volume {
+        let path = volume.path().to_owned();
+        if let Some(encryption) = &mut volume.definition.target.encryption
+            && encryption.secrets.is_empty()
+            && let Some(reference) = self.around.secrets.of_volume(&path)
+        {
+            encryption.secrets.push(reference);
+        }
+        volume
     }
 
     async fn stop(&mut self) -> Result<()> {
@@ -473,7 +488,7 @@ impl Owner {
             })
             .await?;
         self.change(|view| view.sizes = sizes);
-        let volume = volume.map(Arc::new);
+        let volume = volume.map(|volume| Arc::new(self.with_secret(volume)));
         self.entry.change_volumes(|shown| match &volume {
             Some(volume) => _ = shown.insert(name.to_owned(), volume.clone()),
             None => _ = shown.remove(name),

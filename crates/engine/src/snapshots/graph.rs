@@ -195,6 +195,8 @@ pub(crate) fn set_image(disk: &mut Disk, path: &str, format: &str) {
     source.dev = is_device.then(|| path.to_owned());
     source.file = (!is_device).then(|| path.to_owned());
     source.index = None;
+    // The volume it may have been is the one behind it now.
+    (source.pool, source.volume) = (None, None);
     disk.kind = match is_device {
         true => model::domain::storage::StorageType::Block,
         false => model::domain::storage::StorageType::File,

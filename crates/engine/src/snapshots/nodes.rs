@@ -8,7 +8,6 @@ use crate::limits::QMP_REPLY_TIMEOUT_MS;
 use crate::monitor::Monitor;
 use model::domain::disk::Disk;
 use model::domain::images::Link;
-use model::domain::storage::ImageFormat;
 use qemu::command_line::disk_nodes;
 use qemu::qmp::commands;
 use serde_json::{Map, Value};
@@ -27,9 +26,9 @@ pub(crate) fn node(link: &Link) -> Result<String> {
             "an image of a running machine has no number",
         )
     })?;
-    Ok(match link.format {
-        ImageFormat::Raw => format!("libvirt-{index}-storage"),
-        _ => format!("libvirt-{index}-format"),
+    Ok(match link.is_plain() {
+        true => format!("libvirt-{index}-storage"),
+        false => format!("libvirt-{index}-format"),
     })
 }
 
@@ -61,7 +60,7 @@ pub(crate) async fn add(monitor: &Monitor, disk: &Disk, link: &Link, below: &[Li
 
 /// Removes the nodes of an image that is not in use any more.
 pub(crate) async fn remove(monitor: &Monitor, link: &Link) -> Result<()> {
-    if link.format != ImageFormat::Raw {
+    if !link.is_plain() {
         monitor
             .execute(&commands::blockdev_del(&node(link)?))
             .await?;
@@ -115,7 +114,7 @@ async fn add_storage(monitor: &Monitor, disk: &Disk, link: &Link, name: &str) ->
 /// Points whatever uses an image's file to another node of that file.
 async fn refer(monitor: &Monitor, disk: &Disk, at: usize, file: &str, content: bool) -> Result<()> {
     let links = disk.links();
-    let is_raw = links[at].format == ImageFormat::Raw;
+    let is_raw = links[at].is_plain();
     // A raw image is its file: the image above refers to it as its backing.
     let (who, child) = match is_raw {
         true => (at - 1, "backing"),

@@ -1,13 +1,14 @@
 //! Volumes deleted, resized and wiped.
 
 use super::Volume;
-use super::tool::ToolRun;
+use super::tool::{ToolRun, key_file};
 use crate::aside::aside;
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::limits::VOLUME_PIECE_BYTES;
 use crate::pools::Pool;
 use crate::pools::claim::Purpose;
+use crate::secrets::SecretValue;
 use model::storage::VolumeKind;
 use std::fs::File;
 use std::io::Read;
@@ -143,9 +144,10 @@ impl Pool {
     /// Removes a volume.
     ///
     /// # Errors
-    /// If it is in use, or others build upon it.
+    /// If it is in use, or a machine's disk or an image of the library builds upon it.
     pub async fn delete_volume(&self, engine: &Engine, name: &str) -> Result<()> {
-        engine.check_no_clones(self.volume(name)?.path(), "delete")?;
+        let path = PathBuf::from(self.volume(name)?.path());
+        engine.refuse_if_needed(&path, "delete")?;
         let deleted = self.change(engine, name, "delete", |volume| {
             let path = volume.path();
             match volume.definition.kind {
@@ -168,8 +170,9 @@ impl Pool {
         if bytes < volume.definition.capacity {
             engine.check_no_clones(volume.path(), "shrink")?;
         }
+        let key = engine.volume_key(&volume)?;
         let changed = self.change(engine, name, "resize", move |volume| {
-            carry_out_resize(volume, bytes, resize)
+            carry_out_resize(volume, bytes, resize, key)
         });
         changed.await.map(drop)
     }
@@ -260,19 +263,25 @@ fn new_size(volume: &Volume, resize: Resize, available: u64) -> Result<u64> {
     Ok(bytes)
 }
 
-fn carry_out_resize(volume: &Volume, bytes: u64, resize: Resize) -> Result<()> {
+fn carry_out_resize(
+    volume: &Volume,
+    bytes: u64,
+    resize: Resize,
+    key: Option<SecretValue>,
+) -> Result<()> {
     let path = volume.path();
     if volume.image.format != "raw" || volume.image.encryption.is_some() {
         let is_smaller = bytes < volume.definition.capacity;
         let image = ImageFile {
             path: path.to_owned(),
             format: volume.tool_format().to_owned(),
-            key: None,
+            key: key.is_some().then(|| key_file("volume", 0)),
         };
         let preallocation = resize.allocate.then_some(Preallocation::Falloc);
         let run = ToolRun {
             args: storage::tool::resize(&image, bytes, is_smaller, preallocation),
             writes: vec![PathBuf::from(path)],
+            keys: key.into_iter().collect(),
             ..ToolRun::default()
         };
         return run.run().map(drop);

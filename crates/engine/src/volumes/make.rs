@@ -2,7 +2,7 @@
 
 use super::Volume;
 use super::strays::unfinished_name;
-use super::tool::ToolRun;
+use super::tool::{ToolRun, key_file};
 use crate::aside::aside;
 use crate::crash::{Step as CrashStep, crash_point};
 use crate::engine::{Engine, xml_error};
@@ -10,13 +10,14 @@ use crate::error::{EngineError, ErrorKind, Result};
 use crate::pools::Pool;
 use crate::pools::claim::Purpose;
 use crate::pools::scan::UNFINISHED_PREFIX;
+use crate::secrets::SecretValue;
 use model::storage::{Capacity, Permissions, VolumeDefinition};
 use std::fs::{File, Permissions as Mode};
 use std::io::ErrorKind as Io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use storage::tool::ImageFile;
+use storage::tool::{ImageFile, KeyFile};
 use storage::volume::{PlanError, SourceVolume, Step, Wishes, plan};
 use sys::sparse::Stretch;
 
@@ -93,6 +94,14 @@ impl Pool {
             // A copy is at least as large as what is copied.
             definition.capacity = definition.capacity.max(source.definition.capacity);
         }
+        let keys = Keys {
+            new: engine.new_volume_key(&definition)?,
+            source: source
+                .as_deref()
+                .map(|s| engine.volume_key(s))
+                .transpose()?
+                .flatten(),
+        };
         let claim = self.claim(&definition.name, Purpose::Make).await?;
         let directory = PathBuf::from(self.view().path());
         let making = Making {
@@ -102,7 +111,13 @@ impl Pool {
             definition,
             source,
             wishes,
+            keys,
         };
+        let encryption = making.definition.target.encryption.as_ref();
+        if let Some(reference) = encryption.and_then(|e| e.secrets.first()) {
+            let path = making.path.to_string_lossy();
+            engine.secrets_table().note_volume(&path, reference);
+        }
         aside(move || making.carry_out()).await??;
         let name = claim.name.clone();
         claim.finish().await?.ok_or_else(|| {
@@ -113,11 +128,35 @@ impl Pool {
     }
 }
 
+/// What encrypted images are opened with.
+#[derive(Debug, Default)]
+struct Keys {
+    new: Option<SecretValue>,
+    source: Option<SecretValue>,
+}
+
+impl Keys {
+    /// In the order in which qemu-img gets them.
+    fn all(&self) -> Vec<SecretValue> {
+        self.new.iter().chain(&self.source).cloned().collect()
+    }
+
+    fn of_new(&self) -> Option<KeyFile> {
+        self.new.as_ref().map(|_| key_file("new", 0))
+    }
+
+    fn of_source(&self) -> Option<KeyFile> {
+        let at = i32::from(self.new.is_some());
+        self.source.as_ref().map(|_| key_file("source", at))
+    }
+}
+
 struct Making {
     engine: Engine,
     definition: VolumeDefinition,
     source: Option<Arc<Volume>>,
     wishes: Wishes,
+    keys: Keys,
     /// Where it is filled.
     unfinished: PathBuf,
     /// Where it will be.
@@ -141,8 +180,18 @@ impl Making {
 
     fn fill(&self) -> Result<()> {
         let unfinished = self.unfinished.to_string_lossy();
-        let source = self.source.as_deref().map(source_of);
-        let plan = plan(&self.definition, &unfinished, source.as_ref(), self.wishes);
+        let mut source = self.source.as_deref().map(source_of);
+        if let Some(source) = &mut source {
+            source.image.key = self.keys.of_source();
+        }
+        let (source, key) = (source.as_ref(), self.keys.of_new());
+        let plan = plan(
+            &self.definition,
+            &unfinished,
+            source,
+            self.wishes,
+            key.as_ref(),
+        );
         let plan = plan.map_err(plan_error)?;
         if plan.steps == [Step::Directory] {
             return self.make_directory();
@@ -227,6 +276,7 @@ impl Making {
             args: args.to_vec(),
             reads,
             writes: vec![self.unfinished.clone()],
+            keys: self.keys.all(),
             ends_with_daemon: true,
             ..ToolRun::default()
         };

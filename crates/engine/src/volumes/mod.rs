@@ -7,10 +7,13 @@
 //! - `make`: new volumes, empty or copies. `change`: delete, resize, wipe.
 //! - `transfer`: upload and download.
 //! - `task`: qemu-img's other commands, on any image. `tool`: qemu-img, confined. `chain`: which images an image makes it open.
-//! - `uses`: which running machine uses a file.
+//! - `uses`: which running machine uses a file. `keys`: what encrypted volumes are opened with.
+//! - `disks`: disks of machines that name a volume.
 
 pub(crate) mod chain;
 mod change;
+mod disks;
+mod keys;
 mod make;
 mod strays;
 mod task;
@@ -32,7 +35,7 @@ pub use storage::task::{ImageTask, SnapshotChange};
 pub use storage::volume::Wishes;
 pub use strays::Stray;
 pub use task::ImageJob;
-pub use transfer::{Download, Piece, Range, Upload};
+pub use transfer::{Download, Piece, PieceShape, Range, Upload};
 
 /// A volume as it was when its pool last looked.
 #[derive(Debug, Clone, PartialEq)]

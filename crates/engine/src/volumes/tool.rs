@@ -2,9 +2,12 @@
 
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::limits::TOOL_WORDS_MAX_BYTES;
+use crate::secrets::{SecretValue, memory_file};
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use storage::tool::KeyFile;
 use sys::landlock::{Access, PathRule};
 use sys::process::{Exit, Process, Signal};
 use sys::spawn::{Descriptors, Resource, ResourceLimit, SpawnPlan};
@@ -35,10 +38,24 @@ pub(crate) struct ToolRun {
     pub(crate) reads: Vec<PathBuf>,
     /// Files it may write.
     pub(crate) writes: Vec<PathBuf>,
+    /// What it opens encrypted images with: the words say which by [`key_file`].
+    pub(crate) keys: Vec<SecretValue>,
     /// Whether it ends with the daemon: what it makes is of no use then.
     pub(crate) ends_with_daemon: bool,
     /// Whether it tells by its exit status what it found: that is no failure then.
     pub(crate) may_find: bool,
+}
+
+/// The first descriptor a key is handed over as.
+const KEY_DESCRIPTOR_FIRST: i32 = 3;
+
+/// The key of an image that qemu-img opens, as its words name it: `at` is its place in
+/// [`ToolRun::keys`]. It is read from a descriptor, so that no list of processes shows it.
+pub(super) fn key_file(id: &str, at: i32) -> KeyFile {
+    KeyFile {
+        id: format!("{id}-key"),
+        file: format!("/dev/fd/{}", KEY_DESCRIPTOR_FIRST + at),
+    }
 }
 
 fn program() -> Result<PathBuf> {
@@ -91,9 +108,13 @@ impl ToolRun {
         let plan = self.plan()?;
         let failed = |e: &dyn std::fmt::Display| EngineError::system("cannot run qemu-img", e);
         let (mut output, input) = std::io::pipe().map_err(|e| failed(&e))?;
+        let keys: Vec<File> = self.keys.iter().map(memory_file).collect::<Result<_>>()?;
+        let inherited: Vec<_> = (KEY_DESCRIPTOR_FIRST..)
+            .zip(keys.iter().map(File::as_fd))
+            .collect();
         let descriptors = Descriptors {
             output: input.as_fd(),
-            inherited: &[],
+            inherited: &inherited,
         };
         let child = sys::spawn::spawn(&plan, descriptors).map_err(|e| failed(&e))?;
         drop(input);

@@ -28,6 +28,15 @@ pub enum Piece {
     Hole(u64),
 }
 
+/// How the pieces of a download lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PieceShape {
+    /// Bytes in front of the data, for whoever sends it on.
+    pub room: usize,
+    /// The most data in one piece.
+    pub data_max: usize,
+}
+
 /// A volume being read.
 #[derive(Debug)]
 pub struct Download {
@@ -105,11 +114,11 @@ impl Upload {
 
 impl Pool {
     /// Begins to read a volume's content from `offset` on; `length` 0 means to the end. With
-    /// `holes`, stretches that take no space are told as such.
+    /// `holes`, stretches that take no space are told as such. Data has the `shape` asked for.
     ///
     /// # Errors
     /// If the volume is being changed, or cannot be read.
-    pub async fn download(&self, name: &str, range: Range, piece_bytes: usize) -> Result<Download> {
+    pub async fn download(&self, name: &str, range: Range, shape: PieceShape) -> Result<Download> {
         let claim = self.claim(name, Purpose::Read).await?;
         let volume = self.volume(name)?;
         need_file(&volume)?;
@@ -123,7 +132,7 @@ impl Pool {
         let reading = Reading {
             file,
             range,
-            piece_bytes,
+            shape,
             sender,
         };
         start_thread(move || reading.run())?;
@@ -220,7 +229,7 @@ fn start_thread(work: impl FnOnce() + Send + 'static) -> Result<()> {
 struct Reading {
     file: File,
     range: Range,
-    piece_bytes: usize,
+    shape: PieceShape,
     sender: mpsc::Sender<std::io::Result<Piece>>,
 }
 
@@ -267,13 +276,15 @@ impl Reading {
     /// Sends the data up to `end`; where it got to, or none if nobody listens or the file ends.
     fn read_data(&self, mut at: u64, end: u64) -> std::io::Result<Option<u64>> {
         while at < end {
+            let PieceShape { room, data_max } = self.shape;
             let left = usize::try_from(end - at).unwrap_or(usize::MAX);
-            let mut bytes = vec![0; left.min(self.piece_bytes)];
-            let count = self.file.read_at(&mut bytes, at)?;
+            let mut bytes = Vec::with_capacity(room + left.min(data_max));
+            bytes.resize(room, 0);
+            let count =
+                sys::sparse::read_appending(&self.file, at, &mut bytes, left.min(data_max))?;
             if count == 0 {
                 return Ok(None);
             }
-            bytes.truncate(count);
             at += count as u64;
             if self.send(Piece::Data(bytes)).is_none() {
                 return Ok(None);

@@ -33,6 +33,11 @@ impl Link {
         }
     }
 
+    /// Whether QEMU hands its bytes on as they are in the file.
+    pub fn is_plain(&self) -> bool {
+        self.format == ImageFormat::Raw && self.source.encryption.is_none()
+    }
+
     /// Its local path.
     pub fn path(&self) -> Option<&str> {
         self.source.file.as_deref().or(self.source.dev.as_deref())
@@ -64,6 +69,39 @@ impl Domain {
 }
 
 impl Disk {
+    /// Whether the disk is a file or device that stands for a volume of a pool: such a disk keeps
+    /// the names of both, so that its stored definition goes on to name them.
+    pub fn is_volume(&self) -> bool {
+        let is_local = matches!(
+            self.kind,
+            StorageType::File | StorageType::Block | StorageType::Dir
+        );
+        let source = self.source.as_deref();
+        is_local && source.is_some_and(|source| source.pool.is_some() && source.volume.is_some())
+    }
+
+    /// Makes a disk that names a volume the file, device or directory that the volume is.
+    pub fn place_volume(&mut self, kind: StorageType, path: &str) {
+        let source = self.source.get_or_insert_default();
+        let place = match kind {
+            StorageType::Block => &mut source.dev,
+            StorageType::Dir => &mut source.dir,
+            _ => &mut source.file,
+        };
+        *place = Some(path.to_owned());
+        self.kind = kind;
+    }
+
+    /// Makes it name the volume alone again.
+    pub(super) fn forget_volume_place(&mut self) {
+        if self.is_volume()
+            && let Some(source) = &mut self.source
+        {
+            (source.file, source.dev, source.dir) = (None, None, None);
+            self.kind = StorageType::Volume;
+        }
+    }
+
     /// How many images the disk has by its definition: its own and those it
     /// names behind it.
     pub fn image_count(&self) -> u32 {
@@ -99,6 +137,10 @@ impl Disk {
             kind: self.kind,
             source: StorageSource {
                 index: None,
+                encryption: source
+                    .encryption
+                    .clone()
+                    .or_else(|| self.encryption.clone()),
                 ..source.clone()
             },
             format: self.format(),
@@ -138,6 +180,8 @@ impl Disk {
             };
         }
         self.kind = own.kind;
+        // It belongs to one image, which may be behind another from now on.
+        self.encryption = None;
         self.source = Some(Box::new(StorageSource {
             index: own.index,
             ..own.source.clone()
@@ -203,6 +247,25 @@ mod tests {
             numbers(&domain),
             [vec![Some(3)], vec![Some(1), Some(2)], vec![Some(4)]]
         );
+    }
+
+    #[test]
+    fn a_volume_s_place_is_not_stored() {
+        let text = "<disk type='volume'><source pool='p' volume='v'/><target dev='vda'/></disk>";
+        let mut domain = domain(text);
+        let before = domain.to_xml(crate::XmlFlags {
+            inactive: true,
+            ..crate::XmlFlags::default()
+        });
+        domain.devices.disks[0].place_volume(StorageType::File, "/p/v");
+        assert_eq!(domain.devices.disks[0].source_path(), Some("/p/v"));
+        let live = domain.to_xml(crate::XmlFlags::default());
+        assert!(live.contains("file='/p/v'"), "{live}");
+        let after = domain.to_xml(crate::XmlFlags {
+            inactive: true,
+            ..crate::XmlFlags::default()
+        });
+        assert_eq!(after, before);
     }
 
     #[test]

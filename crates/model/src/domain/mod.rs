@@ -182,6 +182,16 @@ impl Domain {
 
     /// The definition as libvirt shows it.
     pub fn to_xml(&self, flags: XmlFlags) -> String {
+        if flags.inactive && self.devices.disks.iter().any(|disk| disk.is_volume()) {
+            let mut stored = self.clone();
+            let disks = stored.devices.disks.iter_mut();
+            disks.for_each(disk::Disk::forget_volume_place);
+            return stored.written(flags);
+        }
+        self.written(flags)
+    }
+
+    fn written(&self, flags: XmlFlags) -> String {
         let mut w = XmlWriter::new(flags);
         w.begin("domain");
         self.write_attributes(&mut w);

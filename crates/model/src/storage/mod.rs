@@ -52,7 +52,7 @@ fn clean_path(path: &str) -> String {
 }
 
 /// An error of libvirt's kind `XML error`.
-fn xml_error(node: &Node<'_, '_>, message: impl std::fmt::Display) -> XmlError {
+pub(crate) fn xml_error(node: &Node<'_, '_>, message: impl std::fmt::Display) -> XmlError {
     node.error(XmlErrorKind::Invalid, format!("XML error: {message}"))
 }
 

@@ -7,14 +7,15 @@
 
 use model::domain::disk::{DetectZeroes, Discard, Disk, DiskBus, DiskCache, DiskDevice, DiskIo};
 use model::domain::storage::{
-    BackingStore, HostTransport, ImageFormat, NetworkProtocol, StorageSource, StorageType,
+    BackingStore, Encryption, EncryptionEngine, EncryptionFormat, HostTransport, ImageFormat,
+    NetworkProtocol, SecretRef, StorageSource, StorageType,
 };
 use model::xml::OnOff;
 use serde_json::{Value, json};
 
 use super::boot::format_name;
 use super::builder::{Builder, Result};
-use super::launch::{FileAccess, FileMode, FileRole, Unsupported};
+use super::launch::{DescriptorPurpose, FileAccess, FileMode, FileRole, Unsupported};
 use super::props::Props;
 
 /// The settings which hold for all nodes of a disk.
@@ -39,6 +40,24 @@ pub struct DiskNodes {
     pub nodes: Vec<Props>,
     /// The files QEMU accesses for them.
     pub files: Vec<FileAccess>,
+    /// The secrets they need, which are to be there before them.
+    pub secrets: Vec<NodeSecret>,
+}
+
+/// A secret that a block node opens its image with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeSecret {
+    /// The object's name in QEMU.
+    pub id: String,
+    /// Which secret it is.
+    pub reference: SecretRef,
+}
+
+impl NodeSecret {
+    /// The object in QEMU, without its value.
+    pub(super) fn object(&self) -> Props {
+        Props::new("qom-type", "secret").with("id", self.id.as_str())
+    }
 }
 
 impl Builder<'_> {
@@ -58,6 +77,13 @@ impl Builder<'_> {
         let Some(nodes) = disk_nodes(disk, index)? else {
             return Ok(None);
         };
+        for secret in nodes.secrets {
+            // Its value is read from a descriptor: whoever lists processes sees a number.
+            let object = secret.object();
+            let number = self.descriptor(DescriptorPurpose::Secret(secret));
+            let object = object.with("file", format!("/dev/fd/{number}"));
+            self.option("-object", object.to_json());
+        }
         for node in &nodes.nodes {
             self.blockdev(node);
         }
@@ -93,6 +119,7 @@ pub fn disk_nodes(disk: &Disk, index: u32) -> Result<Option<DiskNodes>> {
         settings,
         nodes: Vec::new(),
         files: Vec::new(),
+        secrets: Vec::new(),
     };
     let backing = match &disk.backing_store {
         None => Backing::Automatic,
@@ -103,14 +130,15 @@ pub fn disk_nodes(disk: &Disk, index: u32) -> Result<Option<DiskNodes>> {
         .metadata_cache
         .as_ref()
         .and_then(|cache| cache.max_size);
-    let mut top = chain.image(
-        disk.kind,
+    let own = Image {
+        kind: disk.kind,
         source,
-        disk.format(),
+        format: disk.format(),
+        encryption: source.encryption.as_ref().or(disk.encryption.as_ref()),
         index,
-        backing,
-        size.map(|s| s.0),
-    )?;
+        metadata_cache: size.map(|s| s.0),
+    };
+    let mut top = chain.image(&own, backing)?;
     if driver.copy_on_read.is_some_and(OnOff::is_on) {
         let name = format!("libvirt-CoR-{}", disk.target_dev());
         let node = Props::device("copy-on-read")
@@ -123,6 +151,7 @@ pub fn disk_nodes(disk: &Disk, index: u32) -> Result<Option<DiskNodes>> {
         top,
         nodes: chain.nodes,
         files: chain.files,
+        secrets: chain.secrets,
     }))
 }
 
@@ -133,9 +162,6 @@ fn refuse_extras(disk: &Disk, source: &StorageSource) -> Result<()> {
             disk.target_dev()
         )))
     };
-    if disk.encryption.is_some() || source.encryption.is_some() {
-        return refuse("encryption");
-    }
     if disk.auth.is_some() || source.auth.is_some() {
         return refuse("authentication");
     }
@@ -171,6 +197,17 @@ struct Chain {
     settings: Settings,
     nodes: Vec<Props>,
     files: Vec<FileAccess>,
+    secrets: Vec<NodeSecret>,
+}
+
+/// One image of a chain.
+struct Image<'a> {
+    kind: StorageType,
+    source: &'a StorageSource,
+    format: ImageFormat,
+    encryption: Option<&'a Encryption>,
+    index: u32,
+    metadata_cache: Option<u64>,
 }
 
 impl Chain {
@@ -203,20 +240,49 @@ impl Chain {
             no_unref: None,
             ..was
         };
-        let node = self.image(kind, source, format, index, below, cache);
+        let image = Image {
+            kind,
+            source,
+            format,
+            encryption: source.encryption.as_ref(),
+            index,
+            metadata_cache: cache,
+        };
+        let node = self.image(&image, below);
         self.settings = was;
         node
     }
 
-    fn image(
-        &mut self,
-        kind: StorageType,
-        source: &StorageSource,
-        format: ImageFormat,
-        index: u32,
-        backing: Backing,
-        metadata_cache: Option<u64>,
-    ) -> Result<String> {
+    /// The secret an encrypted image is opened with: its object's name.
+    fn secret(&mut self, encryption: &Encryption, node: &str) -> Result<String> {
+        let qemu_decrypts = encryption.engine.unwrap_or(EncryptionEngine::Qemu);
+        if encryption.format != EncryptionFormat::Luks || qemu_decrypts != EncryptionEngine::Qemu {
+            return Err(Unsupported::new(format!(
+                "images are decrypted if they are encrypted as 'luks', not as '{}'",
+                encryption.format
+            )));
+        }
+        let [reference] = &encryption.secrets[..] else {
+            let what = "an encrypted image needs one <secret>";
+            return Err(Unsupported::new(what));
+        };
+        let id = format!("{node}-encryption-secret0");
+        self.secrets.push(NodeSecret {
+            id: id.clone(),
+            reference: reference.clone(),
+        });
+        Ok(id)
+    }
+
+    fn image(&mut self, image: &Image<'_>, backing: Backing) -> Result<String> {
+        let &Image {
+            kind,
+            source,
+            format,
+            encryption,
+            index,
+            metadata_cache,
+        } = image;
         if format == ImageFormat::Dir || format == ImageFormat::Fat || kind == StorageType::Dir {
             return self.directory(source, index);
         }
@@ -226,7 +292,8 @@ impl Chain {
             .slices
             .as_ref()
             .and_then(|slices| slices.slices.first());
-        let raw_alone = format == "raw" && slice.is_none();
+        let is_plain = format == "raw" && encryption.is_none();
+        let raw_alone = is_plain && slice.is_none();
         let mut node = self.storage(kind, source)?;
         node.set("node-name", storage.as_str());
         if raw_alone {
@@ -246,7 +313,7 @@ impl Chain {
                 .with("offset", slice.offset)
                 .with("size", slice.size)
                 .with("node-name", name.as_str());
-            if format == "raw" {
+            if is_plain {
                 self.top_settings(&mut node);
                 self.nodes.push(node);
                 return Ok(name);
@@ -260,7 +327,22 @@ impl Chain {
         let name = format!("libvirt-{index}-format");
         let mut node = Props::new("node-name", &name);
         self.top_settings(&mut node);
-        node.set("driver", format);
+        match (encryption, format) {
+            (None, _) => node.set("driver", format),
+            (Some(encryption), "raw") => {
+                node.set("driver", "luks");
+                node.set("key-secret", self.secret(encryption, &name)?);
+            }
+            (Some(encryption), "qcow2") => {
+                node.set("driver", format);
+                let key = self.secret(encryption, &name)?;
+                node.set("encrypt", json!({"format": "luks", "key-secret": key}));
+            }
+            (Some(_), _) => {
+                let what = format!("images of format '{format}' cannot be encrypted");
+                return Err(Unsupported::new(what));
+            }
+        }
         node.set_some("cache-size", metadata_cache);
         node.set_some(
             "discard-no-unref",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::block::NodeSecret;
 use crate::caps::Accelerator;
 use crate::qmp::Command;
 
@@ -49,7 +50,7 @@ pub struct LaunchContext {
 }
 
 /// What a descriptor is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum DescriptorPurpose {
     /// A listening UNIX socket for QMP.
     Monitor,
@@ -82,6 +83,8 @@ pub enum DescriptorPurpose {
         /// The number of the queue.
         queue: u32,
     },
+    /// A file in memory with the value of a secret.
+    Secret(NodeSecret),
     /// A connection to the kernel's vsock service.
     VhostVsock {
         /// The device's alias.
@@ -90,7 +93,7 @@ pub enum DescriptorPurpose {
 }
 
 /// A descriptor QEMU expects.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Descriptor {
     /// Its number in QEMU.
     pub number: i32,

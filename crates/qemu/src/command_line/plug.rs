@@ -1,8 +1,10 @@
 //! What to tell a running QEMU so that it gets a device: the difference
 //! between two command lines, as commands.
 
+use super::block::NodeSecret;
 use super::launch::{DescriptorPurpose, FileMode, Launch, Unsupported};
 use crate::qmp::{Command, Done, commands};
+use model::domain::storage::SecretRef;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
@@ -33,6 +35,13 @@ pub enum Step {
         /// Names of vhost's descriptors, one a queue.
         vhosts: Vec<String>,
         /// The command, which already has the names.
+        command: Command<Done>,
+    },
+    /// A command that makes a secret, to which its value is to be added.
+    WithSecret {
+        /// Which secret it is.
+        reference: SecretRef,
+        /// The command, without the value.
         command: Command<Done>,
     },
     /// A command about a socket that is made for QEMU and handed to it under
@@ -80,6 +89,13 @@ pub fn plug(before: &Launch, after: &Launch, mut set: u32) -> Result<Vec<Step>, 
             .iter()
             .any(|(_, text)| named(text) == name && name.is_some())
         {
+            continue;
+        }
+        if let Some(secret) = secret_of(&properties, after) {
+            properties.remove("file");
+            let command = Command::new("object-add").args(properties);
+            let reference = secret.reference.clone();
+            steps.push(Step::WithSecret { reference, command });
             continue;
         }
         let command = |properties| match option {
@@ -223,6 +239,16 @@ fn unpluggable(option: &str) -> Unsupported {
         "a device of this kind cannot be plugged into a running machine (it needs QEMU's option \
          {option}); use --config and restart the machine"
     ))
+}
+
+/// The secret an object is to hold.
+fn secret_of<'a>(properties: &Map<String, Value>, launch: &'a Launch) -> Option<&'a NodeSecret> {
+    let id = properties.get("id")?.as_str()?;
+    let mut purposes = launch.descriptors.iter().map(|d| &d.purpose);
+    purposes.find_map(|purpose| match purpose {
+        DescriptorPurpose::Secret(secret) if secret.id == id => Some(secret),
+        _ => None,
+    })
 }
 
 /// The host's file a block node opens, and whether it is written to.

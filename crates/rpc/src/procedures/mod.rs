@@ -34,6 +34,7 @@ mod node_device_events;
 mod node_devices;
 mod node_memory;
 mod parameters;
+mod secrets;
 pub(crate) mod session;
 mod snapshots;
 mod storage_pools;
@@ -86,6 +87,7 @@ pub(crate) fn register(dispatch: &mut Dispatch) {
     network_events::register(dispatch);
     network_ports::register(dispatch);
     host_interfaces::register(dispatch);
+    secrets::register(dispatch);
     storage_pools::register(dispatch);
     storage_volumes::register(dispatch);
 }

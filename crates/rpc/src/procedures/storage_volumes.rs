@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use engine::pools::Pool;
-use engine::volumes::{Download, Piece, Range, Resize, Upload, Volume, WipeAlgorithm, Wishes};
+use engine::volumes::{
+    Download, Piece, PieceShape, Range, Resize, Upload, Volume, WipeAlgorithm, Wishes,
+};
 use model::storage::VolumeKind;
 use wire::connection::StreamPacket;
-use wire::frame::STREAM_DATA_MAX_BYTES;
+use wire::frame::{STREAM_DATA_MAX_BYTES, STREAM_ROOM_BYTES};
 use wire::remote::*;
 
 use super::check_flags;
@@ -240,7 +242,11 @@ async fn download(client: Arc<Client>, args: StorageVolDownloadArgs) -> Answer<(
         holes: args.flags & SPARSE_STREAM != 0,
     };
     let pool = pool_of(&client, &args.vol)?;
-    let begun = pool.download(&args.vol.name, range, STREAM_DATA_MAX_BYTES);
+    let shape = PieceShape {
+        room: STREAM_ROOM_BYTES,
+        data_max: STREAM_DATA_MAX_BYTES,
+    };
+    let begun = pool.download(&args.vol.name, range, shape);
     let download = begun.await.map_err(of_storage)?;
     let serve: Serve = Box::new(move |end| Box::pin(serve_download(end, download)));
     Ok(((), serve))
@@ -249,7 +255,7 @@ async fn download(client: Arc<Client>, args: StorageVolDownloadArgs) -> Answer<(
 async fn serve_download(mut end: StreamEnd, mut download: Download) {
     loop {
         let sent = match download.next().await {
-            Ok(Some(Piece::Data(bytes))) => end.send_whole(bytes).await,
+            Ok(Some(Piece::Data(packet))) => end.send_packet(packet).await,
             Ok(Some(Piece::Hole(length))) => end.send_hole(length).await,
             Ok(None) => break,
             Err(error) => {

@@ -215,7 +215,9 @@ fn stream_data_reaches_only_open_streams() {
     };
     assert_eq!(bytes, b"ls\n");
 
-    connection.stream_data(5, &vec![1; frame::STREAM_DATA_MAX_BYTES + 1]);
+    let packet = |length| vec![1; frame::STREAM_ROOM_BYTES + length];
+    connection.stream_data(5, packet(frame::STREAM_DATA_MAX_BYTES));
+    connection.stream_data(5, packet(1));
     connection.stream_end_of_data(5);
     let packets = sent(&mut connection);
     let sizes: Vec<usize> = packets.iter().map(|p| p.body.len()).collect();
@@ -247,7 +249,7 @@ fn an_aborted_stream_is_closed_and_that_confirmed() {
     ));
     let packets = sent(&mut connection);
     assert_eq!(packets[0].header, console.stream(Status::Ok));
-    connection.stream_data(5, b"late");
+    connection.stream_data(5, vec![1; frame::STREAM_ROOM_BYTES + 4]);
     assert!(sent(&mut connection).is_empty());
 }
 

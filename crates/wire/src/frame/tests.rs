@@ -57,6 +57,45 @@ fn packets_come_out_however_the_bytes_come_in() {
 }
 
 #[test]
+fn large_bodies_are_collected_in_place() {
+    let data: Vec<u8> = (0..200_000u32).map(|n| n as u8).collect();
+    let mut room = vec![0; STREAM_ROOM_BYTES];
+    room.extend_from_slice(&data);
+    let large = data_in_place(call(1).stream(Status::Continue), room).unwrap();
+    assert_eq!(
+        large,
+        data_packet(call(1).stream(Status::Continue), &data).unwrap()
+    );
+    let small = packet(call(2), &()).unwrap();
+    let bytes = [large.as_slice(), &small].concat();
+    for size in [5, 28, 40, 70_000, 200_027, 200_028, 200_030, bytes.len()] {
+        let mut reader = Reader::default();
+        let mut got = Vec::new();
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let count = match reader.room() {
+                Some((place, missing)) => {
+                    let count = size.min(missing);
+                    place.extend_from_slice(&rest[..count]);
+                    count
+                }
+                None => {
+                    let count = size.min(rest.len());
+                    reader.push(&rest[..count], []).unwrap();
+                    count
+                }
+            };
+            rest = &rest[count..];
+            while let Some(packet) = reader.next_packet().unwrap() {
+                got.push((packet.header.serial, packet.body));
+            }
+        }
+        assert_eq!(got, [(1, data.clone()), (2, Vec::new())], "{size}");
+        assert_eq!(reader.pending(), 0);
+    }
+}
+
+#[test]
 fn descriptors_belong_to_the_packet_that_announces_them() {
     let sent = packet_with_fds(call(1), &(), vec![null(), null()]).unwrap();
     let mut reader = Reader::default();

@@ -298,6 +298,13 @@ fn check_parts(
     }
     for disk in snapshot.disks() {
         if disk.mode == Some(SnapshotMode::External) {
+            if find(domain, disk.name()).is_some_and(is_encrypted) {
+                return Err(unsupported(&format!(
+                    "an external snapshot of the encrypted disk '{}' would write what follows \
+                     unencrypted; take an internal one",
+                    disk.name()
+                )));
+            }
             check_file(disk.name(), disk.path().unwrap_or_default(), options.reuse)?;
         }
     }
@@ -337,4 +344,9 @@ pub(super) fn overlay_step(wanted: &model::snapshot::SnapshotDisk, disk: &Disk) 
         backing: source(disk)?,
         backing_format: disk.format().to_string(),
     })
+}
+
+fn is_encrypted(disk: &Disk) -> bool {
+    let links = disk.links();
+    links.iter().any(|link| link.source.encryption.is_some())
 }

@@ -1,0 +1,408 @@
+//! Ways of taking snapshots and of moving between images that are gone less often: quiesced, halting, upon images
+//! that are there, defined anew, with UEFI variables, shallow copies, and a disk that is full.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use stead_tests::{Host, guest, wait};
+
+const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of tests are text")
+}
+
+fn run(program: &str, words: &[&str]) {
+    let status = Command::new(program).args(words).status();
+    assert!(
+        status.expect("it is installed").success(),
+        "{program} {words:?}"
+    );
+}
+
+/// A folder with a new qcow2 image.
+fn image(host: &Host, folder: &str) -> PathBuf {
+    let folder = host.folder().join(folder);
+    fs::create_dir_all(&folder).expect("the folder is ours");
+    let image = folder.join("vm.qcow2");
+    run(
+        "qemu-img",
+        &["create", "-q", "-f", "qcow2", text(&image), "32M"],
+    );
+    image
+}
+
+fn with_disk(xml: &str, image: &Path, driver: &str) -> String {
+    let disk = format!(
+        "<devices><disk type='file' device='disk'><driver name='qemu' type='qcow2' {driver}/>\
+         <source file='{}'/><target dev='vda' bus='virtio'/></disk>",
+        image.display()
+    );
+    xml.replace("<devices>", &disk)
+}
+
+fn virsh(host: &Host, words: &[&str]) -> String {
+    host.virsh(words).succeeds()
+}
+
+/// The image the machine uses now.
+fn used(host: &Host) -> String {
+    let list = virsh(host, &["domblklist", "vm"]);
+    let line = list.lines().find(|line| line.contains("vda"));
+    let last = line.and_then(|line| line.split_whitespace().last());
+    last.expect("the machine has a disk").to_owned()
+}
+
+fn agent(host: &Host, command: &str) -> Option<String> {
+    let ran = host.virsh(&["qemu-agent-command", "vm", command]);
+    (ran.status == 0).then_some(ran.stdout)
+}
+
+/// The small guest with a disk, its agent answering.
+fn guest_with(host: &Host, image: &Path, driver: &str) {
+    host.guest_file("vmlinuz");
+    host.guest_file("initrd");
+    let xml = guest::small_guest("vm", host.folder());
+    host.define(&with_disk(&xml, image, driver));
+    virsh(host, &["start", "vm"]);
+    wait::until("the guest's agent", BOOT_TIMEOUT, || {
+        agent(host, "{\"execute\":\"guest-ping\"}").is_some()
+    });
+}
+
+/// Runs a line of shell in the guest to its end.
+fn in_guest(host: &Host, line: &str) -> String {
+    let command = serde_json::json!({
+        "execute": "guest-exec",
+        "arguments": {"path": "/bin/sh", "arg": ["-c", line], "capture-output": true},
+    });
+    let begun = agent(host, &command.to_string()).expect("the agent answers");
+    let begun: serde_json::Value = serde_json::from_str(&begun).expect("it is JSON");
+    let status = serde_json::json!({
+        "execute": "guest-exec-status",
+        "arguments": {"pid": begun["return"]["pid"]},
+    });
+    let mut ended = serde_json::Value::Null;
+    wait::until("the end of the command", BOOT_TIMEOUT, || {
+        let said = agent(host, &status.to_string());
+        ended = said
+            .and_then(|said| serde_json::from_str(&said).ok())
+            .unwrap_or_default();
+        ended["return"]["exited"] == true
+    });
+    ended["return"].to_string()
+}
+
+#[test]
+fn a_guest_is_frozen_for_a_quiesced_snapshot_and_thawed_after_it() {
+    let host = Host::start();
+    let image = image(&host, "images");
+    guest_with(&host, &image, "");
+    let made = in_guest(
+        &host,
+        "mkfs.ext2 /dev/vda && mkdir -p /d && mount /dev/vda /d && echo hello > /d/f && echo ok",
+    );
+    virsh(
+        &host,
+        &["snapshot-create-as", "vm", "q", "--disk-only", "--quiesce"],
+    );
+    let status = agent(&host, "{\"execute\":\"guest-fsfreeze-status\"}");
+    assert!(status.is_some_and(|said| said.contains("thawed")));
+    // What the guest had not written yet is in the image it left.
+    if made.contains("\"exitcode\":0") {
+        let raw = host.folder().join("left.raw");
+        run(
+            "qemu-img",
+            &["convert", "-U", "-O", "raw", text(&image), text(&raw)],
+        );
+        let bytes = fs::read(&raw).expect("it was just made");
+        assert!(
+            bytes.windows(6).any(|w| w == b"hello\n"),
+            "the file system was not synced"
+        );
+    }
+    virsh(&host, &["destroy", "vm"]);
+    let refused = ["snapshot-create-as", "vm", "r", "--disk-only", "--quiesce"];
+    let error = host.virsh(&refused).fails();
+    assert!(error.contains("not running"), "{error}");
+}
+
+#[test]
+fn images_that_are_there_are_used_and_a_snapshot_can_halt_its_machine() {
+    let host = Host::start();
+    let image = image(&host, "images");
+    host.define(&with_disk(&guest::bare_machine("vm"), &image, ""));
+    virsh(&host, &["start", "vm"]);
+    let ready = image.with_file_name("ready.qcow2");
+    let spec = format!("vda,file={}", ready.display());
+    let reuse = [
+        "snapshot-create-as",
+        "vm",
+        "r",
+        "--disk-only",
+        "--reuse-external",
+        "--diskspec",
+        &spec,
+    ];
+    let error = host.virsh(&reuse).fails();
+    assert!(error.contains("ready.qcow2"), "{error}");
+    let base = [
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-F",
+        "qcow2",
+        "-b",
+        text(&image),
+        text(&ready),
+    ];
+    run("qemu-img", &base);
+    virsh(&host, &reuse);
+    assert_eq!(used(&host), text(&ready));
+    virsh(
+        &host,
+        &["snapshot-create-as", "vm", "h", "--disk-only", "--halt"],
+    );
+    host.wait_for_state("vm", "shut off", Duration::from_secs(10));
+    assert!(used(&host).ends_with("ready.h"));
+
+    // What was known of a snapshot is forgotten and said anew, with what it is the parent of.
+    let described = virsh(&host, &["snapshot-dumpxml", "vm", "r"]);
+    let file = host.file("r.xml", &described);
+    virsh(&host, &["snapshot-delete", "vm", "r", "--metadata"]);
+    virsh(
+        &host,
+        &["snapshot-create", "vm", &file, "--redefine", "--validate"],
+    );
+    assert_eq!(
+        virsh(&host, &["snapshot-current", "vm", "--name"]).trim(),
+        "h"
+    );
+    virsh(
+        &host,
+        &["snapshot-create", "vm", &file, "--redefine", "--current"],
+    );
+    assert_eq!(
+        virsh(&host, &["snapshot-current", "vm", "--name"]).trim(),
+        "r"
+    );
+    let broken = host.file(
+        "b.xml",
+        &described.replace("<name>r</name>", "<nome>r</nome>"),
+    );
+    let error = host
+        .virsh(&["snapshot-create", "vm", &broken, "--redefine"])
+        .fails();
+    assert!(error.contains("nome"), "{error}");
+
+    let editor = host.file(
+        "editor",
+        "#!/bin/sh\nsed -i 's#<name>#<description>told</description><name>#' \"$1\"\n",
+    );
+    run("chmod", &["+x", &editor]);
+    for (command, name) in [
+        (stead_tests::host::binary(), "r"),
+        (PathBuf::from("virsh"), "h"),
+    ] {
+        let uri = host.uri();
+        let words = ["-c", &uri, "snapshot-edit", "vm", name];
+        let edited = stead_tests::clients::run(command, &words, &[("EDITOR", &editor)]);
+        let _ = edited.succeeds();
+        let shown = virsh(&host, &["snapshot-dumpxml", "vm", name]);
+        assert!(shown.contains("<description>told</description>"), "{shown}");
+    }
+    let error = host.virsh(&["blockresize", "vm", "vda", "64M"]).fails();
+    assert!(
+        error.contains("domain is not running") && error.contains("vol-resize"),
+        "{error}"
+    );
+}
+
+#[test]
+fn overlays_are_kept_or_removed_as_asked_and_copies_can_be_shallow() {
+    let host = Host::start();
+    let image = image(&host, "images");
+    host.define(&with_disk(&guest::bare_machine("vm"), &image, ""));
+    virsh(&host, &["start", "vm"]);
+    let overlay = |name: &str| {
+        virsh(
+            &host,
+            &[
+                "snapshot-create-as",
+                "vm",
+                name,
+                "--disk-only",
+                "--no-metadata",
+            ],
+        );
+        PathBuf::from(used(&host))
+    };
+    let gone = overlay("gone");
+    virsh(
+        &host,
+        &[
+            "blockcommit",
+            "vm",
+            "vda",
+            "--active",
+            "--pivot",
+            "--delete",
+        ],
+    );
+    assert_eq!(used(&host), text(&image));
+    assert!(!gone.exists(), "the merged overlay is still there");
+    let kept = overlay("kept");
+    virsh(
+        &host,
+        &[
+            "blockcommit",
+            "vm",
+            "vda",
+            "--active",
+            "--wait",
+            "--keep-overlay",
+        ],
+    );
+    assert_eq!(used(&host), text(&kept));
+    let copy = image.with_file_name("copy.qcow2");
+    let words = [
+        "blockcopy",
+        "vm",
+        "vda",
+        text(&copy),
+        "--shallow",
+        "--transient-job",
+        "--wait",
+        "--pivot",
+    ];
+    virsh(&host, &words);
+    assert_eq!(used(&host), text(&copy));
+    let info = Command::new("qemu-img")
+        .args(["info", "-U", text(&copy)])
+        .output();
+    let info = info.expect("it is installed").stdout;
+    let backing = format!("backing file: {}", image.display());
+    assert!(String::from_utf8_lossy(&info).contains(&backing));
+}
+
+#[test]
+fn uefi_variables_go_with_snapshots_of_both_kinds() {
+    let host = Host::start();
+    let image = image(&host, "images");
+    let xml = guest::bare_machine("vm")
+        .replace("machine='pc'", "machine='q35'")
+        .replace(
+            "</os>",
+            "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>\
+         <nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'/></os>",
+        );
+    host.define(&with_disk(&xml, &image, ""));
+    virsh(&host, &["start", "vm"]);
+    virsh(&host, &["suspend", "vm"]);
+    let variables = host.root().join("nvram/vm_VARS.fd");
+    let content = || fs::read(&variables).expect("it is there");
+    let change = |byte: u8| {
+        let mut bytes = content();
+        bytes[100_000] = byte;
+        fs::write(&variables, bytes).expect("it is ours");
+    };
+    virsh(
+        &host,
+        &["snapshot-create-as", "vm", "outside", "--disk-only"],
+    );
+    let first = content();
+    virsh(&host, &["destroy", "vm"]);
+    change(1);
+    let second = content();
+    virsh(&host, &["snapshot-create-as", "vm", "inside"]);
+    change(2);
+    virsh(&host, &["snapshot-revert", "vm", "inside"]);
+    assert!(
+        content() == second,
+        "the variables of the internal snapshot did not come back"
+    );
+    virsh(&host, &["snapshot-revert", "vm", "outside"]);
+    assert!(
+        content() == first,
+        "the variables of the external snapshot did not come back"
+    );
+    for name in ["inside", "outside"] {
+        virsh(&host, &["snapshot-delete", "vm", name]);
+    }
+    let kept = fs::read_dir(host.root().join("nvram/snapshots"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let files = kept
+        .filter_map(|domain| fs::read_dir(domain.path()).ok())
+        .flatten()
+        .count();
+    assert_eq!(files, 0, "variables of deleted snapshots are left");
+}
+
+/// A file system in memory, unmounted when dropped.
+struct Small(PathBuf);
+
+impl Small {
+    fn size(&self, how: &str, size: &str) {
+        let options = format!("{how}size={size},mode=755");
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", &options, "tmpfs", text(&self.0)],
+        );
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_machine_whose_disk_is_full_waits_and_loses_nothing() {
+    let host = Host::start();
+    let small = Small(host.folder().join("small"));
+    fs::create_dir(&small.0).expect("the folder is ours");
+    small.size("", "6M");
+    let image = image(&host, "small");
+    guest_with(&host, &image, "error_policy='enospace'");
+    // Left running: it goes on once there is room.
+    let command = serde_json::json!({
+        "execute": "guest-exec",
+        "arguments": {"path": "/bin/sh", "arg": [
+            "-c", "tr '\\0' x </dev/zero | dd of=/dev/vda bs=1M count=16 oflag=direct iflag=fullblock",
+        ]},
+    });
+    let _ = agent(&host, &command.to_string()).expect("the agent answers");
+    host.wait_for_state("vm", "paused", BOOT_TIMEOUT);
+    let reason = virsh(&host, &["domstate", "vm", "--reason"]);
+    assert!(reason.contains("paused (I/O error)"), "{reason}");
+    let errors = virsh(&host, &["domblkerror", "vm"]);
+    assert!(errors.contains("vda: no space"), "{errors}");
+
+    small.size("remount,", "64M");
+    virsh(&host, &["resume", "vm"]);
+    let written = || {
+        let read = Command::new("qemu-io")
+            .args([
+                "-U",
+                "-r",
+                "-f",
+                "qcow2",
+                "-c",
+                "read -P 120 0 16M",
+                text(&image),
+            ])
+            .output();
+        let read = read.expect("it is installed");
+        read.status.success() && !String::from_utf8_lossy(&read.stdout).contains("failed")
+    };
+    wait::until("all that the guest wrote", BOOT_TIMEOUT, written);
+    assert_eq!(host.state("vm"), "running");
+    virsh(&host, &["destroy", "vm"]);
+    run("qemu-img", &["check", "-q", text(&image)]);
+}

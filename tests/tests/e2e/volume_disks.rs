@@ -1,0 +1,104 @@
+//! Disks of machines that name a volume of a pool.
+
+use stead_tests::{Host, guest};
+
+const VOLUME: &str = "<disk type='volume' device='disk'><driver name='qemu' type='qcow2'/>\
+                      <source pool='p' volume='NAME'/><target dev='TARGET' bus='virtio'/></disk>";
+
+fn disk(name: &str, target: &str) -> String {
+    VOLUME.replace("NAME", name).replace("TARGET", target)
+}
+
+/// A stored pool `p` with the volumes `a` and `b`.
+fn pool(host: &Host) -> String {
+    let target = host.folder().join("p").to_string_lossy().into_owned();
+    let define = ["pool-define-as", "p", "dir", "--target", &target];
+    let _ = host.virsh(&define).succeeds();
+    let _ = host.virsh(&["pool-build", "p"]).succeeds();
+    let _ = host.virsh(&["pool-start", "p"]).succeeds();
+    for name in ["a", "b"] {
+        let make = ["vol-create-as", "p", name, "8M", "--format", "qcow2"];
+        let _ = host.virsh(&make).succeeds();
+    }
+    target
+}
+
+#[test]
+fn a_machine_runs_on_volumes_and_its_definition_goes_on_to_name_them() {
+    let mut host = Host::start();
+    let target = pool(&host);
+    let _ = host.virsh(&["pool-destroy", "p"]).succeeds();
+    let xml =
+        guest::bare_machine("vm").replace("<devices>", &format!("<devices>{}", disk("a", "vda")));
+    host.define(&xml);
+    let error = host.virsh(&["start", "vm"]).fails();
+    assert!(
+        error.contains("storage pool 'p' containing volume 'a' is not active"),
+        "{error}"
+    );
+
+    let _ = host.virsh(&["pool-start", "p"]).succeeds();
+    let info = host.virsh(&["domblkinfo", "vm", "vda"]).succeeds();
+    assert!(info.contains("8388608"), "{info}");
+    let _ = host.virsh(&["start", "vm"]).succeeds();
+    let list = host.virsh(&["domblklist", "vm"]).succeeds();
+    assert!(list.contains(&format!("{target}/a")), "{list}");
+    let info = host.virsh(&["domblkinfo", "vm", "vda"]).succeeds();
+    assert!(info.contains("8388608"), "{info}");
+    let error = host.virsh(&["vol-delete", "a", "p"]).fails();
+    assert!(error.contains("'vm'"), "{error}");
+
+    let file = host.file("disk.xml", &disk("b", "vdb"));
+    let _ = host
+        .virsh(&["attach-device", "vm", &file, "--persistent"])
+        .succeeds();
+    let missing = host.file("missing.xml", &disk("none", "vdc"));
+    let error = host.virsh(&["attach-device", "vm", &missing]).fails();
+    assert!(
+        error.contains("no storage vol with matching name 'none'"),
+        "{error}"
+    );
+    let stored = host.virsh(&["dumpxml", "vm", "--inactive"]).succeeds();
+    for name in ["a", "b"] {
+        assert!(
+            stored.contains(&format!("<source pool='p' volume='{name}'/>")),
+            "{stored}"
+        );
+    }
+
+    // A daemon that comes back finds the machine's files though the pool is not in use.
+    let _ = host.kill_daemon();
+    host.start_daemon();
+    let list = host.virsh(&["domblklist", "vm"]).succeeds();
+    assert!(list.contains(&format!("{target}/b")), "{list}");
+    let snapshot = [
+        "snapshot-create-as",
+        "vm",
+        "s",
+        "--disk-only",
+        "--diskspec",
+        "vdb,snapshot=no",
+    ];
+    let _ = host.virsh(&snapshot).succeeds();
+    let stored = host.virsh(&["dumpxml", "vm", "--inactive"]).succeeds();
+    assert!(
+        stored.contains(&format!("<source file='{target}/a.s'/>")),
+        "{stored}"
+    );
+    assert!(stored.contains("<source pool='p' volume='b'/>"), "{stored}");
+    let _ = host.virsh(&["destroy", "vm"]).succeeds();
+    let _ = host.virsh(&["snapshot-create-as", "vm", "cold"]).fails();
+    let cold = [
+        "snapshot-create-as",
+        "vm",
+        "cold",
+        "--diskspec",
+        "vda,snapshot=no",
+    ];
+    let _ = host.virsh(&cold).succeeds();
+    let image = std::process::Command::new("qemu-img")
+        .args(["snapshot", "-l", &format!("{target}/b")])
+        .output()
+        .expect("it is installed");
+    assert!(String::from_utf8_lossy(&image.stdout).contains("cold"));
+}
