@@ -14,6 +14,7 @@ mod job;
 mod machine;
 mod problem;
 mod version;
+mod volume;
 
 pub use event::{DomainNews, Event};
 pub use image::{Image, ImageImport, Named};
@@ -26,6 +27,7 @@ pub use machine::{
 };
 pub use problem::Problem;
 pub use version::Version;
+pub use volume::{VolumeCopy, VolumeMade};
 
 /// What every path begins with.
 pub const BASE: &str = "/api/v1";

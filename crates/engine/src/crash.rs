@@ -153,6 +153,8 @@ steps! {
     CloneLinked = "clone/linked",
     /// All files of a clone are there, its definition is not.
     CloneFilesMade = "clone/files-made",
+    /// A clone is defined; its job goes on to the next.
+    CloneDefined = "clone/defined",
 }
 
 /// Dies here if this is the step the daemon was told to die at.

@@ -327,17 +327,23 @@ fn a_template_and_its_clones() {
 
 #[test]
 fn clones_are_whole_or_not_there() {
-    for (step, left) in [
-        ("clone/linked", 0),
-        ("clone/files-made", 0),
-        ("clone/files-made:2", 1),
+    for (step, left, full) in [
+        ("clone/linked", 0, false),
+        ("clone/files-made", 0, false),
+        ("clone/defined", 1, false),
+        ("clone/files-made:2", 1, true),
+        ("clone/linked:2", 1, true),
     ] {
+        let clone = |names: &[&'static str]| {
+            let kind: &[&str] = if full { &["--full"] } else { &[] };
+            [&["clone", "web1"], names, kind].concat()
+        };
         let mut host = Host::start();
         from_image(&host, "web1");
         let _ = host.stead(&["template", "web1"]).succeeds();
         let _ = host.stop_daemon();
         host.start_daemon_to_crash_at(step);
-        let _ = host.stead(&["clone", "web1", "a", "b"]).fails();
+        let _ = host.stead(&clone(&["a", "b"])).fails();
         host.wait_for_crash(step);
         host.start_daemon();
         let names = host.virsh(&["list", "--all", "--name"]).succeeds();
@@ -355,9 +361,7 @@ fn clones_are_whole_or_not_there() {
             .into_iter()
             .filter(|n| !clones.contains(n))
             .collect();
-        let _ = host
-            .stead(&[&["clone", "web1"], &again[..]].concat())
-            .succeeds();
+        let _ = host.stead(&clone(&again)).succeeds();
         assert!(Path::new(&host.root()).join("images/b.qcow2").exists());
     }
 }

@@ -137,9 +137,10 @@ fn disk(path: &str, format: &str, target: &str, uuid: &str) -> String {
     )
 }
 
-/// Lets QEMU itself write to or read from a disk, as the guest would.
-fn disk_io(host: &Host, node: &str, command: &str) {
-    let line = format!("qemu-io {node} \"{command}\"");
+/// Lets QEMU itself write to a disk, as the guest would.
+fn write_as_guest(host: &Host, disk: &str) {
+    let device = format!("/machine/peripheral/{disk}/virtio-backend");
+    let line = format!("qemu-io -d {device} \"write -P 171 0 1M\"");
     let said = host.virsh(&["qemu-monitor-command", "vm", "--hmp", &line]);
     let said = said.succeeds();
     assert!(said.contains("1 MiB") && !said.contains("failed"), "{said}");
@@ -177,14 +178,17 @@ fn encrypted_volumes_are_made_grown_copied_and_given_to_machines() {
     let (raw, image) = (format!("{target}/raw"), format!("{target}/image"));
     let xml = guest::bare_machine("vm").replace(
         "<devices>",
-        &format!("<devices>{}", disk(&raw, "raw", "vda", &uuids[0])),
+        &format!(
+            "<features><acpi/></features><devices>{}",
+            disk(&raw, "raw", "vda", &uuids[0])
+        ),
     );
     host.define(&xml);
     let _ = host.virsh(&["start", "vm"]).succeeds();
     let attached = host.file("disk.xml", &disk(&image, "qcow2", "vdb", &uuids[1]));
     let _ = host.virsh(&["attach-device", "vm", &attached]).succeeds();
-    disk_io(&host, "libvirt-1-format", "write -P 171 0 1M");
-    disk_io(&host, "libvirt-2-format", "write -P 171 0 1M");
+    write_as_guest(&host, "virtio-disk0");
+    write_as_guest(&host, "virtio-disk1");
     let pid = host.qemu_of("vm");
     let line = fs::read(format!("/proc/{pid}/cmdline")).expect("it runs");
     let line = String::from_utf8_lossy(&line).into_owned();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use stead_tests::{Host, guest, wait};
 
-const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
+const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("paths of tests are text")
@@ -123,10 +123,6 @@ fn a_guest_is_frozen_for_a_quiesced_snapshot_and_thawed_after_it() {
             "the file system was not synced"
         );
     }
-    virsh(&host, &["destroy", "vm"]);
-    let refused = ["snapshot-create-as", "vm", "r", "--disk-only", "--quiesce"];
-    let error = host.virsh(&refused).fails();
-    assert!(error.contains("not running"), "{error}");
 }
 
 #[test]
@@ -196,7 +192,7 @@ fn images_that_are_there_are_used_and_a_snapshot_can_halt_its_machine() {
     let error = host
         .virsh(&["snapshot-create", "vm", &broken, "--redefine"])
         .fails();
-    assert!(error.contains("nome"), "{error}");
+    assert!(error.contains("must have a name"), "{error}");
 
     let editor = host.file(
         "editor",
@@ -297,7 +293,7 @@ fn uefi_variables_go_with_snapshots_of_both_kinds() {
         .replace(
             "</os>",
             "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>\
-         <nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'/></os>",
+         <nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'/></os><features><acpi/></features>",
         );
     host.define(&with_disk(&xml, &image, ""));
     virsh(&host, &["start", "vm"]);

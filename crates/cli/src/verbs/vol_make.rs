@@ -1,10 +1,14 @@
 //! Volumes: creating and cloning.
 
+use std::io::IsTerminal;
+
+use client::api::{Job, VolumeCopy, VolumeMade};
 use client::wire::remote::{self, RemoteStoragePool};
 
 use crate::args::{self, Args};
 use crate::domain::{self, flags};
 use crate::failure::{Failure, OrFail, Outcome};
+use crate::follow;
 use crate::output::extra;
 use crate::session::Session;
 use crate::storage::{OF_POOL, POOL, VOL, escape, find_vol, pool, vol, vol_in};
@@ -61,9 +65,18 @@ pub(crate) const VERBS: &[Verb] = &[
     ]),
 ];
 
+/// `VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA`.
+const PREALLOC_METADATA: u32 = 1;
+/// `VIR_STORAGE_VOL_CREATE_REFLINK`.
+const REFLINK_FLAG: u32 = 2;
+
 /// The flags of a call that makes a volume.
 fn create_flags(args: &Args) -> u32 {
-    const TABLE: [(&str, u32); 3] = [("prealloc-metadata", 1), ("reflink", 2), ("validate", 4)];
+    const TABLE: [(&str, u32); 3] = [
+        ("prealloc-metadata", PREALLOC_METADATA),
+        ("reflink", REFLINK_FLAG),
+        ("validate", 4),
+    ];
     let has = |name: &str| args.verb.options.iter().any(|o| o.name == name);
     let known: Vec<(&str, u32)> = TABLE.into_iter().filter(|(name, _)| has(name)).collect();
     flags(args, &known)
@@ -161,12 +174,34 @@ fn create_from(s: &mut Session, args: &Args) -> Outcome {
         clonevol: source.vol.clone(),
         flags: create_flags(args),
     };
-    let got = s
-        .call(&call)
-        .or_fail(|| format!("Failed to create vol from {from}"))?;
+    let made = copy(s, call, || format!("Failed to create vol from {from}"))?;
     let name = source.vol.name;
-    extra!(s, "Vol {} created from input vol {name}\n", got.vol.name);
+    extra!(s, "Vol {made} created from input vol {name}\n");
     Ok(())
+}
+
+/// Makes a copy and gives back its name. A person at a terminal is shown how far it is, where the
+/// daemon is Stead's own.
+fn copy(
+    s: &mut Session,
+    call: remote::StorageVolCreateXmlFromArgs,
+    failed: impl FnOnce() -> String,
+) -> Result<String, Failure> {
+    let is_watched = !s.out.quiet && std::io::stderr().is_terminal();
+    if is_watched && s.rest().is_ok() {
+        let copy = VolumeCopy {
+            pool: call.pool.name,
+            xml: call.xml,
+            source_pool: call.clonevol.pool,
+            source: call.clonevol.name,
+            prealloc_metadata: call.flags & PREALLOC_METADATA != 0,
+            reflink: call.flags & REFLINK_FLAG != 0,
+        };
+        let job: Job = s.rest()?.post("/volumes/copies", &copy)?;
+        let made: VolumeMade = follow::follow(s, &job)?;
+        return Ok(made.name);
+    }
+    s.call(&call).map(|got| got.vol.name).or_fail(failed)
 }
 
 fn clone(s: &mut Session, args: &Args) -> Outcome {
@@ -195,10 +230,8 @@ fn clone(s: &mut Session, args: &Args) -> Outcome {
         clonevol: source.vol,
         flags: create_flags(args),
     };
-    let got = s
-        .call(&call)
-        .or_fail(|| format!("Failed to clone vol from {name}"))?;
-    extra!(s, "Vol {} cloned from {name}\n", got.vol.name);
+    let made = copy(s, call, || format!("Failed to clone vol from {name}"))?;
+    extra!(s, "Vol {made} cloned from {name}\n");
     Ok(())
 }
 

@@ -233,7 +233,9 @@ impl Cloning {
             self.reseed(&mut domain, plan, seed, old).await?;
         }
         crash_point(Step::CloneFilesMade);
-        self.engine.define_made(Definition::of(domain)).await
+        self.engine.define_made(Definition::of(domain)).await?;
+        crash_point(Step::CloneDefined);
+        Ok(())
     }
 
     /// Gives the definition an identity of its own.

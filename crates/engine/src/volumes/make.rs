@@ -7,6 +7,7 @@ use crate::aside::aside;
 use crate::crash::{Step as CrashStep, crash_point};
 use crate::engine::{Engine, xml_error};
 use crate::error::{EngineError, ErrorKind, Result};
+use crate::jobs::{JobContext, JobUnit};
 use crate::pools::Pool;
 use crate::pools::claim::Purpose;
 use crate::pools::scan::UNFINISHED_PREFIX;
@@ -25,6 +26,10 @@ use sys::sparse::Stretch;
 const FILE_MODE: u32 = 0o600;
 /// And of a directory.
 const DIRECTORY_MODE: u32 = 0o711;
+/// Hundredths of a percent: what qemu-img tells of its progress.
+const PERCENT_TOTAL: u64 = 10_000;
+/// Bytes copied between two looks at whether to go on.
+const COPY_STEP_BYTES: u64 = 64 << 20;
 
 impl Pool {
     /// Makes a volume as libvirt's XML describes it.
@@ -38,7 +43,7 @@ impl Pool {
         wishes: Wishes,
     ) -> Result<Arc<Volume>> {
         let definition = self.volume_definition(xml, Capacity::OfBacking)?;
-        self.make(engine, definition, None, wishes).await
+        self.make(engine, definition, None, wishes, None).await
     }
 
     /// Makes a volume with the content of another, which may be in another pool.
@@ -53,10 +58,25 @@ impl Pool {
         name: &str,
         wishes: Wishes,
     ) -> Result<Arc<Volume>> {
+        self.copy_watched(engine, xml, (from, name), wishes, None)
+            .await
+    }
+
+    /// The same, moving the progress of a job and ending with it.
+    pub(super) async fn copy_watched(
+        &self,
+        engine: &Engine,
+        xml: &str,
+        (from, name): (&Pool, &str),
+        wishes: Wishes,
+        job: Option<JobContext>,
+    ) -> Result<Arc<Volume>> {
         let definition = self.volume_definition(xml, Capacity::OfSource)?;
         let reading = from.claim(name, Purpose::Read).await?;
         let source = from.volume(name)?;
-        let made = self.make(engine, definition, Some(source), wishes).await;
+        let made = self
+            .make(engine, definition, Some(source), wishes, job)
+            .await;
         reading.finish().await?;
         made
     }
@@ -89,6 +109,7 @@ impl Pool {
         mut definition: VolumeDefinition,
         source: Option<Arc<Volume>>,
         wishes: Wishes,
+        job: Option<JobContext>,
     ) -> Result<Arc<Volume>> {
         if let Some(source) = &source {
             // A copy is at least as large as what is copied.
@@ -112,6 +133,7 @@ impl Pool {
             source,
             wishes,
             keys,
+            job,
         };
         let encryption = making.definition.target.encryption.as_ref();
         if let Some(reference) = encryption.and_then(|e| e.secrets.first()) {
@@ -157,6 +179,8 @@ struct Making {
     source: Option<Arc<Volume>>,
     wishes: Wishes,
     keys: Keys,
+    /// The job whose progress is moved.
+    job: Option<JobContext>,
     /// Where it is filled.
     unfinished: PathBuf,
     /// Where it will be.
@@ -256,7 +280,26 @@ impl Making {
             // Copied then.
             Err(_) => {}
         }
-        copy_stretches(&from, file, 0).map_err(|e| self.system("cannot write to", e.cause()))
+        let length = from.metadata().map_or(0, |metadata| metadata.len());
+        self.begin_step(length, JobUnit::Bytes);
+        let copied = copy_stretches(&from, file, 0, &mut |done| self.is_going_on(done));
+        copied.map_err(|e| self.system("cannot write to", e.cause()))?;
+        self.job.as_ref().map_or(Ok(()), JobContext::check)
+    }
+
+    /// So much is done; whether it goes on.
+    fn is_going_on(&self, done: u64) -> bool {
+        self.job.as_ref().is_none_or(|job| {
+            job.done(done);
+            !job.is_cancelled()
+        })
+    }
+
+    /// What is to be done, for whoever watches.
+    fn begin_step(&self, total: u64, unit: JobUnit) {
+        if let Some(job) = &self.job {
+            job.step(format!("filling {}", self.definition.name), total, unit);
+        }
     }
 
     fn run_tool(&self, args: &[String]) -> Result<()> {
@@ -272,8 +315,13 @@ impl Making {
                 reads.extend(self.engine.readable_chain(&backing.path)?);
             }
         }
+        let mut args = args.to_vec();
+        if self.job.is_some() && args.first().is_some_and(|verb| verb == "convert") {
+            args.insert(1, "-p".to_owned());
+            self.begin_step(PERCENT_TOTAL, JobUnit::Percent);
+        }
         let run = ToolRun {
-            args: args.to_vec(),
+            args,
             reads,
             writes: vec![self.unfinished.clone()],
             keys: self.keys.all(),
@@ -281,8 +329,9 @@ impl Making {
             ..ToolRun::default()
         };
         let own_name = self.path.to_string_lossy();
-        run.run()
-            .map(drop)
+        let done = run.run_watched(|percent| self.is_going_on((percent * 100.0) as u64));
+        self.job.as_ref().map_or(Ok(()), JobContext::check)?;
+        done.map(drop)
             .map_err(|e| copy_error(e, Some(&self.unfinished), Some(&own_name)))
     }
 
@@ -324,17 +373,31 @@ pub(super) fn copy_error(
     }
 }
 
-/// Copies what is data from `at` on; holes stay holes. Returns with the same length.
-pub(super) fn copy_stretches(from: &File, to: &File, at: u64) -> sys::SysResult<()> {
+/// Copies what is data from `at` on; holes stay holes. Returns with the same length, unless
+/// `goes_on`, which is told where it is, says no.
+pub(super) fn copy_stretches(
+    from: &File,
+    to: &File,
+    at: u64,
+    goes_on: &mut dyn FnMut(u64) -> bool,
+) -> sys::SysResult<()> {
     let mut at = at;
     while let Some(stretch) = sys::sparse::stretch(from, at)? {
-        at = match stretch {
-            Stretch::Hole(end) => end,
-            Stretch::Data(end) => {
-                sys::sparse::copy(from, to, at, end - at)?;
-                end
+        let end = match stretch {
+            Stretch::Hole(end) => {
+                at = end;
+                continue;
             }
+            Stretch::Data(end) => end,
         };
+        while at < end {
+            let length = (end - at).min(COPY_STEP_BYTES);
+            sys::sparse::copy(from, to, at, length)?;
+            at += length;
+            if !goes_on(at) {
+                return Ok(());
+            }
+        }
     }
     Ok(())
 }
@@ -376,7 +439,7 @@ mod tests {
         from.set_len(64 << 20).expect("extended");
         from.write_all_at(b"x", 32 << 20).expect("written");
         to.set_len(64 << 20).expect("extended");
-        copy_stretches(&from, &to, 0).expect("copied");
+        copy_stretches(&from, &to, 0, &mut |_| true).expect("copied");
         assert!(to.metadata().expect("there").blocks() * 512 < 1 << 20);
         let mut byte = [0];
         to.read_exact_at(&mut byte, 32 << 20).expect("read");

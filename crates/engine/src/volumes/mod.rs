@@ -4,7 +4,7 @@
 //! A new volume is filled under a name nobody sees and gets its own name when it is complete, so
 //! that a daemon that dies on the way leaves the old state and a file it knows to remove.
 //!
-//! - `make`: new volumes, empty or copies. `change`: delete, resize, wipe.
+//! - `make`: new volumes, empty or copies (`copy_job`: as jobs). `change`: delete, resize, wipe.
 //! - `transfer`: upload and download.
 //! - `task`: qemu-img's other commands, on any image. `tool`: qemu-img, confined. `chain`: which images an image makes it open.
 //! - `uses`: which running machine uses a file. `keys`: what encrypted volumes are opened with.
@@ -12,6 +12,7 @@
 
 pub(crate) mod chain;
 mod change;
+mod copy_job;
 mod disks;
 mod keys;
 mod make;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use storage::image::Image;
 
 pub use change::{Resize, WipeAlgorithm};
+pub use copy_job::VolumeCopy;
 pub use storage::task::{ImageTask, SnapshotChange};
 pub use storage::volume::Wishes;
 pub use strays::Stray;

@@ -403,7 +403,7 @@ impl Writing {
         if metadata.len() > end {
             file.set_len(metadata.len())
                 .map_err(|e| self.failed("cannot extend", &e))?;
-            copy_stretches(&old, file, end)
+            copy_stretches(&old, file, end, &mut |_| true)
                 .map_err(|e| self.failed("cannot write to", e.cause()))?;
         }
         let (uid, gid) = (metadata.uid(), metadata.gid());

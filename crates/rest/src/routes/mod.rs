@@ -8,6 +8,7 @@ mod images;
 mod inside;
 mod jobs;
 mod machines;
+mod volumes;
 
 use crate::failure::Failure;
 use crate::limits::REQUEST_BODY_MAX_BYTES;
@@ -52,6 +53,7 @@ fn groups() -> OpenApiRouter<Engine> {
         .merge(machines::routes())
         .merge(consoles::routes())
         .merge(events::routes())
+        .merge(volumes::routes())
 }
 
 #[cfg(test)]
