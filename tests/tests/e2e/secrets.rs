@@ -143,7 +143,8 @@ fn write_as_guest(host: &Host, disk: &str) {
     let line = format!("qemu-io -d {device} \"write -P 171 0 1M\"");
     let said = host.virsh(&["qemu-monitor-command", "vm", "--hmp", &line]);
     let said = said.succeeds();
-    assert!(said.contains("1 MiB") && !said.contains("failed"), "{said}");
+    // What it did it says on QEMU's own output; here it tells why it could not.
+    assert_eq!(said.trim(), "");
 }
 
 #[test]

@@ -72,17 +72,22 @@ fn guest_with(host: &Host, image: &Path, driver: &str) {
     });
 }
 
-/// Runs a line of shell in the guest to its end.
-fn in_guest(host: &Host, line: &str) -> String {
+/// Begins a line of shell in the guest; the number it has there.
+fn begin_in_guest(host: &Host, line: &str) -> serde_json::Value {
     let command = serde_json::json!({
         "execute": "guest-exec",
-        "arguments": {"path": "/bin/sh", "arg": ["-c", line], "capture-output": true},
+        "arguments": {"path": "/bin/sh", "arg": ["-c", line]},
     });
     let begun = agent(host, &command.to_string()).expect("the agent answers");
     let begun: serde_json::Value = serde_json::from_str(&begun).expect("it is JSON");
+    begun["return"]["pid"].clone()
+}
+
+/// Waits for the end of what was begun; its exit status.
+fn end_in_guest(host: &Host, pid: &serde_json::Value) -> serde_json::Value {
     let status = serde_json::json!({
         "execute": "guest-exec-status",
-        "arguments": {"pid": begun["return"]["pid"]},
+        "arguments": {"pid": pid},
     });
     let mut ended = serde_json::Value::Null;
     wait::until("the end of the command", BOOT_TIMEOUT, || {
@@ -92,7 +97,7 @@ fn in_guest(host: &Host, line: &str) -> String {
             .unwrap_or_default();
         ended["return"]["exited"] == true
     });
-    ended["return"].to_string()
+    ended["return"]["exitcode"].clone()
 }
 
 #[test]
@@ -100,10 +105,8 @@ fn a_guest_is_frozen_for_a_quiesced_snapshot_and_thawed_after_it() {
     let host = Host::start();
     let image = image(&host, "images");
     guest_with(&host, &image, "");
-    let made = in_guest(
-        &host,
-        "mkfs.ext2 /dev/vda && mkdir -p /d && mount /dev/vda /d && echo hello > /d/f && echo ok",
-    );
+    let files = "mkfs.ext2 /dev/vda && mkdir -p /d && mount /dev/vda /d && echo hello >/d/f";
+    let made = end_in_guest(&host, &begin_in_guest(&host, files));
     virsh(
         &host,
         &["snapshot-create-as", "vm", "q", "--disk-only", "--quiesce"],
@@ -111,7 +114,7 @@ fn a_guest_is_frozen_for_a_quiesced_snapshot_and_thawed_after_it() {
     let status = agent(&host, "{\"execute\":\"guest-fsfreeze-status\"}");
     assert!(status.is_some_and(|said| said.contains("thawed")));
     // What the guest had not written yet is in the image it left.
-    if made.contains("\"exitcode\":0") {
+    if made == 0 {
         let raw = host.folder().join("left.raw");
         run(
             "qemu-img",
@@ -366,14 +369,9 @@ fn a_machine_whose_disk_is_full_waits_and_loses_nothing() {
     small.size("", "6M");
     let image = image(&host, "small");
     guest_with(&host, &image, "error_policy='enospace'");
-    // Left running: it goes on once there is room.
-    let command = serde_json::json!({
-        "execute": "guest-exec",
-        "arguments": {"path": "/bin/sh", "arg": [
-            "-c", "tr '\\0' x </dev/zero | dd of=/dev/vda bs=1M count=16 oflag=direct iflag=fullblock",
-        ]},
-    });
-    let _ = agent(&host, &command.to_string()).expect("the agent answers");
+    // It goes on once there is room.
+    let fill = "tr '\\0' x </dev/zero | dd of=/dev/vda bs=1M count=16 oflag=direct iflag=fullblock";
+    let writing = begin_in_guest(&host, fill);
     host.wait_for_state("vm", "paused", BOOT_TIMEOUT);
     let reason = virsh(&host, &["domstate", "vm", "--reason"]);
     assert!(reason.contains("paused (I/O error)"), "{reason}");
@@ -382,23 +380,14 @@ fn a_machine_whose_disk_is_full_waits_and_loses_nothing() {
 
     small.size("remount,", "64M");
     virsh(&host, &["resume", "vm"]);
-    let written = || {
-        let read = Command::new("qemu-io")
-            .args([
-                "-U",
-                "-r",
-                "-f",
-                "qcow2",
-                "-c",
-                "read -P 120 0 16M",
-                text(&image),
-            ])
-            .output();
-        let read = read.expect("it is installed");
-        read.status.success() && !String::from_utf8_lossy(&read.stdout).contains("failed")
-    };
-    wait::until("all that the guest wrote", BOOT_TIMEOUT, written);
+    assert_eq!(end_in_guest(&host, &writing), 0);
     assert_eq!(host.state("vm"), "running");
     virsh(&host, &["destroy", "vm"]);
+    let read = Command::new("qemu-io")
+        .args(["-r", "-f", "qcow2", "-c", "read -P 120 0 16M", text(&image)])
+        .output()
+        .expect("it is installed");
+    let said = String::from_utf8_lossy(&read.stdout);
+    assert!(read.status.success() && !said.contains("failed"), "{said}");
     run("qemu-img", &["check", "-q", text(&image)]);
 }

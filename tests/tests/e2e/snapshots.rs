@@ -13,12 +13,15 @@ const DISK_MIB: u32 = 32;
 /// A host with one machine that has a qcow2 disk.
 struct Bench {
     host: Host,
+    /// Its QEMU is killed on the way: an image may have clusters that nothing refers to then.
+    may_leak: bool,
 }
 
 impl Bench {
     fn new() -> Self {
         let bench = Self {
             host: Host::start(),
+            may_leak: false,
         };
         fs::create_dir(bench.folder()).expect("the folder is ours");
         let disk = bench.folder().join("vm.qcow2");
@@ -95,9 +98,20 @@ impl Bench {
                 "after {after}: nobody names {path:?}"
             );
             if self.host.state("vm") == "shut off" && !text(&path).ends_with(".mem") {
-                run("qemu-img", &["check", "-q", text(&path)]);
+                self.check_image(text(&path));
             }
         }
+    }
+
+    fn check_image(&self, image: &str) {
+        /// qemu-img's status where clusters are leaked and all else is well.
+        const LEAKS: i32 = 3;
+        let status = Command::new("qemu-img")
+            .args(["check", "-q", image])
+            .status();
+        let code = status.expect("it is installed").code();
+        let is_fine = code == Some(0) || (self.may_leak && code == Some(LEAKS));
+        assert!(is_fine, "qemu-img check {image}: {code:?}");
     }
 }
 
@@ -373,6 +387,7 @@ fn content_at_rest(bench: &Bench) -> Vec<u8> {
 fn no_crash_around_a_snapshot_with_memory_loses_anything() {
     for kill_qemu in [false, true] {
         let mut bench = Bench::new();
+        bench.may_leak = kill_qemu;
         bench.write(0, 1);
         let first = bench.content();
         bench.virsh(&["start", "vm"]);
@@ -412,6 +427,7 @@ fn no_crash_around_a_snapshot_with_memory_loses_anything() {
 fn no_crash_while_a_machine_goes_over_to_another_image_loses_anything() {
     for kill_qemu in [false, true] {
         let mut bench = Bench::new();
+        bench.may_leak = kill_qemu;
         bench.write(0, 1);
         let overlay = [
             "snapshot-create-as",
@@ -433,7 +449,7 @@ fn no_crash_while_a_machine_goes_over_to_another_image_loses_anything() {
             }
             bench.virsh(&["destroy", "vm"]);
             assert_eq!(bench.content(), content, "after {at}");
-            run("qemu-img", &["check", "-q", &bench.image()]);
+            bench.check_image(&bench.image());
             if bench.image().ends_with("vm.qcow2") {
                 // The image it left is the user's to remove.
                 let _ = fs::remove_file(bench.folder().join("vm.top"));
