@@ -18,7 +18,8 @@ use crate::session::Session;
 use crate::storage::lookup_pool;
 use crate::table::{Opt, Verb, flag, number, text};
 
-pub(super) const ABOUT: &str = "Prints events as they happen; the first one only, unless told to go on.";
+pub(super) const ABOUT: &str =
+    "Prints events as they happen; the first one only, unless told to go on.";
 pub(super) const LOOP: Opt = flag("loop", "go on until interrupted or the time is over");
 pub(super) const TIMEOUT: Opt = number("timeout", "give up after so many seconds").bare();
 pub(super) const LIST: Opt = flag("list", "print the kinds of events there are");
