@@ -289,7 +289,9 @@ mod tests {
              <devices>{devices}</devices></domain>"
         );
         let domain = Domain::parse(&xml).expect("well formed");
-        check(&domain).err().map(|error| error.message)
+        check(&domain, &DefineContext::default())
+            .err()
+            .map(|error| error.message)
     }
 
     fn refused(parts: &str, devices: &str) -> String {
