@@ -12,6 +12,7 @@ mod inside;
 mod install;
 mod job;
 mod machine;
+mod network;
 mod problem;
 mod version;
 mod volume;
@@ -25,6 +26,7 @@ pub use job::{Job, JobState, Progress, Unit};
 pub use machine::{
     CloudInit, ConsoleLog, Graphics, MachineClone, MachineCreate, Network, Template,
 };
+pub use network::{FirewallSet, FirewallSetChange, NetworkAddress, Plan, PlanRequest};
 pub use problem::Problem;
 pub use version::Version;
 pub use volume::{VolumeCopy, VolumeMade};

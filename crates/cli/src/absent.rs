@@ -51,21 +51,6 @@ pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
             "iface-undefine",
         ],
     ),
-    (
-        "filter",
-        &[
-            "nwfilter-binding-create",
-            "nwfilter-binding-delete",
-            "nwfilter-binding-dumpxml",
-            "nwfilter-binding-list",
-            "nwfilter-define",
-            "nwfilter-dumpxml",
-            "nwfilter-edit",
-            "nwfilter-list",
-            "nwfilter-undefine",
-        ],
-    ),
-    ("network", &["net-event"]),
     ("backup", &["backup-begin", "backup-dumpxml"]),
 ];
 

@@ -45,6 +45,10 @@ pub(crate) const POOL_NAMES: &[&str] = &["lifecycle", "refresh"];
 pub(crate) const NODE_DEVICE_NAMES: &[&str] = &["lifecycle", "update"];
 
 const NODE_DEVICE_LIFECYCLE: &[&str] = &["Created", "Deleted", "Defined", "Undefined"];
+/// The kinds of events of networks, by libvirt's number.
+pub(crate) const NETWORK_NAMES: &[&str] = &["lifecycle", "metadata-change"];
+
+const NETWORK_LIFECYCLE: &[&str] = &["Defined", "Undefined", "Started", "Stopped"];
 
 /// The kinds of events of secrets, by libvirt's number.
 pub(crate) const SECRET_NAMES: &[&str] = &["lifecycle", "value-changed"];
@@ -185,6 +189,7 @@ pub(crate) fn of(packet: &Packet) -> Option<String> {
         .or_else(|| pool_events(packet))
         .or_else(|| node_device_events(packet))
         .or_else(|| secret_events(packet))
+        .or_else(|| network_events(packet))
 }
 
 /// Decodes the packet if it carries this event.
@@ -231,6 +236,29 @@ fn secret_events(packet: &Packet) -> Option<String> {
     let e = decode::<remote::SecretEventValueChangedMsg>(packet)?;
     let uuid = show_uuid(&e.secret.uuid);
     Some(format!("event 'value-changed' for secret {uuid}\n"))
+}
+
+fn network_events(packet: &Packet) -> Option<String> {
+    let word = |words: &[&'static str], number: i32| {
+        let place = usize::try_from(number).ok();
+        *place
+            .and_then(|place| words.get(place))
+            .unwrap_or(&"unknown")
+    };
+    if let Some(e) = decode::<remote::NetworkEventLifecycleMsg>(packet) {
+        let event = word(NETWORK_LIFECYCLE, e.event);
+        return Some(format!(
+            "event 'lifecycle' for network {}: {event}\n",
+            e.net.name
+        ));
+    }
+    let e = decode::<remote::NetworkEventCallbackMetadataChangeMsg>(packet)?;
+    let kind = word(METADATA, e.kind);
+    let namespace = e.nsuri.unwrap_or_default();
+    Some(format!(
+        "event 'metadata-change' for network {}: type {kind}, uri {namespace}\n",
+        e.net.name
+    ))
 }
 
 fn state_events(packet: &Packet) -> Option<String> {

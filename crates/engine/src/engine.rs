@@ -12,6 +12,7 @@ use crate::limits::DEFINITION_MAX_BYTES;
 use crate::network::Networks;
 use crate::nodedev::NodeDeviceHub;
 use crate::notices::{NoticeHub, NoticeStream};
+use crate::nwfilter::Filters;
 use crate::options::{SessionId, StartOptions};
 use crate::owner::{self, Request};
 use crate::pools::Pools;
@@ -47,6 +48,7 @@ struct Inner {
     binaries: Binaries,
     ports: Ports,
     networks: Networks,
+    filters: Filters,
     jobs: Jobs,
     pools: Arc<Pools>,
     notices: NoticeHub,
@@ -83,6 +85,7 @@ impl Engine {
                 binaries: Binaries::new(&config),
                 ports: Ports::default(),
                 networks: Networks::default(),
+                filters: Filters::default(),
                 jobs: Jobs::default(),
                 pools: Arc::default(),
                 notices: NoticeHub::new(),
@@ -105,6 +108,7 @@ impl Engine {
         engine.remove_remains().await?;
         engine.load()?;
         engine.load_secrets()?;
+        engine.load_filters()?;
         engine.load_networks().await?;
         engine.load_images()?;
         engine.load_templates()?;
@@ -208,6 +212,10 @@ impl Engine {
 
     pub(crate) fn jobs_table(&self) -> &Jobs {
         &self.inner.jobs
+    }
+
+    pub(crate) fn filters_table(&self) -> &Filters {
+        &self.inner.filters
     }
 
     pub(crate) fn networks_table(&self) -> &Networks {

@@ -44,6 +44,10 @@ pub enum ErrorKind {
     RevertRisky,
     /// No network with that name.
     NoNetwork,
+    /// No network filter with that name or uuid.
+    NoFilter,
+    /// No network filter is bound to that device.
+    NoFilterBinding,
     /// No storage pool with that name, uuid or path.
     NoPool,
     /// No volume with that name or path.

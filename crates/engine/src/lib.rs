@@ -58,6 +58,7 @@ mod native;
 pub mod network;
 pub mod nodedev;
 pub mod notices;
+pub mod nwfilter;
 pub mod options;
 mod owner;
 mod passt;

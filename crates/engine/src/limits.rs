@@ -181,3 +181,5 @@ pub const INSIDE_OUTPUT_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long one of the administrator's programs may take.
 pub const HOOK_TIMEOUT_MS: u64 = 60_000;
+/// How long a guest may take to say which addresses it has, where many are asked.
+pub const AGENT_ADDRESSES_TIMEOUT_MS: u64 = 1_000;

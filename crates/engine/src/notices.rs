@@ -18,6 +18,24 @@ pub enum Notice {
         /// What happened.
         what: PoolHappening,
     },
+    /// To a network.
+    Network {
+        /// Its name.
+        name: Arc<str>,
+        /// Its uuid.
+        uuid: Uuid,
+        /// What happened.
+        what: NetworkHappening,
+    },
+}
+
+/// What can happen to a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkHappening {
+    /// Its life: libvirt's number (defined 0, undefined 1, started 2, stopped 3).
+    Lifecycle(i32),
+    /// Its title, description or metadata: `virNetworkMetadataType` and the namespace.
+    Metadata(i32, Option<String>),
 }
 
 /// What can happen to a storage pool.

@@ -12,6 +12,7 @@
 //!   devices, addresses (PCI, drives, USB, virtio-serial), firmware, refusals.
 //! - [`capabilities`], [`domain_capabilities`]: what a host and a QEMU can do.
 //! - [`described_cpu`]: processors that are compared.
+//! - [`nwfilter`]: network filters.
 //! - [`metadata`]: title, description and free elements by namespace.
 //!
 //! # How a definition travels
@@ -35,6 +36,7 @@ pub mod domain_capabilities;
 pub mod metadata;
 pub mod network;
 pub mod nodedev;
+pub mod nwfilter;
 pub mod osinfo;
 pub mod secret;
 pub mod snapshot;

@@ -9,6 +9,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use crate::machine_rules::{self, MachinePort};
+use crate::sets::NamedSet;
 use model::network::forward::{Forward, Nat};
 use model::network::{Network, NetworkKind};
 use model::xml::YesNo;
@@ -31,6 +32,10 @@ pub struct Firewall {
     pub networks: Vec<NetworkRules>,
     /// Devices of running machines.
     pub machines: Vec<MachinePort>,
+    /// Sets that rules speak of by name.
+    pub sets: Vec<NamedSet>,
+    /// Whether the kernel can answer on a bridge for what is refused.
+    pub rejects: bool,
 }
 
 impl Firewall {
@@ -42,7 +47,7 @@ impl Firewall {
         if !chains.is_empty() {
             self.crossing(&chains, &mut out);
         }
-        machine_rules::table(&self.table, &self.machines, &mut out);
+        machine_rules::table(self, &mut out);
         out
     }
 

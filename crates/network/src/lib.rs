@@ -7,6 +7,9 @@
 //! - [`machine_rules`]: what each machine may send and receive.
 //! - [`passt`]: the arguments of passt.
 //! - [`plug`]: what a card of a machine is plugged into.
+//! - [`nwfilter`]: libvirt's network filters as such rules.
+//! - [`others`]: what the rules of others do to a network.
+//! - [`sets`]: sets of addresses and ports with names.
 //! - [`plan`]: the steps that bring a network up and take it down.
 //! - [`bandwidth`]: limits of traffic as commands of tc.
 //! - [`openvswitch`]: ports of Open vSwitch, as arguments of its command.
@@ -19,8 +22,11 @@ pub mod dnsmasq;
 pub mod firewall;
 pub mod leases;
 pub mod machine_rules;
+pub mod nwfilter;
 pub mod openvswitch;
+pub mod others;
 pub mod passt;
 pub mod plan;
 pub mod plug;
 pub mod pool;
+pub mod sets;

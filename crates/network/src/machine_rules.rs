@@ -10,7 +10,10 @@ use std::net::IpAddr;
 
 use model::xml::Mac;
 
-use crate::firewall::{block, chain_id};
+use crate::firewall::{Firewall, block, chain_id};
+use crate::nwfilter::chains::{Device, DeviceChains};
+use crate::nwfilter::{self, DeviceFilter, FilterError};
+use crate::sets;
 use model::network::policy::{Peer, Policy, Service, ports_text};
 
 /// How long an answer to UDP may come, in seconds.
@@ -33,6 +36,28 @@ pub struct MachinePort {
     pub sending: Option<(u64, u64)>,
     /// Its address, where one is known.
     pub address: Option<IpAddr>,
+    /// The network filter of the card, or why it cannot be.
+    pub filter: Option<Result<DeviceFilter, FilterError>>,
+}
+
+impl MachinePort {
+    /// The chains of its network filter; refused where that cannot be.
+    pub fn filter_chains(&self, rejects: bool) -> Result<Option<DeviceChains>, FilterError> {
+        let device = Device {
+            name: &self.device,
+            mac: self.mac,
+            rejects,
+        };
+        match &self.filter {
+            None => Ok(None),
+            Some(Ok(filter)) => DeviceChains::of(device, filter).map(Some),
+            Some(Err(error)) => Err(error.clone()),
+        }
+    }
+
+    fn is_ruled(&self) -> bool {
+        self.guard.is_some() || self.policy.drop_inbound || self.sending.is_some()
+    }
 }
 
 /// Addresses a machine may send from.
@@ -45,21 +70,43 @@ pub struct Guard {
 }
 
 /// The rules of all machines.
-pub(crate) fn table(name: &str, ports: &[MachinePort], out: &mut String) {
-    let ruled: Vec<&MachinePort> = ports
-        .iter()
-        .filter(|port| port.guard.is_some() || port.policy.drop_inbound || port.sending.is_some())
-        .collect();
-    if ruled.is_empty() {
+pub(crate) fn table(firewall: &Firewall, out: &mut String) {
+    let ports = &firewall.machines;
+    let ruled: Vec<&MachinePort> = ports.iter().filter(|port| port.is_ruled()).collect();
+    let filters = filters(firewall);
+    if ruled.is_empty() && filters.is_empty() {
         return;
     }
-    let _ = writeln!(out, "table bridge {name} {{");
+    let _ = writeln!(out, "table bridge {} {{", firewall.table);
+    sets::declare(firewall, out);
     groups(ports, out);
-    let guards = guards(&ruled);
+    nwfilter::chains::write(&filters, out);
+    if !ruled.is_empty() {
+        policies(&ruled, out);
+    }
+    out.push_str("}\n");
+}
+
+/// The chains of network filters. One that cannot be made lets nothing through:
+/// it was refused before, so this is a definition that has changed since.
+fn filters(firewall: &Firewall) -> Vec<(&str, DeviceChains)> {
+    let ports = firewall.machines.iter();
+    ports
+        .filter_map(|port| {
+            let chains = port
+                .filter_chains(firewall.rejects)
+                .unwrap_or_else(|_| Some(DeviceChains::closed(&port.device)))?;
+            Some((port.device.as_str(), chains))
+        })
+        .collect()
+}
+
+fn policies(ruled: &[&MachinePort], out: &mut String) {
+    let guards = guards(ruled);
     for (number, guard) in guards.iter().enumerate() {
         block(out, &format!("guard_{number}"), &guarding(guard));
     }
-    for port in &ruled {
+    for port in ruled {
         let id = chain_id(&port.device);
         if port.policy.drop_inbound {
             let _ = writeln!(
@@ -84,11 +131,12 @@ pub(crate) fn table(name: &str, ports: &[MachinePort], out: &mut String) {
     };
     let from = [
         "type filter hook prerouting priority filter; policy accept;".to_owned(),
-        format!("iifname vmap {{ {} }}", jump("from", &ruled)),
+        format!("iifname vmap {{ {} }}", jump("from", ruled)),
     ];
     block(out, "sending", &from);
     let closed: Vec<&MachinePort> = ruled
-        .into_iter()
+        .iter()
+        .copied()
         .filter(|p| p.policy.drop_inbound)
         .collect();
     if !closed.is_empty() {
@@ -98,7 +146,6 @@ pub(crate) fn table(name: &str, ports: &[MachinePort], out: &mut String) {
         ];
         block(out, "receiving", &to);
     }
-    out.push_str("}\n");
 }
 
 /// The cards of each group, also of groups that are only spoken of.
@@ -220,7 +267,7 @@ fn receiving(port: &MachinePort, id: &str) -> Vec<String> {
     for allow in &port.policy.allows {
         let froms = match allow.from.as_slice() {
             [] => vec![String::new()],
-            peers => peers.iter().map(peer_text).collect(),
+            peers => peers.iter().flat_map(peer_texts).collect(),
         };
         for from in froms {
             rules.extend(
@@ -243,20 +290,27 @@ fn receiving(port: &MachinePort, id: &str) -> Vec<String> {
     rules
 }
 
-fn peer_text(peer: &Peer) -> String {
-    match peer {
+fn peer_texts(peer: &Peer) -> Vec<String> {
+    let text = match peer {
         Peer::Group(name) => format!("ether saddr @group_{} ", chain_id(name)),
+        Peer::Set(name) => {
+            let of = |family: &str| format!("{family} saddr @{} ", sets::nft_name(name, family));
+            return vec![of("ip"), of("ip6")];
+        }
         Peer::Net(net, prefix) => {
             let family = if net.is_ipv4() { "ip" } else { "ip6" };
             format!("{family} saddr {net}/{prefix} ")
         }
-    }
+    };
+    vec![text]
 }
 
 fn services(service: &Service) -> Vec<String> {
     match service {
         Service::Tcp(ports) => vec![format!("tcp dport {{ {} }} ", ports_text(ports, ", "))],
         Service::Udp(ports) => vec![format!("udp dport {{ {} }} ", ports_text(ports, ", "))],
+        Service::TcpSet(name) => vec![format!("tcp dport @{} ", sets::nft_name(name, "ports"))],
+        Service::UdpSet(name) => vec![format!("udp dport @{} ", sets::nft_name(name, "ports"))],
         Service::Ping => vec![
             "icmp type echo-request ".to_owned(),
             "icmpv6 type echo-request ".to_owned(),

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::plug::Plug;
 use model::network::{Network, NetworkKind, route};
 use model::xml::{Mac, OnOff};
 
@@ -65,6 +66,27 @@ pub enum Step {
     Serve,
 }
 
+/// What a change would do, as text.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PlanText {
+    /// What is done, in order.
+    pub steps: Vec<String>,
+    /// The nftables transaction.
+    pub nft: Option<String>,
+    /// dnsmasq's configuration.
+    pub dnsmasq: Option<String>,
+    /// dnsmasq's file of reserved addresses.
+    pub hosts: Option<String>,
+    /// dnsmasq's file of names.
+    pub names: Option<String>,
+    /// Commands for tc.
+    pub tc: Option<String>,
+    /// The definition as it would be then.
+    pub definition: Option<String>,
+    /// What else is to be known.
+    pub notes: Vec<String>,
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -118,6 +140,45 @@ impl fmt::Display for Step {
             Step::Firewall => f.write_str("firewall replace"),
             Step::Serve => f.write_str("dnsmasq start"),
         }
+    }
+}
+
+/// The steps that plug a card's device in.
+pub fn plug_steps(device: &str, plug: &Plug) -> Vec<String> {
+    let tap = format!("tuntap add {device} mode tap");
+    match plug {
+        Plug::Bridge {
+            name,
+            isolated,
+            vlans,
+        } => {
+            let mut steps = vec![tap, format!("link set {device} master {name} up")];
+            if *isolated {
+                steps.push(format!("bridge link set dev {device} isolated on"));
+            }
+            if vlans.is_some() {
+                steps.push(format!(
+                    "bridge vlan add dev {device}, as the card's <vlan> says"
+                ));
+            }
+            steps
+        }
+        Plug::Switch(port) => vec![
+            tap,
+            format!("ovs-vsctl add-port {} {device}", port.bridge),
+            format!("link set {device} up"),
+        ],
+        Plug::Direct {
+            device: below,
+            mode,
+        } => {
+            let mode = format!("{mode:?}").to_lowercase();
+            vec![format!(
+                "link add link {below} name {device} type macvtap mode {mode}"
+            )]
+        }
+        Plug::Ethernet { made: true } => vec![tap, format!("link set {device} up")],
+        Plug::Ethernet { made: false } => vec![format!("open {device}, which is there")],
     }
 }
 

@@ -72,7 +72,9 @@ fn networks_and_machines_become_rules() {
             policy: Policy::parse(policy).expect("a policy"),
             sending: Some((128, 256)),
             address: Some("192.168.50.7".parse().expect("an address")),
+            filter: None,
         }],
+        ..Firewall::default()
     };
     insta::assert_snapshot!(firewall.text());
     // Nothing to say: no table at all.

@@ -67,6 +67,7 @@ fn numbers(kind: ErrorKind) -> (StatusCode, &'static str) {
         InvalidSecret => (StatusCode::CONFLICT, "invalid-secret"),
         NoSuchDevice => (StatusCode::NOT_FOUND, "no-device"),
         NoMetadata | NoNetworkMetadata | NoNetworkPort => (StatusCode::NOT_FOUND, "no-metadata"),
+        NoFilter | NoFilterBinding => (StatusCode::NOT_FOUND, "no-filter"),
         NoNodeDevice => (StatusCode::NOT_FOUND, "no-node-device"),
         DomainExists => (StatusCode::CONFLICT, "domain-exists"),
         VolumeExists => (StatusCode::CONFLICT, "volume-exists"),

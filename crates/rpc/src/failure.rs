@@ -61,6 +61,8 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
         NoSnapshot => ErrorCode::NoDomainSnapshot,
         RevertRisky => ErrorCode::SnapshotRevertRisky,
         NoNetwork => ErrorCode::NoNetwork,
+        NoFilter => ErrorCode::NoNwfilter,
+        NoFilterBinding => ErrorCode::NoNwfilterBinding,
         NoPool => ErrorCode::NoStoragePool,
         NoVolume => ErrorCode::NoStorageVol,
         VolumeExists => ErrorCode::StorageVolExist,
@@ -96,6 +98,7 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
     let domain = match kind {
         XmlError => ErrorDomain::Domain,
         NoPool | NoVolume | VolumeExists => ErrorDomain::Storage,
+        NoFilter | NoFilterBinding => ErrorDomain::Nwfilter,
         NoNetwork | NoNetworkMetadata | NoNetworkPort => ErrorDomain::Network,
         NoSecret | InvalidSecret => ErrorDomain::Secret,
         _ => ErrorDomain::Qemu,

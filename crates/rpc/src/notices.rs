@@ -1,6 +1,6 @@
 //! What a client wants to be told of things that are no domains, and that as packets for it.
 
-use engine::notices::{Notice, PoolHappening};
+use engine::notices::{NetworkHappening, Notice, PoolHappening};
 use wire::connection::encode_event;
 use wire::errors::{ErrorCode, ErrorDomain};
 use wire::remote::*;
@@ -12,6 +12,11 @@ use crate::limits::SUBSCRIPTIONS_MAX;
 const POOL_LIFECYCLE: i32 = 0;
 /// `VIR_STORAGE_POOL_EVENT_ID_REFRESH`.
 const POOL_REFRESH: i32 = 1;
+
+/// `VIR_NETWORK_EVENT_ID_LIFECYCLE`.
+const NETWORK_LIFECYCLE: i32 = 0;
+/// `VIR_NETWORK_EVENT_ID_METADATA_CHANGE`.
+const NETWORK_METADATA: i32 = 1;
 
 /// One client's subscriptions.
 #[derive(Debug, Default)]
@@ -35,6 +40,8 @@ struct Subscription {
 pub(crate) enum Family {
     /// Storage pools.
     Pool,
+    /// Networks.
+    Network,
 }
 
 impl Family {
@@ -42,6 +49,14 @@ impl Family {
     fn kind_max(self) -> i32 {
         match self {
             Family::Pool => POOL_REFRESH,
+            Family::Network => NETWORK_METADATA,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Family::Pool => "storage pool",
+            Family::Network => "network",
         }
     }
 }
@@ -60,7 +75,10 @@ impl NoticeSubscriptions {
         only: Option<[u8; 16]>,
     ) -> Answer<i32> {
         if !(0..=family.kind_max()).contains(&kind) {
-            return Err(internal(format!("unsupported event ID {kind}")));
+            return Err(internal(format!(
+                "unsupported {} event ID {kind}",
+                family.word()
+            )));
         }
         if self.list.len() >= SUBSCRIPTIONS_MAX {
             return Err(Failure::new(
@@ -85,7 +103,10 @@ impl NoticeSubscriptions {
         self.list.retain(|s| s.id != id || s.family != family);
         match self.list.len() < before {
             true => Ok(()),
-            false => Err(internal(format!("event callback {id} not registered"))),
+            false => Err(internal(format!(
+                "{} event callback {id} not registered",
+                family.word()
+            ))),
         }
     }
 
@@ -107,33 +128,75 @@ fn internal(detail: String) -> Failure {
 }
 
 fn packet(subscription: &Subscription, notice: &Notice) -> Option<Vec<u8>> {
-    let callback_id = subscription.id;
+    let (family, uuid) = match notice {
+        Notice::Pool { uuid, .. } => (Family::Pool, uuid.into_bytes()),
+        Notice::Network { uuid, .. } => (Family::Network, uuid.into_bytes()),
+    };
+    let is_meant =
+        subscription.family == family && subscription.only.is_none_or(|only| only == uuid);
+    if !is_meant {
+        return None;
+    }
+    let (id, kind) = (subscription.id, subscription.kind);
     match notice {
-        Notice::Pool { name, uuid, what } => {
-            let uuid = uuid.into_bytes();
-            let is_meant = subscription.family == Family::Pool
-                && subscription.only.is_none_or(|only| only == uuid);
-            if !is_meant {
-                return None;
-            }
-            let pool = RemoteStoragePool {
-                name: name.to_string(),
-                uuid,
-            };
-            match (subscription.kind, lifecycle_number(*what)) {
-                (POOL_LIFECYCLE, Some(event)) => encode_event(&StoragePoolEventLifecycleMsg {
-                    callback_id,
-                    pool,
-                    event,
-                    detail: 0,
-                })
-                .ok(),
-                (POOL_REFRESH, None) => {
-                    encode_event(&StoragePoolEventRefreshMsg { callback_id, pool }).ok()
-                }
-                _ => None,
-            }
+        Notice::Pool { name, what, .. } => {
+            let name = name.to_string();
+            pool_packet(id, kind, RemoteStoragePool { name, uuid }, *what)
         }
+        Notice::Network { name, what, .. } => {
+            let name = name.to_string();
+            network_packet(id, kind, RemoteNetwork { name, uuid }, what)
+        }
+    }
+}
+
+fn pool_packet(
+    callback_id: i32,
+    kind: i32,
+    pool: RemoteStoragePool,
+    what: PoolHappening,
+) -> Option<Vec<u8>> {
+    match (kind, lifecycle_number(what)) {
+        (POOL_LIFECYCLE, Some(event)) => encode_event(&StoragePoolEventLifecycleMsg {
+            callback_id,
+            pool,
+            event,
+            detail: 0,
+        })
+        .ok(),
+        (POOL_REFRESH, None) => {
+            encode_event(&StoragePoolEventRefreshMsg { callback_id, pool }).ok()
+        }
+        _ => None,
+    }
+}
+
+fn network_packet(
+    callback_id: i32,
+    kind: i32,
+    net: RemoteNetwork,
+    what: &NetworkHappening,
+) -> Option<Vec<u8>> {
+    match (kind, what) {
+        (NETWORK_LIFECYCLE, NetworkHappening::Lifecycle(event)) => {
+            encode_event(&NetworkEventLifecycleMsg {
+                callback_id,
+                net,
+                event: *event,
+                detail: 0,
+            })
+            .ok()
+        }
+        (NETWORK_METADATA, NetworkHappening::Metadata(kind, namespace)) => {
+            encode_event(&NetworkEventCallbackMetadataChangeMsg {
+                callback_id,
+                net,
+                kind: *kind,
+                nsuri: namespace.clone(),
+            })
+            .ok()
+        }
+        _ => None,
     }
 }
 
@@ -175,5 +238,22 @@ mod tests {
         assert!(wanted.packets(&notice(PoolHappening::Started)).is_empty());
         assert!(wanted.deregister(Family::Pool, lifecycle).is_err());
         assert!(wanted.register(Family::Pool, 2, None).is_err());
+    }
+
+    #[test]
+    fn networks_and_pools_are_told_apart() {
+        let mut wanted = NoticeSubscriptions::default();
+        let id = wanted
+            .register(Family::Network, NETWORK_LIFECYCLE, None)
+            .unwrap();
+        assert!(wanted.packets(&notice(PoolHappening::Started)).is_empty());
+        let started = Notice::Network {
+            name: "n".into(),
+            uuid: uuid::Uuid::nil(),
+            what: NetworkHappening::Lifecycle(2),
+        };
+        assert_eq!(wanted.packets(&started).len(), 1);
+        assert!(wanted.deregister(Family::Pool, id).is_err());
+        wanted.deregister(Family::Network, id).unwrap();
     }
 }

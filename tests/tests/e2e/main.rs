@@ -17,6 +17,7 @@ mod links;
 mod machines;
 mod netboot;
 mod networks;
+mod nwfilters;
 mod pacemaker;
 mod questions;
 mod rest;

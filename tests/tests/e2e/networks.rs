@@ -8,7 +8,7 @@ use stead_tests::{Host, Ran, guest, wait};
 pub(crate) const LEASE_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// A NAT network with everything written out.
-const LAB: &str = "<network>
+pub(crate) const LAB: &str = "<network>
   <name>lab</name>
   <forward mode='nat'/>
   <bridge name='lab0'/>

@@ -1,5 +1,6 @@
 //! `firewall`: the simple rules of each machine, kept in its own metadata.
 
+use client::api::PlanRequest;
 use client::wire::errors::ErrorCode;
 use client::wire::remote;
 use model::network::policy::{Allow, Forward, NAMESPACE, PREFIX, Peer, Policy, Service, is_name};
@@ -7,9 +8,10 @@ use model::network::policy::{Allow, Forward, NAMESPACE, PREFIX, Peer, Policy, Se
 use crate::args::Args;
 use crate::domain::{AFFECT_CONFIG, AFFECT_LIVE, By, lookup};
 use crate::failure::{Failure, Outcome};
-use crate::output::{extra, sayln};
+use crate::output::{Format, extra, sayln};
 use crate::session::Session;
 use crate::table::{Completes, Verb, arg, maybe, text};
+use crate::verbs::plans::{self, DRY_RUN};
 
 /// `VIR_DOMAIN_METADATA_ELEMENT`.
 const ELEMENT: i32 = 2;
@@ -38,7 +40,7 @@ pub(crate) const VERBS: &[Verb] = &[Verb::new(
      come in. default drop|accept: what becomes of the rest. log on|off: whether what is dropped \
      is logged. join|leave GROUP: groups that other machines' rules name. forward|unforward \
      tcp/8080:80: ports of the host that lead to it. clear: no rules at all. SERVICE is \
-     tcp/80,443, udp/53, icmp or all; PEERS are addresses, networks or group:NAME, separated by \
+     tcp/80,443, udp/53, tcp/set:NAME, icmp or all; PEERS are addresses, networks, group:NAME or set:NAME, separated by \
      commas.",
 )
 .options(&[
@@ -51,9 +53,11 @@ pub(crate) const VERBS: &[Verb] = &[Verb::new(
     text("in", "the service: tcp/80,443, udp/53, icmp or all"),
     text(
         "from",
-        "who may: addresses, networks or group:NAME, separated by commas",
+        "who may: addresses, networks, group:NAME or set:NAME, separated by commas",
     ),
-])];
+    DRY_RUN,
+])
+.tabular()];
 
 fn firewall(s: &mut Session, args: &Args) -> Outcome {
     let dom = lookup(s, args.need("domain")?, By::Any)?;
@@ -64,6 +68,13 @@ fn firewall(s: &mut Session, args: &Args) -> Outcome {
         return Ok(());
     }
     change(&mut policy, &action, args)?;
+    if args.has("dry-run") {
+        let asked = PlanRequest::Firewall {
+            domain: dom.name.clone(),
+            policy: policy.to_xml(),
+        };
+        return plans::print(s, &asked);
+    }
     write(s, &dom, &policy)?;
     extra!(s, "Firewall of '{}' changed\n", dom.name);
     Ok(())
@@ -178,7 +189,35 @@ fn allow_of(args: &Args) -> Result<Allow, Failure> {
     })
 }
 
+/// The rules as rows, for programs.
+fn rows(policy: &Policy) -> Vec<Vec<String>> {
+    let default = if policy.drop_inbound {
+        "drop"
+    } else {
+        "accept"
+    };
+    let log = if policy.log { "on" } else { "off" };
+    let row = |kind: &str, what: String, from: String| vec![kind.to_owned(), what, from];
+    let mut rows = vec![
+        row("default", default.to_owned(), String::new()),
+        row("log", log.to_owned(), String::new()),
+    ];
+    let groups = policy.groups.iter();
+    rows.extend(groups.map(|group| row("member", group.clone(), String::new())));
+    rows.extend(policy.allows.iter().map(|allow| {
+        let from: Vec<String> = allow.from.iter().map(Peer::to_string).collect();
+        row("allow", allow.service.to_string(), from.join(","))
+    }));
+    let forwards = policy.forwards.iter();
+    rows.extend(forwards.map(|forward| row("forward", forward.to_string(), String::new())));
+    rows
+}
+
 fn show(s: &mut Session, policy: &Policy) {
+    if s.out.format != Format::Table {
+        s.out.table(&["Rule", "What", "From"], &rows(policy));
+        return;
+    }
     let default = if policy.drop_inbound {
         "drop"
     } else {

@@ -15,6 +15,8 @@ use crate::table::{CONFIG, CURRENT, DOMAIN, LIVE, PERSISTENT, PRINT_XML, Verb, a
 use crate::verbs::define::XML_INACTIVE;
 use crate::verbs::devices::{attach_xml, detach_xml, device_flags, with_running};
 use crate::verbs::nics::normal_mac;
+use crate::verbs::plans::{self, DRY_RUN};
+use client::api::PlanRequest;
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
@@ -40,6 +42,7 @@ pub(crate) const VERBS: &[Verb] = &[
         PRINT_XML,
         flag("managed", "the daemon takes care of the device's driver"),
         text("source-mode", "server or client, for vhostuser").bare(),
+        DRY_RUN,
     ]),
     Verb::new("detach-interface", "unplug a network interface", detach).options(&[
         DOMAIN,
@@ -161,6 +164,10 @@ fn attach(s: &mut Session, args: &Args) -> Outcome {
         return Ok(());
     }
     let dom = target(s, args)?.dom;
+    if args.has("dry-run") {
+        let domain = dom.name;
+        return plans::print(s, &PlanRequest::AttachInterface { domain, xml });
+    }
     let flags = with_running(s, args, &dom, flags);
     attach_xml(s, args, dom, xml, flags).or_fail(|| "Failed to attach interface".into())?;
     extra!(s, "Interface attached successfully\n");

@@ -1,5 +1,6 @@
 //! All verbs, by group.
 
+mod addresses;
 mod block_jobs;
 mod blocks;
 mod console;
@@ -11,6 +12,7 @@ mod disks;
 mod display;
 mod events;
 mod firewall;
+mod firewall_sets;
 mod guest;
 mod host;
 mod images;
@@ -29,11 +31,14 @@ mod list;
 mod long_jobs;
 mod machine_options;
 mod monitor;
+mod network_events;
 mod network_make;
 mod network_parts;
 mod networks;
 mod nics;
 mod node_devices;
+mod nwfilters;
+mod plans;
 mod pool_events;
 mod pool_make;
 mod pools;
@@ -103,11 +108,19 @@ pub(crate) const GROUPS: &[Group] = &[
         title: "Networking",
         keyword: "network",
         verbs: &[
+            addresses::VERBS,
             firewall::VERBS,
+            firewall_sets::VERBS,
+            network_events::VERBS,
             network_make::VERBS,
             network_parts::VERBS,
             networks::VERBS,
         ],
+    },
+    Group {
+        title: "Network Filter",
+        keyword: "filter",
+        verbs: &[nwfilters::VERBS],
     },
     Group {
         title: "Host and Hypervisor",

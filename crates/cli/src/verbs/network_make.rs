@@ -3,9 +3,11 @@
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
+use client::api::PlanRequest;
 use client::wire::remote;
 
-use super::networks::define_xml;
+use super::networks::{define_xml, warn};
+use super::plans::{self, DRY_RUN};
 use crate::args::Args;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::output::{extra, say};
@@ -38,6 +40,7 @@ pub(crate) const VERBS: &[Verb] = &[Verb::new(
     number("mtu", "the largest packet, in bytes"),
     flag("transient", "only start it; nothing is stored"),
     PRINT_XML,
+    DRY_RUN,
 ])];
 
 fn create_as(s: &mut Session, args: &Args) -> Outcome {
@@ -45,6 +48,9 @@ fn create_as(s: &mut Session, args: &Args) -> Outcome {
     if args.has("print-xml") {
         say!(s, "{xml}");
         return Ok(());
+    }
+    if args.has("dry-run") {
+        return plans::print(s, &PlanRequest::NetCreate { xml });
     }
     if args.has("transient") {
         let got = s.call(&remote::NetworkCreateXmlArgs { xml });
@@ -63,6 +69,7 @@ fn create_as(s: &mut Session, args: &Args) -> Outcome {
     s.call(&remote::NetworkSetAutostartArgs { net, autostart: 1 })
         .or_fail(|| format!("failed to mark network {name} as autostarted"))?;
     extra!(s, "Network {name} defined and started\n");
+    warn(s, &name);
     Ok(())
 }
 

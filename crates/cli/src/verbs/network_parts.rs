@@ -1,5 +1,6 @@
 //! Parts of networks: leases, sections, ports, titles and metadata.
 
+use client::api::PlanRequest;
 use client::wire::errors::ErrorCode;
 use client::wire::remote::{self, RemoteNetwork};
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use crate::failure::{Failure, OrFail, Outcome};
 use crate::output::{extra, say, sayln};
 use crate::session::Session;
 use crate::table::{CONFIG, CURRENT, LIVE, Verb, arg, file, flag, maybe, number, rest, text};
+use crate::verbs::plans::{self, DRY_RUN};
 
 const AFFECT_LIVE: u32 = 1;
 const AFFECT_CONFIG: u32 = 2;
@@ -124,6 +126,7 @@ pub(crate) const VERBS: &[Verb] = &[
             CONFIG,
             LIVE,
             CURRENT,
+            DRY_RUN,
         ]),
 ];
 
@@ -208,6 +211,16 @@ fn update(s: &mut Session, args: &Args) -> Outcome {
     let parent_index = args.number::<i32>("parent-index")?.unwrap_or(-1);
     let net = network(s, args)?;
     let name = net.name.clone();
+    if args.has("dry-run") {
+        let asked = PlanRequest::NetUpdate {
+            network: name,
+            command,
+            section: section as u32 + 1,
+            parent: usize::try_from(parent_index).ok(),
+            xml,
+        };
+        return plans::print(s, &asked);
+    }
     s.call(&remote::NetworkUpdateArgs {
         net,
         command,

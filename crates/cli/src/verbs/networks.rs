@@ -1,5 +1,6 @@
 //! Networks: list, life, definitions.
 
+use client::api::PlanRequest;
 use client::wire::remote::{self, RemoteNetwork};
 
 use crate::args::Args;
@@ -9,6 +10,7 @@ use crate::failure::{Failure, OrFail, Outcome};
 use crate::output::{extra, sayln};
 use crate::session::Session;
 use crate::table::{Opt, Verb, WRAP, XPATH, arg, file, flag};
+use crate::verbs::plans::{self, DRY_RUN};
 
 /// VIR_NETWORK_XML_INACTIVE.
 const XML_INACTIVE: u32 = 1;
@@ -23,11 +25,11 @@ pub(crate) const VERBS: &[Verb] = &[
         .options(&[NETWORK, flag("disable", "no longer start it")]),
     Verb::new("net-create", "start a network from an XML file", create)
         .about("Starts a network that is gone once it is stopped.")
-        .options(&[file("the network's XML"), VALIDATE]),
+        .options(&[file("the network's XML"), VALIDATE, DRY_RUN]),
     Verb::new("net-define", "define a network from an XML file", define)
         .about("Defines a network or changes its definition; nothing is started.")
-        .options(&[file("the network's XML"), VALIDATE]),
-    Verb::new("net-destroy", "stop a network", destroy).options(&[NETWORK]),
+        .options(&[file("the network's XML"), VALIDATE, DRY_RUN]),
+    Verb::new("net-destroy", "stop a network", destroy).options(&[NETWORK, DRY_RUN]),
     Verb::new("net-dumpxml", "print a network's XML", dumpxml).options(&[
         NETWORK,
         flag("inactive", "the definition the next start will use"),
@@ -55,7 +57,7 @@ pub(crate) const VERBS: &[Verb] = &[
         ])
         .tabular(),
     Verb::new("net-name", "a network's name", name).options(&[NETWORK]),
-    Verb::new("net-start", "start a network", start).options(&[NETWORK]),
+    Verb::new("net-start", "start a network", start).options(&[NETWORK, DRY_RUN]),
     Verb::new("net-undefine", "remove a network's definition", undefine).options(&[NETWORK]),
     Verb::new("net-uuid", "a network's uuid", uuid).options(&[NETWORK]),
 ];
@@ -65,13 +67,20 @@ pub(crate) const VERBS: &[Verb] = &[
 /// # Errors
 /// If there is none.
 pub(crate) fn network(s: &mut Session, args: &Args) -> Result<RemoteNetwork, Failure> {
-    let given = args.need("network")?.to_owned();
-    if let Some(uuid) = parse_uuid(&given)
+    named(s, args.need("network")?)
+}
+
+/// The network of this name or uuid.
+///
+/// # Errors
+/// If there is none.
+pub(crate) fn named(s: &mut Session, given: &str) -> Result<RemoteNetwork, Failure> {
+    if let Some(uuid) = parse_uuid(given)
         && let Ok(found) = s.call(&remote::NetworkLookupByUuidArgs { uuid })
     {
         return Ok(found.net);
     }
-    let name = given.clone();
+    let name = given.to_owned();
     let found = s.call(&remote::NetworkLookupByNameArgs { name });
     Ok(found
         .or_fail(|| format!("failed to get network '{given}'"))?
@@ -107,6 +116,9 @@ pub(crate) fn define_xml(
 fn define(s: &mut Session, args: &Args) -> Outcome {
     let from = args.need("file")?;
     let xml = domain::read_file(from)?;
+    if args.has("dry-run") {
+        return plans::print(s, &PlanRequest::NetDefine { xml });
+    }
     let got = define_xml(s, xml, args.has("validate"));
     let net = got.or_fail(|| format!("Failed to define network from {from}"))?;
     extra!(s, "Network {} defined from {from}\n", net.name);
@@ -116,6 +128,9 @@ fn define(s: &mut Session, args: &Args) -> Outcome {
 fn create(s: &mut Session, args: &Args) -> Outcome {
     let from = args.need("file")?;
     let xml = domain::read_file(from)?;
+    if args.has("dry-run") {
+        return plans::print(s, &PlanRequest::NetCreate { xml });
+    }
     let flags = u32::from(args.has("validate"));
     let got = s.call(&remote::NetworkCreateXmlFlagsArgs { xml, flags });
     let net = got
@@ -128,15 +143,32 @@ fn create(s: &mut Session, args: &Args) -> Outcome {
 fn start(s: &mut Session, args: &Args) -> Outcome {
     let net = network(s, args)?;
     let name = net.name.clone();
+    if args.has("dry-run") {
+        return plans::print(s, &PlanRequest::NetStart { network: name });
+    }
     s.call(&remote::NetworkCreateArgs { net })
         .or_fail(|| format!("Failed to start network {name}"))?;
     extra!(s, "Network {name} started\n");
+    warn(s, &name);
     Ok(())
+}
+
+/// Says which rules of other programs stop a network; where the daemon cannot tell, nothing is said.
+pub(crate) fn warn(s: &mut Session, name: &str) {
+    let path = format!("/networks/{}/warnings", client::segment(name));
+    let Ok(rest) = s.rest() else { return };
+    let warnings: Vec<String> = rest.get(&path).unwrap_or_default();
+    for warning in warnings {
+        s.out.note(&format!("warning: {warning}"));
+    }
 }
 
 fn destroy(s: &mut Session, args: &Args) -> Outcome {
     let net = network(s, args)?;
     let name = net.name.clone();
+    if args.has("dry-run") {
+        return plans::print(s, &PlanRequest::NetDestroy { network: name });
+    }
     s.call(&remote::NetworkDestroyArgs { net })
         .or_fail(|| format!("Failed to destroy network {name}"))?;
     extra!(s, "Network {name} destroyed\n");

@@ -121,14 +121,18 @@ fn network_name(interface: &Interface) -> Result<&str> {
 
 /// What is asked for and not done is said, rather than left out.
 fn refuse_unsupported(interface: &Interface) -> Result<()> {
-    match &interface.filterref {
-        Some(filter) => Err(EngineError::new(
+    let filters = matches!(
+        interface.kind,
+        InterfaceType::Network | InterfaceType::Bridge | InterfaceType::Ethernet
+    );
+    match interface.filterref.is_some() && !filters {
+        true => Err(EngineError::new(
             ErrorKind::ConfigUnsupported,
             format!(
-                "network filters ('{}') are not supported yet",
-                filter.filter
+                "filterref is not supported for network interfaces of type {}",
+                interface.kind
             ),
         )),
-        None => Ok(()),
+        false => Ok(()),
     }
 }

@@ -57,7 +57,7 @@ impl Engine {
             return Err(error);
         }
         let view = entry.publish(|slot| *slot = view);
-        self.networks_table().emit_life(&view, DEFINED);
+        self.tell_network_life(&view, DEFINED);
         Ok(view)
     }
 
@@ -149,7 +149,7 @@ impl Engine {
             self.networks_table().remove(uuid);
             self.forget_leases(uuid);
         }
-        self.networks_table().emit_life(&view, UNDEFINED);
+        self.tell_network_life(&view, UNDEFINED);
         Ok(())
     }
 

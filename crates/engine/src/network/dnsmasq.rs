@@ -63,7 +63,7 @@ impl Engine {
     }
 
     /// What outlives it: its leases.
-    fn network_state(&self, uuid: Uuid) -> PathBuf {
+    pub(super) fn network_state(&self, uuid: Uuid) -> PathBuf {
         self.places().state.join("network").join(uuid.to_string())
     }
 
@@ -214,7 +214,7 @@ impl Engine {
 
     /// Who the server runs as: a user who may do little, where that one can
     /// reach its files; else the daemon's own.
-    fn dnsmasq_user(&self) -> Option<String> {
+    pub(super) fn dnsmasq_user(&self) -> Option<String> {
         let reachable =
             reachable_by_all(&self.places().run) && reachable_by_all(&self.places().state);
         if !reachable {

@@ -49,6 +49,8 @@ impl Engine {
             table: self.firewall_table(),
             networks: networks.collect(),
             machines: self.machine_ports(),
+            sets: self.firewall_sets(),
+            ..Firewall::default()
         }
     }
 
@@ -61,14 +63,20 @@ impl Engine {
     /// Puts the rules in force, in one transaction, unless they are already.
     pub(crate) async fn apply_firewall(&self) -> Result<()> {
         let mut applied = self.networks_table().firewall.lock().await;
-        let firewall = self.firewall();
+        let mut firewall = self.firewall();
+        firewall.rejects = self.kernel_rejects(&firewall).await;
         let text = firewall.text();
         let nothing = text == firewall.removal();
         if applied.text.as_ref() == Some(&text) || (nothing && applied.text.is_none()) {
             return Ok(());
         }
+        // What the kernel has found out is part of what is put in force, but no change of it.
+        let full = match self.recall_addresses(&mut firewall).await {
+            true => firewall.text(),
+            false => text.clone(),
+        };
         let tool = Tool::new("nft", PACKAGE, ["-f", "-"]);
-        tool.reading(text.clone()).run().await?;
+        tool.reading(full).run().await?;
         applied.text = (!nothing).then_some(text);
         Ok(())
     }
@@ -88,6 +96,10 @@ impl Engine {
         let there = |device: &str| sys::net::index(device).is_ok_and(|index| index.is_some());
         starting.retain(|port| !known(port) && there(&port.device));
         ports.extend(starting.iter().cloned());
+        drop(starting);
+        let bound = self.bound_ports();
+        ports.retain(|port| !bound.iter().any(|b| b.device == port.device));
+        ports.extend(bound);
         ports
     }
 
@@ -104,7 +116,12 @@ impl Engine {
             let device = interface.target.as_ref()?.dev.clone()?;
             let mac = interface.mac()?;
             // Rules of bridges reach ports of the kernel's own bridges only.
-            if interface.virtualport.is_some() || interface.actual_kind() != InterfaceType::Bridge {
+            let bridged =
+                interface.virtualport.is_none() && interface.actual_kind() == InterfaceType::Bridge;
+            // Whoever connects such a tap may put it on a bridge.
+            let filtered =
+                interface.kind == InterfaceType::Ethernet && interface.filterref.is_some();
+            if !bridged && !filtered {
                 return None;
             }
             let network = match interface.kind {
@@ -113,8 +130,7 @@ impl Engine {
                     let view = self.network_by_name(name).ok()?;
                     view.live.clone()
                 }
-                InterfaceType::Bridge => None,
-                _ => return None,
+                _ => None,
             };
             let network = network.as_ref().map(|live| &live.definition);
             let address = match policy.forwards.is_empty() {
@@ -124,6 +140,7 @@ impl Engine {
                     .first()
                     .map(|l| l.lease.address),
             };
+            let filter = self.filter_of(&device, mac, interface.filterref.as_ref());
             Some(MachinePort {
                 device,
                 mac,
@@ -131,6 +148,7 @@ impl Engine {
                 policy: policy.clone(),
                 sending: self.bandwidth_of(interface).as_ref().and_then(sending),
                 address,
+                filter,
             })
         };
         interfaces.filter_map(port).collect()
@@ -232,8 +250,14 @@ impl Engine {
             return Ok(());
         }
         tracing::warn!("somebody removed rules of ours: restoring them");
+        let mut firewall = self.firewall();
+        firewall.rejects = self.kernel_rejects(&firewall).await;
+        let full = match self.recall_addresses(&mut firewall).await {
+            true => firewall.text(),
+            false => text,
+        };
         let tool = Tool::new("nft", PACKAGE, ["-f", "-"]);
-        let done = tool.reading(text).run().await;
+        let done = tool.reading(full).run().await;
         if done.is_err() {
             applied.text = Some(String::new());
         }
@@ -247,6 +271,8 @@ impl Engine {
         if ports.is_empty() {
             return Ok(());
         }
+        self.bind_anew(domain);
+        self.check_filters(domain)?;
         self.starting_ports().extend(ports);
         self.apply_firewall().await
     }

@@ -5,6 +5,7 @@
 //! see the [`NetworkView`] published after each change and never wait. What is
 //! done to the host comes as plain data from the `network` crate.
 
+mod addresses;
 mod attach;
 mod bandwidth;
 mod define;
@@ -13,30 +14,35 @@ mod firewall;
 mod hooks;
 mod interfaces;
 mod leases;
+mod others;
+mod planned;
 mod pool;
 mod ports;
 mod record;
 mod replug;
+mod sets;
 mod start;
 mod status;
 mod switch;
-mod tools;
+pub(crate) mod tools;
 pub mod update;
 
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
-use crate::limits::EVENT_BACKLOG_MAX;
+use crate::notices::{NetworkHappening, Notice};
 use model::XmlFlags;
 use model::network::Network;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use tokio::sync::broadcast;
 use uuid::Uuid;
 
+pub use addresses::{AddressSource, NetworkAddress};
 pub use define::DefineMode;
 pub use interfaces::HostInterface;
 pub use leases::NetworkLease;
+pub use planned::PlannedChange;
 pub use ports::Port;
+pub use sets::NamedSet;
 
 /// What readers see of a network.
 #[derive(Debug, Clone)]
@@ -111,26 +117,6 @@ impl NetworkView {
     }
 }
 
-/// What happened to a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NetworkHappening {
-    /// Its life: libvirt's number (defined 0, undefined 1, started 2, stopped 3).
-    Lifecycle(i32),
-    /// Its title, description or metadata: `virNetworkMetadataType` and the namespace.
-    Metadata(i32, Option<String>),
-}
-
-/// An event of a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetworkEvent {
-    /// Its uuid.
-    pub uuid: Uuid,
-    /// Its name.
-    pub name: Arc<str>,
-    /// What happened.
-    pub what: NetworkHappening,
-}
-
 const DEFINED: i32 = 0;
 const UNDEFINED: i32 = 1;
 const STARTED: i32 = 2;
@@ -170,13 +156,14 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) struct Networks {
     by_uuid: Mutex<BTreeMap<Uuid, Arc<Entry>>>,
-    events: broadcast::Sender<Arc<NetworkEvent>>,
     /// Devices of machines that are being started, until those are seen to run.
     starting: Mutex<Vec<::network::machine_rules::MachinePort>>,
     /// Ports made by hand, with their networks.
     ports: Mutex<BTreeMap<Uuid, (Uuid, model::network::port::NetworkPort)>>,
     /// Devices of pools that machines were given.
     claims: Mutex<Vec<pool::Claim>>,
+    /// Named sets that rules speak of.
+    sets: Mutex<BTreeMap<String, NamedSet>>,
     /// Held while the firewall's tables are replaced.
     firewall: tokio::sync::Mutex<firewall::Applied>,
     /// Held while something of the host is chosen: a bridge's name, a subnet.
@@ -189,8 +176,8 @@ impl Default for Networks {
             by_uuid: Mutex::default(),
             ports: Mutex::default(),
             claims: Mutex::default(),
+            sets: Mutex::default(),
             starting: Mutex::default(),
-            events: broadcast::Sender::new(EVENT_BACKLOG_MAX),
             firewall: tokio::sync::Mutex::default(),
             choosing: tokio::sync::Mutex::default(),
         }
@@ -241,19 +228,6 @@ impl Networks {
         });
         map.insert(uuid, entry.clone());
         Ok(entry)
-    }
-
-    fn emit(&self, view: &NetworkView, what: NetworkHappening) {
-        // Nobody listening is no error.
-        let _ = self.events.send(Arc::new(NetworkEvent {
-            uuid: view.uuid,
-            name: view.name.clone(),
-            what,
-        }));
-    }
-
-    fn emit_life(&self, view: &NetworkView, number: i32) {
-        self.emit(view, NetworkHappening::Lifecycle(number));
     }
 }
 
@@ -316,8 +290,15 @@ impl Engine {
             .ok_or_else(|| no_network(&format!("uuid '{uuid}'")))
     }
 
-    /// Everything that happens to networks from now on.
-    pub fn network_events(&self) -> broadcast::Receiver<Arc<NetworkEvent>> {
-        self.networks_table().events.subscribe()
+    fn tell_network(&self, view: &NetworkView, what: NetworkHappening) {
+        self.notices_hub().tell(Notice::Network {
+            name: view.name.clone(),
+            uuid: view.uuid,
+            what,
+        });
+    }
+
+    fn tell_network_life(&self, view: &NetworkView, number: i32) {
+        self.tell_network(view, NetworkHappening::Lifecycle(number));
     }
 }

@@ -117,7 +117,8 @@ impl Engine {
             return Err(error);
         }
         self.write_network_status(&view, held);
-        self.networks_table().emit_life(&view, STARTED);
+        self.tell_network_life(&view, STARTED);
+        self.warn_of_others(&live.definition);
         self.tell_network_hooks(&live, Operation::Started).await;
         Ok(())
     }
@@ -144,7 +145,7 @@ impl Engine {
     }
 
     /// What the host must be like for a network to start.
-    fn check_host(&self, network: &Network) -> Result<()> {
+    pub(super) fn check_host(&self, network: &Network) -> Result<()> {
         let name = &network.name;
         let busy = |what: String| EngineError::new(ErrorKind::Internal, what);
         if network.kind().owns_bridge() {
@@ -198,7 +199,7 @@ impl Engine {
             self.networks_table().remove(uuid);
             self.forget_leases(uuid);
         }
-        self.networks_table().emit_life(&view, STOPPED);
+        self.tell_network_life(&view, STOPPED);
         self.tell_network_hooks(&live, Operation::Stopped).await;
         Ok(())
     }
@@ -227,6 +228,7 @@ impl Engine {
     /// Reads which networks there are, finds the active ones again, and gives a
     /// new host its first.
     pub(crate) async fn load_networks(&self) -> Result<()> {
+        self.load_firewall_sets()?;
         let stored = self.read_networks()?;
         self.adopt_networks().await;
         if stored == 0 && self.is_new_to_networks() {

@@ -1,10 +1,11 @@
 //! Changes to networks that are there: sections, title, description, metadata.
 
 use super::hooks::Operation;
-use super::{LiveNetwork, NetworkHappening, NetworkView};
+use super::{LiveNetwork, NetworkView};
 use crate::engine::{Engine, xml_error};
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::metadata::absent;
+use crate::notices::NetworkHappening;
 use crate::options::{Affect, MetadataItem};
 use model::metadata::Metadata;
 use model::network::Network;
@@ -33,11 +34,7 @@ impl Engine {
         change: SectionChange,
         affect: Affect,
     ) -> Result<()> {
-        let apply = |network: &mut Network| {
-            network
-                .update(change.command, change.section, change.parent, &change.xml)
-                .map_err(update_failed)
-        };
+        let apply = |network: &mut Network| apply_section(network, &change);
         self.change_network(uuid, affect, apply).await.map(drop)
     }
 
@@ -98,8 +95,7 @@ impl Engine {
             MetadataItem::Title => (1, None),
             MetadataItem::Element { uri } => (2, Some(uri)),
         };
-        self.networks_table()
-            .emit(&view, NetworkHappening::Metadata(kind, namespace));
+        self.tell_network(&view, NetworkHappening::Metadata(kind, namespace));
         Ok(())
     }
 
@@ -122,6 +118,24 @@ impl Engine {
             MetadataItem::Element { uri } => network.metadata.as_ref()?.get(uri),
         });
         found.ok_or_else(|| EngineError::new(ErrorKind::NoNetworkMetadata, absent(item)))
+    }
+}
+
+pub(super) fn apply_section(network: &mut Network, change: &SectionChange) -> Result<()> {
+    network
+        .update(change.command, change.section, change.parent, &change.xml)
+        .map_err(update_failed)
+}
+
+impl SectionChange {
+    /// A change by libvirt's numbers; none where there is no such command or section.
+    pub fn of(command: u32, section: u32, parent: Option<usize>, xml: String) -> Option<Self> {
+        Some(SectionChange {
+            command: Command::of(command)?,
+            section: Section::of(section)?,
+            parent,
+            xml,
+        })
     }
 }
 

@@ -40,12 +40,14 @@ impl Owner {
             stored,
             told,
         } = end;
+        let mut refilters = false;
         if result.is_ok() {
             if let Some(definition) = stored {
                 let name = self.entry.view().name.clone();
                 result = self.store_definition(&definition, &name, false).await;
             }
             if let (Some(machine), Some(definition)) = (&self.live, live) {
+                refilters = other_filters(&machine.definition(), &definition);
                 self.life.set_policy(facts::end_policy(&definition));
                 let rules = |domain: &Domain| self.engine.ports_of_machine(domain);
                 let ruled = rules(&machine.definition()) != rules(&definition);
@@ -55,6 +57,9 @@ impl Owner {
                 }
                 self.engine
                     .write_status(machine, &self.entry, self.life.status());
+            }
+            if refilters && let Err(error) = self.engine.apply_firewall().await {
+                result = Err(error);
             }
             if let Some(told) = told {
                 self.emit(told);
@@ -153,4 +158,14 @@ impl Owner {
         )
         .await;
     }
+}
+
+/// Whether cards that stay have other network filters.
+fn other_filters(before: &Domain, after: &Domain) -> bool {
+    let (before, after) = (&before.devices.interfaces, &after.devices.interfaces);
+    before.len() == after.len()
+        && before
+            .iter()
+            .zip(after)
+            .any(|(old, new)| old.filterref != new.filterref)
 }

@@ -146,6 +146,7 @@ impl Owner {
                 self.engine.place_volumes(&mut after)?;
                 after.number_images();
                 let cards = self.settle_changed(&before, &mut after).await?;
+                self.engine.check_filters(&after)?;
                 Plan::Change {
                     commands: update_commands(&before, &after)?,
                     cards,

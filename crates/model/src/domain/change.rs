@@ -275,6 +275,7 @@ fn update_interface(have: &mut Interface, new: Interface) -> Result<(), XmlError
         )));
     }
     have.link = new.link;
+    have.filterref = new.filterref;
     have.bandwidth = new.bandwidth;
     have.vlan = new.vlan;
     have.virtualport = new.virtualport;

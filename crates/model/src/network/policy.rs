@@ -45,6 +45,10 @@ pub enum Service {
     Tcp(Vec<(u16, u16)>),
     /// UDP to these ports.
     Udp(Vec<(u16, u16)>),
+    /// TCP to the ports of a set.
+    TcpSet(String),
+    /// UDP to the ports of a set.
+    UdpSet(String),
     /// Being asked whether it is there.
     Ping,
     /// Everything.
@@ -58,6 +62,8 @@ pub enum Peer {
     Net(IpAddr, u8),
     /// The machines of a group.
     Group(String),
+    /// The addresses of a set.
+    Set(String),
 }
 
 /// A port of the host that leads to the machine.
@@ -72,8 +78,16 @@ pub struct Forward {
 }
 
 impl Service {
-    /// Reads `tcp/80,443`, `udp/5000-5100`, `icmp` or `all`.
+    /// Reads `tcp/80,443`, `udp/5000-5100`, `tcp/set:NAME`, `icmp` or `all`.
     pub fn parse(text: &str) -> Option<Service> {
+        if let Some((protocol, name)) = text.split_once("/set:") {
+            let name = is_name(name).then(|| name.to_owned())?;
+            return match protocol {
+                "tcp" => Some(Service::TcpSet(name)),
+                "udp" => Some(Service::UdpSet(name)),
+                _ => None,
+            };
+        }
         match text.split_once('/') {
             None if text == "icmp" || text == "ping" => Some(Service::Ping),
             None if text == "all" => Some(Service::All),
@@ -84,7 +98,8 @@ impl Service {
     }
 }
 
-fn parse_ports(text: &str) -> Option<Vec<(u16, u16)>> {
+/// Reads `80,443,8000-8010`.
+pub fn parse_ports(text: &str) -> Option<Vec<(u16, u16)>> {
     text.split(',')
         .map(|part| {
             let (start, end) = part.split_once('-').unwrap_or((part, part));
@@ -108,6 +123,8 @@ impl fmt::Display for Service {
         match self {
             Service::Tcp(ports) => write!(f, "tcp/{}", ports_text(ports, ",")),
             Service::Udp(ports) => write!(f, "udp/{}", ports_text(ports, ",")),
+            Service::TcpSet(name) => write!(f, "tcp/set:{name}"),
+            Service::UdpSet(name) => write!(f, "udp/set:{name}"),
             Service::Ping => f.write_str("icmp"),
             Service::All => f.write_str("all"),
         }
@@ -115,8 +132,11 @@ impl fmt::Display for Service {
 }
 
 impl Peer {
-    /// Reads an address, a network or `group:NAME`.
+    /// Reads an address, a network, `group:NAME` or `set:NAME`.
     pub fn parse(text: &str) -> Option<Peer> {
+        if let Some(name) = text.strip_prefix("set:") {
+            return is_name(name).then(|| Peer::Set(name.to_owned()));
+        }
         if let Some(name) = text.strip_prefix("group:") {
             return is_name(name).then(|| Peer::Group(name.to_owned()));
         }
@@ -136,11 +156,12 @@ impl fmt::Display for Peer {
         match self {
             Peer::Net(address, prefix) => write!(f, "{address}/{prefix}"),
             Peer::Group(name) => write!(f, "group:{name}"),
+            Peer::Set(name) => write!(f, "set:{name}"),
         }
     }
 }
 
-/// Whether a word may name a group.
+/// Whether a word may name a group or a set.
 pub fn is_name(name: &str) -> bool {
     (1..=32).contains(&name.len())
         && name
@@ -170,6 +191,21 @@ impl fmt::Display for Forward {
 }
 
 impl Policy {
+    /// The sets its rules speak of.
+    pub fn sets(&self) -> impl Iterator<Item = &str> {
+        self.allows.iter().flat_map(|allow| {
+            let service = match &allow.service {
+                Service::TcpSet(name) | Service::UdpSet(name) => Some(name.as_str()),
+                _ => None,
+            };
+            let peers = allow.from.iter().filter_map(|peer| match peer {
+                Peer::Set(name) => Some(name.as_str()),
+                _ => None,
+            });
+            service.into_iter().chain(peers)
+        })
+    }
+
     /// Reads the metadata element.
     pub fn parse(xml: &str) -> Result<Policy, XmlError> {
         let document = parse_document(xml)?;
@@ -275,12 +311,17 @@ mod tests {
                     service: Service::Ping,
                     from: Vec::new(),
                 },
+                Allow {
+                    service: Service::parse("tcp/set:web").unwrap(),
+                    from: vec![Peer::parse("set:office").unwrap()],
+                },
             ],
             forwards: vec![Forward::parse("tcp/8080:80").unwrap()],
         };
         let text = policy.to_xml();
         assert!(text.contains("from='10.0.0.0/8 group:db'"), "{text}");
         assert_eq!(Policy::parse(&text).unwrap(), policy);
+        assert_eq!(policy.sets().collect::<Vec<_>>(), ["web", "office"]);
     }
 
     #[test]
@@ -288,7 +329,7 @@ mod tests {
         for wrong in ["tcp", "tcp/0", "tcp/9-3", "sctp/1", "tcp/70000", ""] {
             assert_eq!(Service::parse(wrong), None, "{wrong}");
         }
-        for wrong in ["group:", "group:a b", "1.2.3", "1.2.3.4/33"] {
+        for wrong in ["set:", "group:", "group:a b", "1.2.3", "1.2.3.4/33"] {
             assert_eq!(Peer::parse(wrong), None, "{wrong}");
         }
         assert!(Policy::parse("<f><allow in='x'/></f>").is_err());

@@ -8,6 +8,7 @@ mod images;
 mod inside;
 mod jobs;
 mod machines;
+mod networks;
 mod volumes;
 
 use crate::failure::Failure;
@@ -52,6 +53,7 @@ fn groups() -> OpenApiRouter<Engine> {
         .merge(jobs::routes())
         .merge(machines::routes())
         .merge(consoles::routes())
+        .merge(networks::routes())
         .merge(events::routes())
         .merge(volumes::routes())
 }

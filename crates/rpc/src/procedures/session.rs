@@ -44,6 +44,8 @@ pub(crate) fn by_connection(procedure: Procedure) -> bool {
                 | ConnectDomainEventCallbackDeregisterAny
                 | ConnectStoragePoolEventRegisterAny
                 | ConnectStoragePoolEventDeregisterAny
+                | ConnectNetworkEventRegisterAny
+                | ConnectNetworkEventDeregisterAny
         )
 }
 
@@ -125,6 +127,20 @@ pub(crate) fn answer(client: &Client, procedure: Procedure, call: &Call) -> (Tol
                 wanted.deregister(Family::Pool, args.callback_id)
             },
         )),
+        ConnectNetworkEventRegisterAny => {
+            subscribed(with(call, |args: ConnectNetworkEventRegisterAnyArgs| {
+                let net = args.net.map(|net| net.uuid);
+                let mut wanted = client.notice_subscriptions();
+                let callback_id = wanted.register(Family::Network, args.event_id, net)?;
+                Ok(ConnectNetworkEventRegisterAnyRet { callback_id })
+            }))
+        }
+        ConnectNetworkEventDeregisterAny => {
+            subscribed(with(call, |args: ConnectNetworkEventDeregisterAnyArgs| {
+                let mut wanted = client.notice_subscriptions();
+                wanted.deregister(Family::Network, args.callback_id)
+            }))
+        }
         _ => (plain(client, procedure, call), Effect::Nothing),
     }
 }
