@@ -101,6 +101,17 @@ impl Session {
         }
     }
 
+    /// Calls a procedure many times, several calls under way at once.
+    ///
+    /// # Errors
+    /// The first call's that failed.
+    pub(crate) fn call_all<A: Call>(&mut self, all: &[A]) -> Result<Vec<A::Ret>, client::Error> {
+        match &self.connection {
+            Some(connection) => connection.call_all(all),
+            None => Err(client::Error::closed()),
+        }
+    }
+
     fn uri(&self, uri: Option<&str>) -> Result<Uri, Failure> {
         let uri = match uri {
             Some(uri) => Uri::parse(uri),

@@ -3,6 +3,7 @@
 //! A thread of its own runs the event loop, so that keepalive messages are answered
 //! whatever the caller does, and several threads may call at once.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as reply;
@@ -26,6 +27,11 @@ const KEEPALIVE_INTERVAL_DEFAULT_S: u32 = 5;
 const KEEPALIVE_COUNT_DEFAULT: u32 = 6;
 /// Packets of one stream that wait for their reader before the socket is left alone.
 const STREAM_QUEUE_PACKETS: usize = 64;
+/// Calls of [`Connection::call_all`] whose answers have not come yet.
+const CALLS_UNDER_WAY: usize = 256;
+
+/// Where the answer to a call comes out.
+type Answer = reply::Receiver<Result<Packet, Error>>;
 
 /// VIR_CONNECT_RO.
 const OPEN_READONLY: u32 = 1;
@@ -126,6 +132,28 @@ impl Connection {
         decode(&packet)
     }
 
+    /// Calls a procedure many times, several calls under way at once; the answers are in the order
+    /// of the calls.
+    ///
+    /// # Errors
+    /// The first call's that failed, as [`Connection::call`].
+    pub fn call_all<A: Call>(&self, all: &[A]) -> Result<Vec<A::Ret>, Error> {
+        let mut answers = Vec::with_capacity(all.len());
+        let mut under_way = VecDeque::new();
+        for args in all {
+            if under_way.len() >= CALLS_UNDER_WAY
+                && let Some(first) = under_way.pop_front()
+            {
+                answers.push(decode(&self.answer_of(&first)?)?);
+            }
+            under_way.push_back(self.begin(args, None)?);
+        }
+        for first in under_way {
+            answers.push(decode(&self.answer_of(&first)?)?);
+        }
+        Ok(answers)
+    }
+
     /// Calls a procedure whose success opens a stream.
     ///
     /// # Errors
@@ -142,6 +170,15 @@ impl Connection {
         args: &A,
         stream: Option<mpsc::Sender<Packet>>,
     ) -> Result<Packet, Error> {
+        self.answer_of(&self.begin(args, stream)?)
+    }
+
+    /// Sends a call; its answer comes out of what is given back.
+    fn begin<A: Call>(
+        &self,
+        args: &A,
+        stream: Option<mpsc::Sender<Packet>>,
+    ) -> Result<Answer, Error> {
         let body = args
             .to_bytes()
             .map_err(|e| Error::local(Origin::Protocol, format!("cannot send the call: {e}")))?;
@@ -154,7 +191,11 @@ impl Connection {
             answer,
             stream,
         })?;
-        answered.recv().unwrap_or_else(|_| Err(lost()))
+        Ok(answered)
+    }
+
+    fn answer_of(&self, answer: &Answer) -> Result<Packet, Error> {
+        answer.recv().unwrap_or_else(|_| Err(lost()))
     }
 
     fn send(&self, request: Request) -> Result<(), Error> {

@@ -21,6 +21,10 @@ use crate::{Error, Origin};
 
 /// Bytes read from the socket at once.
 const READ_BYTES: usize = 1 << 14;
+/// Bytes of small packets that go out together.
+const SHARED_BYTES: usize = 1 << 14;
+/// Requests taken in before anything is written.
+const REQUESTS_AT_ONCE: usize = 64;
 
 /// What the rest of the program asks of the loop.
 pub(crate) enum Request {
@@ -101,8 +105,13 @@ struct Unsent {
 
 impl Unsent {
     fn push(&mut self, packet: Vec<u8>, place: Option<Place>) {
-        if !packet.is_empty() {
-            self.packets.push_back((packet, place));
+        match self.packets.back_mut() {
+            // Small ones go out together.
+            Some((last, None)) if place.is_none() && last.len() + packet.len() <= SHARED_BYTES => {
+                last.extend_from_slice(&packet);
+            }
+            _ if packet.is_empty() => {}
+            _ => self.packets.push_back((packet, place)),
         }
     }
 
@@ -196,7 +205,7 @@ impl Loop {
                     None | Some(Request::Close) => {
                         return Error::local(Origin::Lost, "the connection was closed");
                     }
-                    Some(request) => self.accept(request),
+                    Some(request) => self.accept(request).and_then(|()| self.accept_more(&mut inbox)),
                 },
                 got = take(&mut read, &mut self.reader, &mut buffer) => match got {
                     Ok(Taken::End) => Err(end_of_file()),
@@ -217,6 +226,20 @@ impl Loop {
                 return error;
             }
         }
+    }
+
+    /// Takes in what else is there already, so that it is written together.
+    fn accept_more(&mut self, inbox: &mut mpsc::UnboundedReceiver<Request>) -> Result<(), Error> {
+        for _ in 0..REQUESTS_AT_ONCE {
+            match inbox.try_recv() {
+                Ok(Request::Close) => {
+                    return Err(Error::local(Origin::Lost, "the connection was closed"));
+                }
+                Ok(request) => self.accept(request)?,
+                Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
     }
 
     fn accept(&mut self, request: Request) -> Result<(), Error> {

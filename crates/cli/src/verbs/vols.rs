@@ -181,16 +181,20 @@ fn list(s: &mut Session, args: &Args) -> Outcome {
         .or_fail(|| "Failed to list volumes".into())?
         .vols;
     vols.sort_by_key(|vol| vol.name.to_lowercase());
-    let mut rows = Vec::new();
-    for vol in vols {
-        // In the pools there are a volume's key is its path.
-        let mut row = vec![vol.name.clone(), vol.key.clone()];
-        if args.has("details") {
-            let got = s.call(&remote::StorageVolGetInfoArgs { vol })?;
+    // In the pools there are a volume's key is its path.
+    let mut rows: Vec<_> = vols
+        .iter()
+        .map(|vol| vec![vol.name.clone(), vol.key.clone()])
+        .collect();
+    if args.has("details") {
+        let calls: Vec<_> = vols
+            .into_iter()
+            .map(|vol| remote::StorageVolGetInfoArgs { vol })
+            .collect();
+        for (row, got) in rows.iter_mut().zip(s.call_all(&calls)?) {
             row.push(vol_kind(got.kind).to_owned());
             row.extend([got.capacity, got.allocation].map(pretty_size));
         }
-        rows.push(row);
     }
     match args.has("details") {
         true => s
