@@ -340,3 +340,91 @@ fn passt_connects_a_machine_and_forwards_ports() {
         assert!(!host.log().contains("panicked"), "{root}");
     });
 }
+
+#[test]
+fn programs_are_run_for_networks_and_ports_made_by_hand_stay() {
+    inside(
+        "links::programs_are_run_for_networks_and_ports_made_by_hand_stay",
+        || {
+            use std::os::unix::fs::PermissionsExt;
+            let mut host = Host::without_daemon();
+            let hooks = host.root().join("hooks");
+            std::fs::create_dir_all(&hooks).expect("the folder is ours");
+            let told = host.folder().join("told");
+            let script = format!(
+                "#!/bin/sh\ngrep -q '<name>lab' && echo \"$*\" >>{0}\n[ \"$1 $2\" != 'bad start' ] || {{ echo no bad ones >&2; exit 1; }}\n",
+                told.display()
+            );
+            let hook = hooks.join("network");
+            std::fs::write(&hook, script).expect("written");
+            std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).expect("ours");
+            host.start_daemon();
+            let lab = "<network><name>lab</name><bridge name='lab0'/><ip address='10.4.0.1' prefix='24'/></network>";
+            start_network(&host, "lab", lab);
+            let bad = host.file(
+                "bad.xml",
+                &lab.replace("lab", "bad").replace("10.4.0", "10.5.0"),
+            );
+            let error = host.virsh(&["net-create", &bad]).fails();
+            assert!(error.contains("no bad ones"), "{error}");
+            assert!(!ip("-o link").contains("bad0"));
+
+            // A port of somebody else's machine, with limits.
+            let uuid = "5b8ae3ee-3b0c-4b7e-9f5d-0a2c1f2e3d4c";
+            let port = format!(
+                "<networkport><uuid>{uuid}</uuid><owner><name>m</name><uuid>{uuid}</uuid></owner>\
+                 <mac address='52:54:00:aa:07:01'/></networkport>"
+            );
+            let file = host.file("port.xml", &port);
+            let _ = host.virsh(&["net-port-create", "lab", &file]).succeeds();
+            let line = format!(
+                "import libvirt; n = libvirt.open('{}').networkLookupByName('lab'); \
+                 p = n.portLookupByUUIDString('{uuid}'); p.setParameters({{'inbound.average': 100}}); \
+                 print(p.params()['inbound.average'])",
+                host.uri()
+            );
+            let set = stead_tests::clients::run("/usr/bin/python3", &["-c", &line], &[]);
+            assert_eq!(set.succeeds().trim(), "100");
+            host.kill_daemon();
+            host.start_daemon();
+            let kept = host.virsh(&["net-port-dumpxml", "lab", uuid]).succeeds();
+            assert!(
+                kept.contains("average='100'") && kept.contains("lab0"),
+                "{kept}"
+            );
+            let _ = host.virsh(&["net-port-delete", "lab", uuid]).succeeds();
+            let _ = host.virsh(&["net-destroy", "lab"]).succeeds();
+            let told = std::fs::read_to_string(told).expect("it was told");
+            let told: Vec<&str> = told.lines().collect();
+            assert_eq!(
+                told,
+                [
+                    "lab start begin -",
+                    "lab started begin -",
+                    "lab stopped begin -"
+                ]
+            );
+
+            // Interfaces of the host: shown, and switched.
+            let _ = ip("link add if0 type veth peer name if1");
+            let listed = host.stead(&["iface-list", "--all"]).succeeds();
+            assert!(
+                listed.contains("if0") && listed.contains("inactive"),
+                "{listed}"
+            );
+            let _ = host.stead(&["iface-start", "if0"]).succeeds();
+            assert!(
+                host.virsh(&["iface-dumpxml", "if0"])
+                    .succeeds()
+                    .contains("name='if0'")
+            );
+            assert!(host.virsh(&["iface-list"]).succeeds().contains("if0"));
+            let _ = host.virsh(&["iface-destroy", "if0"]).succeeds();
+            let refused = host.virsh(&["iface-begin"]).fails();
+            assert!(
+                refused.contains("not supported by the connection driver"),
+                "{refused}"
+            );
+        },
+    );
+}

@@ -66,9 +66,10 @@ fn domiflist(s: &mut Session, args: &Args) -> Outcome {
             or_dash(&["target/@dev"]),
             nic.attribute("type").unwrap_or_default().to_owned(),
             or_dash(&[
+                // A card on a network says what that gave it, too.
+                "source/@network",
                 "source/@bridge",
                 "source/@dev",
-                "source/@network",
                 "source/@name",
                 "source/@path",
             ]),

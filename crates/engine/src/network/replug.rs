@@ -31,7 +31,12 @@ impl Engine {
         match new.target_dev() {
             Some(device) if before != limits => {
                 self.limit_device(device, None::<&Bandwidth>).await?;
-                self.limit_card(device, new).await
+                self.limit_card(device, new).await?;
+                // A switch limits what is sent by itself.
+                match wanted {
+                    Some(Plug::Switch(_)) => self.plug_into(wanted.as_ref(), new, after).await,
+                    _ => Ok(()),
+                }
             }
             _ => Ok(()),
         }

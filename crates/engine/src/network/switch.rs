@@ -13,28 +13,27 @@ use uuid::Uuid;
 const PROGRAM: &str = "ovs-vsctl";
 const PACKAGE: &str = "openvswitch-switch";
 
-/// The device of a card and its port, where it is on a switch.
-fn port_of(interface: &Interface, machine: Uuid) -> Option<SwitchPort> {
-    match plug(interface) {
-        Ok(Some(Plug::Switch(plug))) => Some(SwitchPort {
-            device: interface.target_dev()?.to_owned(),
-            plug,
-            mac: interface.mac()?,
-            machine,
-            sending: interface
-                .bandwidth
-                .as_ref()
-                .and_then(|b| b.outbound.clone()),
-        }),
-        _ => None,
-    }
-}
-
 async fn switch(arguments: Vec<String>) -> Result<String> {
     Tool::new(PROGRAM, PACKAGE, arguments).run().await
 }
 
 impl Engine {
+    /// The device of a card and its port, where it is on a switch.
+    fn switch_port_of(&self, interface: &Interface, machine: Uuid) -> Option<SwitchPort> {
+        let Ok(Some(Plug::Switch(plug))) = plug(interface) else {
+            return None;
+        };
+        Some(SwitchPort {
+            device: interface.target_dev()?.to_owned(),
+            plug,
+            mac: interface.mac()?,
+            machine,
+            sending: self
+                .bandwidth_of(interface)
+                .and_then(|limits| limits.outbound),
+        })
+    }
+
     /// Gives the wanted cards of a machine that is about to run their ports.
     pub(crate) async fn join_switches(
         &self,
@@ -43,7 +42,7 @@ impl Engine {
     ) -> Result<()> {
         let machine = crate::facts::uuid(domain);
         for interface in domain.devices.interfaces.iter().filter(|i| wanted(i)) {
-            let Some(port) = port_of(interface, machine) else {
+            let Some(port) = self.switch_port_of(interface, machine) else {
                 continue;
             };
             switch(openvswitch::attach(&port)).await.map_err(|error| {
@@ -87,10 +86,10 @@ impl Engine {
 
     /// Removes the port of one card that was plugged out.
     pub(crate) async fn leave_switch(&self, interface: &Interface) {
-        if let Some(port) = port_of(interface, Uuid::nil())
-            && let Err(error) = switch(openvswitch::detach([port.device.as_str()])).await
+        if let (Ok(Some(Plug::Switch(_))), Some(device)) = (plug(interface), interface.target_dev())
+            && let Err(error) = switch(openvswitch::detach([device])).await
         {
-            tracing::error!(device = port.device, %error, "a port is left on a switch");
+            tracing::error!(device, %error, "a port is left on a switch");
         }
     }
 
