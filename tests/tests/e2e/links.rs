@@ -11,7 +11,7 @@ use crate::networks::{
     LEASE_TIMEOUT, in_guest, on_network, outside, start_guest, start_network, wait_for_ping,
 };
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(30);
 
 /// A network on a bridge of Open vSwitch with two VLANs.
 const SWITCHED: &str = "<network>
@@ -373,7 +373,7 @@ fn programs_are_run_for_networks_and_ports_made_by_hand_stay() {
             let uuid = "5b8ae3ee-3b0c-4b7e-9f5d-0a2c1f2e3d4c";
             let port = format!(
                 "<networkport><uuid>{uuid}</uuid><owner><name>m</name><uuid>{uuid}</uuid></owner>\
-                 <mac address='52:54:00:aa:07:01'/></networkport>"
+                 <mac address='52:54:00:aa:07:01'/><bandwidth><inbound average='50'/></bandwidth></networkport>"
             );
             let file = host.file("port.xml", &port);
             let _ = host.virsh(&["net-port-create", "lab", &file]).succeeds();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stead_tests::netns::{Outside, inside, ip, run};
 use stead_tests::{Host, Ran, guest, wait};
 
-pub(crate) const LEASE_TIMEOUT: Duration = Duration::from_secs(40);
+pub(crate) const LEASE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A NAT network with everything written out.
 pub(crate) const LAB: &str = "<network>

@@ -108,13 +108,15 @@ fn get_parameters(
         ("outbound", bandwidth.outbound),
     ] {
         let Some(limit) = limit else { continue };
-        let floor = limit.floor.filter(|_| direction == "inbound");
         for (name, value) in [
             ("average", limit.average),
             ("peak", limit.peak),
             ("burst", limit.burst),
-            ("floor", floor),
+            ("floor", limit.floor),
         ] {
+            if (direction, name) == ("outbound", "floor") {
+                continue;
+            }
             params.push(TypedParam {
                 field: format!("{direction}.{name}"),
                 value: TypedParamValue::Uint(value.unwrap_or(0) as u32),
