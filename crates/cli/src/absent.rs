@@ -18,7 +18,6 @@ pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
             "update-memory-device",
         ],
     ),
-    ("host", &["nodesevinfo"]),
     (
         "checkpoint",
         &[

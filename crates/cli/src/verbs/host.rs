@@ -99,6 +99,11 @@ pub(crate) const VERBS: &[Verb] = &[
         ])
         .tabular(),
     Verb::new("nodeinfo", "the host's CPUs and memory", nodeinfo).tabular(),
+    Verb::new(
+        "nodesevinfo",
+        "what the host has for encrypted guests",
+        nodesevinfo,
+    ),
     Verb::new("nodememstats", "the host's memory use", nodememstats)
         .options(&[number("cell", "only of this NUMA cell").bare()])
         .tabular(),
@@ -370,6 +375,19 @@ fn nodecpustats(s: &mut Session, args: &Args) -> Outcome {
         if let Some(time) = spent(name) {
             fact!(s, label, share(time), "{label:<15} {:>5.1}%", share(time));
         }
+    }
+    Ok(())
+}
+
+fn nodesevinfo(s: &mut Session, _: &Args) -> Outcome {
+    let mut call = remote::NodeGetSevInfoArgs {
+        nparams: 0,
+        flags: 0,
+    };
+    let failed = || "Unable to get host SEV information".into();
+    call.nparams = s.call(&call).or_fail(failed)?.nparams;
+    for told in s.call(&call).or_fail(failed)?.params {
+        sayln!(s, "{:<18} {}", told.field, show(&told.value));
     }
     Ok(())
 }

@@ -158,9 +158,7 @@ pub(crate) const VERBS: &[Verb] = &[
     .options(&[
         DOMAIN,
         arg("group-name", "the group's name"),
-        CONFIG,
-        LIVE,
-        CURRENT,
+        flag("inactive", "of the stored definition"),
     ])
     .tabular(),
     Verb::new(
@@ -282,13 +280,12 @@ fn del_throttle_group(s: &mut Session, args: &Args) -> Outcome {
 }
 
 /// The groups of limits in the definition, with what is set of each.
-fn throttle_groups(
-    s: &mut Session,
-    args: &Args,
-    stored: bool,
-) -> Result<Vec<Vec<(String, String)>>, Failure> {
+fn throttle_groups(s: &mut Session, args: &Args) -> Result<Vec<Vec<(String, String)>>, Failure> {
     let dom = target(s, args)?.dom;
-    let flags = if stored { XML_INACTIVE } else { 0 };
+    let flags = match args.has("inactive") {
+        true => XML_INACTIVE,
+        false => 0,
+    };
     let xml = s.domain_xml(&dom, flags)?;
     let document = query::parse(&xml)?;
     let groups = query::all(document.root_element(), "throttlegroups/throttlegroup");
@@ -306,13 +303,12 @@ fn throttle_groups(
 const GROUP_NAME: &str = "group_name";
 
 fn throttle_group_info(s: &mut Session, args: &Args) -> Outcome {
-    affect(args)?;
     let name = args.need("group-name")?.to_owned();
     let is_it = |group: &Vec<(String, String)>| {
         let mut fields = group.iter();
         fields.any(|(field, value)| field == GROUP_NAME && *value == name)
     };
-    let all = throttle_groups(s, args, args.has("config"))?;
+    let all = throttle_groups(s, args)?;
     let Some(group) = all.into_iter().find(is_it) else {
         return Err(Failure::said(format!("No throttle group found: {name}")));
     };
@@ -323,7 +319,7 @@ fn throttle_group_info(s: &mut Session, args: &Args) -> Outcome {
 }
 
 fn throttle_group_list(s: &mut Session, args: &Args) -> Outcome {
-    let all = throttle_groups(s, args, args.has("inactive"))?;
+    let all = throttle_groups(s, args)?;
     let name = |group: Vec<(String, String)>| {
         let mut fields = group.into_iter();
         fields

@@ -40,10 +40,11 @@ pub(super) fn remove(domain: &mut Domain, name: &str) -> Result<()> {
         filters.is_some_and(|filters| filters.filters.iter().any(|filter| filter.group == name))
     };
     if let Some(disk) = domain.devices.disks.iter().find(uses) {
-        return Err(EngineError::invalid(format!(
+        let message = format!(
             "throttle group '{name}' is still being used by disk {}",
             disk.target_dev()
-        )));
+        );
+        return Err(EngineError::new(ErrorKind::InvalidArgument, message));
     }
     if find(domain, name).is_none() {
         let message = format!("throttle group '{name}' not found");

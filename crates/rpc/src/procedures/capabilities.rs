@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use engine::MachineQuestion;
+use wire::errors::ErrorCode;
 use wire::remote::*;
 
 use super::check_flags;
@@ -19,6 +20,7 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.task(get_version);
     dispatch.inline(get_max_vcpus);
     dispatch.inline(get_sysinfo);
+    dispatch.inline(get_sev_info);
 }
 
 async fn get_capabilities(
@@ -66,4 +68,13 @@ fn get_sysinfo(client: &Client, args: ConnectGetSysinfoArgs) -> Answer<ConnectGe
     check_flags(args.flags, 0, "virConnectGetSysinfo")?;
     let sysinfo = client.engine.sysinfo()?;
     Ok(ConnectGetSysinfoRet { sysinfo })
+}
+
+/// Encrypted memory is something machines cannot have here, whatever the host's processor could do.
+fn get_sev_info(_: &Client, args: NodeGetSevInfoArgs) -> Answer<NodeGetSevInfoRet> {
+    check_flags(args.flags, 0, "qemuNodeGetSEVInfo")?;
+    Err(Failure::new(
+        ErrorCode::OperationUnsupported,
+        "QEMU does not support SEV guest",
+    ))
 }
