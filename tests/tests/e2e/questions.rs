@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stead_tests::{Host, guest, netns};
+use stead_tests::{Host, guest, netns, wait};
 
 #[test]
 fn processors_are_compared_and_have_things_in_common() {
@@ -119,6 +119,8 @@ fn devices_that_come_and_go_are_told() {
         "--timeout",
         "4",
     ];
+    /// Longer than the daemon lets news of devices come in before it looks.
+    const BEAT: Duration = Duration::from_millis(200);
     let host = Host::start();
     for (number, command) in [Host::virsh, Host::stead].into_iter().enumerate() {
         let name = format!("stn{}n{number}", std::process::id());
@@ -127,9 +129,9 @@ fn devices_that_come_and_go_are_told() {
             // Until it has listened long enough.
             while !waiting.is_finished() {
                 let pair = Pair::new(name.clone());
-                std::thread::sleep(Duration::from_millis(200));
+                wait::within(BEAT, || waiting.is_finished());
                 drop(pair);
-                std::thread::sleep(Duration::from_millis(200));
+                wait::within(BEAT, || waiting.is_finished());
             }
             waiting.join().expect("it ran").succeeds()
         });
