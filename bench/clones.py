@@ -70,7 +70,7 @@ class Side:
     def virt_clone(self):
         name = self.next()
         file = os.path.join(self.folder, f"{name}.qcow2")
-        words = ["virt-clone", "-c", self.server.uri, "-o", "template", "-n", name, "-f", file]
+        words = ["virt-clone", "--connect", self.server.uri, "-o", "template", "-n", name, "-f", file]
         return timed_ms(run, words)
 
     def forget(self):
