@@ -59,10 +59,23 @@ impl Ran {
 /// # Panics
 /// If the program cannot be run.
 pub fn run(program: impl AsRef<OsStr>, words: &[&str], environment: &[(&str, &str)]) -> Ran {
+    run_within(CLIENT_TIMEOUT_S, program, words, environment)
+}
+
+/// The same, with another end to patience in seconds.
+///
+/// # Panics
+/// If the program cannot be run.
+pub fn run_within(
+    seconds: &str,
+    program: impl AsRef<OsStr>,
+    words: &[&str],
+    environment: &[(&str, &str)],
+) -> Ran {
     let program = program.as_ref();
     let output = Command::new("timeout")
         .arg("--kill-after=5")
-        .arg(CLIENT_TIMEOUT_S)
+        .arg(seconds)
         .arg(program)
         .args(words)
         .envs(environment.iter().copied())

@@ -34,7 +34,7 @@ const LAYERS: &[Layer] = &[
     logic("qemu", &["model"]),
     logic("storage", &["model"]),
     logic("network", &["model"]),
-    logic("api", &["model"]),
+    logic("api", &["model", "storage"]),
     host("sys", &[]),
     host("store", &[]),
     host(

@@ -1,6 +1,7 @@
 //! What is inside the disks of a machine that does not run.
 
 use serde::{Deserialize, Serialize};
+pub use storage::guestfs::{Change, Profile};
 use utoipa::ToSchema;
 
 /// A question about what is inside; the answer is text.
@@ -59,41 +60,19 @@ pub enum WorkInside {
     },
     /// Changes the guest.
     Customize {
-        /// A ready set of changes made first: `virtual-guest`.
+        /// A ready set of changes, made after packages are installed and before the others.
         #[serde(default)]
-        profile: Option<String>,
+        profile: Option<Profile>,
         /// The changes, in order.
         #[serde(default)]
         changes: Vec<Change>,
     },
-}
-
-/// A change inside a guest: virt-customize's option and its value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Change {
-    /// Its host name.
-    Hostname(String),
-    /// `password:WORD`, `file:FILE`, `random` or `disabled`.
-    RootPassword(String),
-    /// `USER:password:WORD`.
-    Password(String),
-    /// `USER:string:KEY`.
-    SshInject(String),
-    /// `FILE:PLACE`.
-    Upload(String),
-    /// A line of a shell, run in the guest.
-    RunCommand(String),
-    /// A line of a shell, run at its next start.
-    FirstbootCommand(String),
-    /// Packages, separated by commas.
-    Install(String),
-    /// A file or directory that goes.
-    Delete(String),
-    /// A directory that is made.
-    Mkdir(String),
-    /// Its time zone.
-    Timezone(String),
+    /// Gives a disk more room, and the root partition and its file system all of it.
+    Grow {
+        /// The new size of the root's disk in bytes; its present one without.
+        #[serde(default)]
+        size: Option<u64>,
+    },
 }
 
 /// Text that was asked for, or that a program said.

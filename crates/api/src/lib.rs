@@ -13,20 +13,22 @@ mod install;
 mod job;
 mod machine;
 mod network;
+mod package;
 mod problem;
 mod version;
 mod volume;
 
 pub use event::{DomainNews, Event};
-pub use image::{Image, ImageImport, Named};
+pub use image::{Evidence, Image, ImageImport, Named};
 pub use image_task::{ImageName, ImageOutput, ImageRequest, ImageTask, Stray};
-pub use inside::{At, Change, LookInside, Said, WorkInside};
+pub use inside::{At, Change, LookInside, Profile, Said, WorkInside};
 pub use install::{InstallDisk, InstallFrom, Installed, MachineInstall};
 pub use job::{Job, JobState, Progress, Unit};
 pub use machine::{
     CloudInit, ConsoleLog, Graphics, MachineClone, MachineCreate, Network, Template,
 };
 pub use network::{FirewallSet, FirewallSetChange, NetworkAddress, Plan, PlanRequest};
+pub use package::{Export, ExportFormat, Exported, PackageImport, Packaged};
 pub use problem::Problem;
 pub use version::Version;
 pub use volume::{VolumeCopy, VolumeMade};

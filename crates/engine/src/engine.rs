@@ -112,11 +112,12 @@ impl Engine {
         engine.load_networks().await?;
         engine.load_images()?;
         engine.load_templates()?;
-        engine.load_jobs().await?;
+        let going_on = engine.load_jobs().await?;
         engine.load_pools().await?;
         crate::adopt::take_over(&engine).await;
         crate::saved::remove_unfinished(&engine.places().save);
         crate::snapshots::recover::settle_all(&engine).await;
+        engine.go_on_with_jobs(going_on);
         engine.guard_firewall();
         engine.follow_machines();
         if let Err(error) = engine.apply_firewall().await {

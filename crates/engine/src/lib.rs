@@ -61,6 +61,7 @@ pub mod notices;
 pub mod nwfilter;
 pub mod options;
 mod owner;
+pub mod packages;
 mod passt;
 pub mod places;
 pub mod pools;

@@ -4,6 +4,7 @@ use api::{ImageRequest, ImageTask as Asked};
 use axum::Json;
 use axum::http::StatusCode;
 use engine::EngineError;
+use engine::images::Evidence;
 use engine::jobs::{JobState, JobUnit, JobView};
 use engine::provision::{Display, NetworkChoice, SeedRequest};
 use engine::volumes::{ImageJob, ImageTask, SnapshotChange};
@@ -86,6 +87,16 @@ pub(crate) fn seed(told: api::CloudInit) -> SeedRequest {
         gateway: told.gateway,
         dns: told.dns,
         user_data: told.user_data,
+    }
+}
+
+/// What an image is compared with.
+pub(crate) fn evidence(asked: api::Evidence) -> Evidence {
+    Evidence {
+        checksum: asked.checksum,
+        checksum_file: asked.checksum_file,
+        signature: asked.signature,
+        keyring: asked.keyring,
     }
 }
 

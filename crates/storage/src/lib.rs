@@ -6,6 +6,9 @@
 //! - [`cpio`], [`answers`]: what installers are told.
 //! - [`tool`]: the command lines of qemu-img.
 //! - [`task`]: what is done to images that are no volumes.
+//! - [`guestfs`]: what libguestfs's programs are told.
+//! - [`ovf`], [`tar`]: machines as packages that other virtualizers read and write.
+//! - [`checksums`]: what publishers say beside their images.
 //! - [`volume`]: how a volume is made, as a plan without choices left.
 //! - [`chain`], [`merge`], [`snapshot`], [`tags`]: snapshots, and the images they are made of.
 //!
@@ -13,6 +16,7 @@
 
 pub mod answers;
 pub mod chain;
+pub mod checksums;
 pub mod cpio;
 pub mod guestfs;
 pub mod image;
@@ -20,9 +24,11 @@ pub mod iso;
 pub mod limits;
 pub mod merge;
 pub mod overlay;
+pub mod ovf;
 pub mod seed;
 pub mod snapshot;
 pub mod tags;
+pub mod tar;
 pub mod task;
 pub mod tool;
 pub mod volume;

@@ -32,3 +32,33 @@ pub const ISO_DESCRIPTORS_MAX: usize = 16;
 
 /// Bytes of one directory of a CD.
 pub const ISO_DIRECTORY_MAX_BYTES: u64 = 1024 * 1024;
+
+/// Disks of a machine in a package.
+pub const OVF_DISKS_MAX: usize = 60;
+
+/// Network cards of a machine in a package.
+pub const OVF_CARDS_MAX: usize = 32;
+
+/// Processors of a machine in a package.
+pub const OVF_VCPUS_MAX: u32 = 4096;
+
+/// Memory of a machine in a package.
+pub const OVF_MEMORY_MAX_BYTES: u64 = 64 << 40;
+
+/// A machine's name, or what is written about it, in a package.
+pub const OVF_TEXT_MAX_BYTES: usize = 64 * 1024;
+
+/// The longest name of a file in a package.
+pub const OVF_NAME_MAX_BYTES: usize = 200;
+
+/// The longest manifest or file of checksums that is read.
+pub const MANIFEST_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Lines of a manifest or a file of checksums.
+pub const MANIFEST_LINES_MAX: usize = 50_000;
+
+/// Files in an archive that are looked at.
+pub const TAR_MEMBERS_MAX: usize = 1_000;
+
+/// Bytes of an archive's extended header.
+pub const TAR_EXTENDED_MAX_BYTES: u64 = 64 * 1024;

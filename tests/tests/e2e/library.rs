@@ -110,8 +110,13 @@ fn images_come_in_whatever_they_are_packed_in() {
     let _ = host
         .stead(&["image", "import", &plain, "--sha256", sum])
         .succeeds();
-    for (program, ending) in [("gzip", "gz"), ("xz", "xz"), ("bzip2", "bz2")] {
-        let _ = tool(program, &["-k", &plain]);
+    for (program, ending) in [
+        ("gzip", "gz"),
+        ("xz", "xz"),
+        ("bzip2", "bz2"),
+        ("zstd", "zst"),
+    ] {
+        let _ = tool(program, &["-q", "-k", &plain]);
         let packed = format!("{plain}.{ending}");
         let _ = host
             .stead(&["image", "import", &packed, "--name", ending])
@@ -125,7 +130,7 @@ fn images_come_in_whatever_they_are_packed_in() {
 
     let images = json(&host, &["image", "list"]);
     let images = images.as_array().expect("rows");
-    assert_eq!(images.len(), 5, "{images:?}");
+    assert_eq!(images.len(), 6, "{images:?}");
     for each in images {
         assert_eq!(each["format"], "qcow2");
         let name = each["name"].as_str().expect("a name");
@@ -185,6 +190,66 @@ fn images_that_name_other_files_stay_outside() {
         left.iter()
             .all(|name| !name.to_string_lossy().ends_with(".plain")),
         "{left:?}"
+    );
+}
+
+#[test]
+fn a_guest_that_lies_about_its_disk_is_not_believed() {
+    let host = Host::start();
+    // A raw disk into which a guest wrote the header of an image that builds upon a file of the host.
+    let disk = path(&host, "disk.img");
+    let secret = host.file("secret", &"not for guests ".repeat(4096));
+    let lying = [
+        "create", "-q", "-f", "qcow2", "-b", &secret, "-F", "raw", &disk,
+    ];
+    let _ = tool("qemu-img", &lying);
+    let size = 1 << 20;
+    let file = std::fs::File::options().write(true).open(&disk);
+    file.and_then(|file| file.set_len(size))
+        .expect("there is room");
+    let said = host.stead(&["image", "import", &disk]).fails();
+    assert!(said.contains("builds upon another image"), "{said}");
+    let raw = [
+        "image",
+        "import",
+        &disk,
+        "--source-format",
+        "raw",
+        "--name",
+        "raw",
+    ];
+    let _ = host.stead(&raw).succeeds();
+    let shown = json(&host, &["image", "show", "raw"]);
+    assert_eq!(shown["capacity"], size);
+    let words = [
+        "create",
+        "m",
+        "--image",
+        "raw",
+        "--network",
+        "user",
+        "--nostart",
+    ];
+    let _ = host.stead(&words).succeeds();
+    // The image behind the machine's disk is opened as raw, wherever its disk is read.
+    let made = host
+        .root()
+        .join("images/m.qcow2")
+        .to_string_lossy()
+        .into_owned();
+    let _ = tool(
+        "qemu-img",
+        &["compare", "-f", "raw", "-F", "qcow2", &disk, &made],
+    );
+    let _ = host.stead(&["clone", "m", "n", "--full"]).succeeds();
+    let whole = host
+        .root()
+        .join("images/n.qcow2")
+        .to_string_lossy()
+        .into_owned();
+    let _ = tool(
+        "qemu-img",
+        &["compare", "-f", "raw", "-F", "qcow2", &disk, &whole],
     );
 }
 
@@ -323,6 +388,46 @@ fn a_template_and_its_clones() {
     let whole = host.root().join("images/whole.qcow2");
     let info = tool("qemu-img", &["info", &whole.to_string_lossy()]);
     assert!(!info.contains("backing file:"), "{info}");
+}
+
+#[test]
+fn fifty_clones_in_one_command() {
+    let host = Host::start();
+    from_image(&host, "web1");
+    let _ = host.stead(&["template", "web1"]).succeeds();
+    let said = host.stead(&["clone", "web1", "node{1..50}"]).succeeds();
+    assert!(said.contains("node50"), "{said}");
+    let names = host.virsh(&["list", "--all", "--name"]).succeeds();
+    assert_eq!(names.split_whitespace().count(), 51, "{names}");
+    // One job made them all.
+    let jobs = json(&host, &["jobs"]);
+    let clones = jobs
+        .as_array()
+        .expect("rows")
+        .iter()
+        .filter(|job| job["kind"] == "clone");
+    assert_eq!(clones.count(), 1, "{jobs}");
+    let mut seen = std::collections::BTreeSet::new();
+    for number in 1..=50 {
+        let name = format!("node{number}");
+        let xml = host.virsh(&["dumpxml", &name]).succeeds();
+        let seed =
+            std::fs::read(host.root().join(format!("images/{name}-seed.iso"))).expect("it has one");
+        let seed = String::from_utf8_lossy(&seed);
+        let after = |text: &str, tag: &str| {
+            let at = text.find(tag).expect("it has one") + tag.len();
+            text[at..at + 17].to_owned()
+        };
+        for one in [
+            after(&xml, "<uuid>"),
+            after(&xml, "<mac address='"),
+            after(&seed, "\"instance-id\": \""),
+        ] {
+            assert!(seen.insert(one.clone()), "{name}: {one}");
+        }
+    }
+    let said = host.stead(&["image", "delete", "base"]).fails();
+    assert!(said.contains("web1"), "{said}");
 }
 
 #[test]

@@ -594,11 +594,45 @@ fn images_are_made_copied_and_looked_at_outside_of_pools() {
 
     host.define(&with_disk("user", &a));
     let _ = host.virsh(&["start", "user"]).succeeds();
-    let error = host.stead(&["image", "resize", &a, "32M"]).fails();
-    assert!(
-        error.contains("the running machine 'user' uses it"),
-        "{error}"
-    );
+    let over = path("over.qcow2");
+    let behind = ["--backing", &a, "--backing-format", "qcow2"];
+    let _ = host
+        .stead(&[&["image", "create", &over], &behind[..]].concat())
+        .succeeds();
+    for words in [
+        &["resize", &a, "32M"][..],
+        &["resize", &a, "8M", "--shrink"],
+        &["check", &a, "--repair", "all"],
+        &["rebase", &a],
+        &["snapshot", &a, "--create", "two"],
+        &["snapshot", &a, "--apply", "one"],
+        &["snapshot", &a, "--delete", "one"],
+        &["commit", &over],
+    ] {
+        let error = host.stead(&[&["image"], words].concat()).fails();
+        assert!(
+            error.contains("the running machine 'user' uses it"),
+            "{words:?}: {error}"
+        );
+    }
+    let copy = path("copy.qcow2");
+    for words in [
+        &["info", &a][..],
+        &["map", &a],
+        &["measure", &a],
+        &["snapshot", &a],
+        &["check", &a],
+    ] {
+        let _ = host.stead(&[&["image"], words].concat()).succeeds();
+    }
+    // Once it has stopped, everything goes.
+    let _ = host.virsh(&["destroy", "user"]).succeeds();
+    let _ = host.stead(&["image", "commit", &over]).succeeds();
+    let _ = host
+        .stead(&["image", "snapshot", &a, "--delete", "one"])
+        .succeeds();
+    let words = ["image", "convert", &a, &copy, "--compress"];
+    let _ = host.stead(&words).succeeds();
 }
 
 #[test]

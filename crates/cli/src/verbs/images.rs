@@ -3,6 +3,7 @@
 
 use client::api::{ImageName, ImageOutput, ImageRequest, ImageTask, Job, Stray};
 
+use super::inside::absolute;
 use super::vol_make::size;
 use crate::args::Args;
 use crate::failure::{Failure, Outcome};
@@ -133,16 +134,6 @@ pub(crate) const VERBS: &[Verb] = &[
     .over_rest()
     .tabular(),
 ];
-
-/// A path as the daemon knows it.
-fn absolute(path: &str) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path);
-    let absolute = absolute.map_err(|e| {
-        let why = client::os_message(&e);
-        Failure::said(format!("cannot tell where '{path}' is: {why}"))
-    })?;
-    Ok(absolute.to_string_lossy().into_owned())
-}
 
 fn run(s: &mut Session, args: &Args, format: Option<&str>, task: ImageTask) -> Outcome {
     let request = ImageRequest {

@@ -1,7 +1,7 @@
 //! Inside the disks of machines that do not run: list, print, copy, mount,
 //! prepare, change.
 
-use client::api::{At, Change, Job, LookInside, Said, WorkInside};
+use client::api::{At, Change, Job, LookInside, Profile, Said, WorkInside};
 use client::segment;
 
 use crate::args::Args;
@@ -69,6 +69,21 @@ pub(crate) const VERBS: &[Verb] = &[
             flag("rw", "to be written to"),
         ])
         .over_rest(),
+    Verb::new(
+        "image grow",
+        "grow a guest's root partition and file system",
+        grow,
+    )
+    .about(
+        "The root's partition, which must be the last one on its disk, and its file system (ext2, \
+         ext3, ext4, xfs, btrfs; on a logical volume too) take all of the disk. With --size the \
+         disk grows first.",
+    )
+    .options(&[
+        DOMAIN,
+        text("size", "the disk's new size, in bytes or with a unit: 20G"),
+    ])
+    .over_rest(),
     Verb::new("image unmount", "end a mount", unmount)
         .options(&[arg("directory", "where it is").completes(Completes::File)])
         .over_rest(),
@@ -102,13 +117,15 @@ pub(crate) const VERBS: &[Verb] = &[
         customize,
     )
     .about(
-        "The changes are made in the order of the options below. The profile virtual-guest \
-             gives a shell on the serial port, a short boot menu, the guest agent where it is \
-             installed, and switches off services that only real hardware needs.",
+        "Packages are installed first, then the profile's changes are made, then the others in \
+             the order of the options below. The profile virtual-guest gives a shell on the serial \
+             port, a short boot menu, an orderly end by the power button, the settings of tuned's \
+             profile of that name, the guest agent where it is installed, and switches off \
+             services that only real hardware needs.",
     )
     .options(&[
         DOMAIN,
-        text("profile", "a ready set of changes").words(&["virtual-guest"]),
+        text("profile", "a ready set of changes").words(Profile::NAMES),
         HOSTNAME,
         text("timezone", "its time zone"),
         ROOT_PASSWORD,
@@ -116,10 +133,14 @@ pub(crate) const VERBS: &[Verb] = &[
         SSH_INJECT,
         many("mkdir", "a directory to make"),
         UPLOAD,
+        many("write", "a file with this content: PLACE:CONTENT"),
+        many("append-line", "a line at the end of a file: PLACE:LINE"),
+        many("chmod", "the permissions of a file: 0644:PLACE"),
         many(
             "install",
             "packages, separated by commas; needs the network",
         ),
+        many("uninstall", "packages that go, separated by commas"),
         RUN_COMMAND,
         many(
             "firstboot-command",
@@ -167,7 +188,8 @@ fn work(s: &mut Session, args: &Args, what: &WorkInside, done: &str) -> Outcome 
     Ok(())
 }
 
-fn absolute(path: &str) -> Result<String, Failure> {
+/// A path as the daemon knows it.
+pub(super) fn absolute(path: &str) -> Result<String, Failure> {
     let absolute = std::path::absolute(path);
     let path =
         absolute.map_err(|e| Failure::said(format!("{path}: {}", client::os_message(&e))))?;
@@ -206,6 +228,11 @@ fn mount(s: &mut Session, args: &Args) -> Outcome {
     Ok(())
 }
 
+fn grow(s: &mut Session, args: &Args) -> Outcome {
+    let size = args.text("size")?.map(super::vol_make::size).transpose()?;
+    work(s, args, &WorkInside::Grow { size }, "has grown")
+}
+
 fn unmount(s: &mut Session, args: &Args) -> Outcome {
     let asked = At {
         at: absolute(args.need("directory")?)?,
@@ -227,57 +254,47 @@ fn sysprep(s: &mut Session, args: &Args) -> Outcome {
             .filter(|o| !o.is_empty())
             .map(str::to_owned)
             .collect(),
-        changes: changes(args, &COMMON)?,
+        changes: changes(args, |name| COMMON.contains(&name))?,
     };
     work(s, args, &what, "is prepared")
 }
 
 fn customize(s: &mut Session, args: &Args) -> Outcome {
     let what = WorkInside::Customize {
-        profile: args.text("profile")?.map(str::to_owned),
-        changes: changes(args, &ALL)?,
+        profile: args.text("profile")?.map(profile).transpose()?,
+        changes: changes(args, |_| true)?,
     };
     work(s, args, &what, "is changed")
 }
 
-type Make = (&'static str, fn(String) -> Change);
+fn profile(name: &str) -> Result<Profile, Failure> {
+    Profile::find(name).ok_or_else(|| {
+        let there = Profile::NAMES.join(", ");
+        Failure::said(format!("there is no profile '{name}': there is {there}"))
+    })
+}
 
-/// Changes that both verbs make.
-const COMMON: [Make; 6] = [
-    ("hostname", Change::Hostname),
-    ("root-password", Change::RootPassword),
-    ("password", Change::Password),
-    ("ssh-inject", Change::SshInject),
-    ("upload", Change::Upload),
-    ("run-command", Change::RunCommand),
+/// Changes that sysprep makes besides.
+const COMMON: [&str; 6] = [
+    "hostname",
+    "root-password",
+    "password",
+    "ssh-inject",
+    "upload",
+    "run-command",
 ];
 
-/// All changes, in the order in which they are made.
-const ALL: [Make; 11] = [
-    ("hostname", Change::Hostname),
-    ("timezone", Change::Timezone),
-    ("root-password", Change::RootPassword),
-    ("password", Change::Password),
-    ("ssh-inject", Change::SshInject),
-    ("mkdir", Change::Mkdir),
-    ("upload", Change::Upload),
-    ("install", Change::Install),
-    ("run-command", Change::RunCommand),
-    ("firstboot-command", Change::FirstbootCommand),
-    ("delete", Change::Delete),
-];
-
-fn changes(args: &Args, known: &[Make]) -> Result<Vec<Change>, Failure> {
+/// The changes asked for by those of the options that a verb has.
+fn changes(args: &Args, known: impl Fn(&str) -> bool) -> Result<Vec<Change>, Failure> {
     let mut all = Vec::new();
-    for (option, make) in known {
+    for (option, make) in Change::OPTIONS.iter().filter(|(name, _)| known(name)) {
         all.extend(args.text(option)?.map(str::to_owned).map(make));
         all.extend(args.many(option).iter().cloned().map(make));
     }
     for change in &mut all {
-        if let Change::Upload(value) = change
-            && let Some((file, place)) = value.split_once(':')
-        {
-            *value = format!("{}:{place}", absolute(file)?);
+        if let Some(file) = change.host_file() {
+            let file = absolute(file)?;
+            change.set_host_file(&file);
         }
     }
     Ok(all)

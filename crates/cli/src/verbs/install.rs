@@ -4,6 +4,7 @@ use std::path::Path;
 
 use client::api::{InstallDisk, InstallFrom, Installed, Job, MachineInstall};
 
+use super::inside::absolute;
 use super::machine_options as options;
 use crate::args::Args;
 use crate::domain;
@@ -195,13 +196,6 @@ fn location(text: &str) -> Result<InstallFrom, Failure> {
         kernel,
         initrd,
     })
-}
-
-fn absolute(path: &str) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path);
-    let path =
-        absolute.map_err(|e| Failure::said(format!("{path}: {}", client::os_message(&e))))?;
-    Ok(path.to_string_lossy().into_owned())
 }
 
 fn not_known(part: &str, of: &str, known: &str) -> Failure {

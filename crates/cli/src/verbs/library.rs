@@ -1,6 +1,6 @@
 //! The library of images.
 
-use client::api::{Image, ImageImport, Job, Named};
+use client::api::{Evidence, Image, ImageImport, Job, Named};
 use client::segment;
 
 use crate::args::Args;
@@ -8,7 +8,9 @@ use crate::failure::{Failure, Outcome};
 use crate::follow;
 use crate::output::extra;
 use crate::session::Session;
-use crate::table::{Completes, Opt, Verb, arg, flag, text};
+use crate::table::{Completes, Opt, Verb, arg, flag, many, text};
+
+use super::packages;
 
 const NAME: Opt = arg("name", "the name of the image");
 
@@ -23,15 +25,31 @@ pub(crate) const VERBS: &[Verb] = &[
         "From a URL or a file of the daemon's host. What is compressed (xz, gzip, zstd, bzip2) is \
          decompressed; VMDK, VDI, VHD and VHDX become qcow2. A download that breaks off goes on \
          where it was when the same command is given again. Images that name other files (a \
-         backing file, a data file) are refused.",
+         backing file, a data file) are refused. A package of a machine (.ova, or .ovf with its \
+         files beside it) becomes a machine: its manifest is compared, its disks become qcow2.",
     )
     .options(&[
         arg("source", "an http or https URL, or a file").completes(Completes::File),
         text("name", "the name it gets; without, the file's name without its endings"),
         text("sha256", "its SHA-256 checksum"),
         text("sha512", "its SHA-512 checksum"),
+        text("checksum-file", "a URL or a file of checksums that names it: SHA256SUMS")
+            .completes(Completes::File),
+        text(
+            "signature",
+            "a URL or a file of a detached signature: of the file of checksums where one is given, \
+             else of the image",
+        )
+        .completes(Completes::File),
+        text("keyring", "the keys that may have signed, binary or as text").completes(Completes::File),
         text("source-format", "its format, where its own header is not to be believed")
             .words(&["raw", "qcow2", "iso", "vmdk", "vdi", "vpc", "vhdx", "qed", "qcow"]),
+        many(
+            "network",
+            "of a package: what its cards are plugged into: NAME of a network, bridge=NAME or user",
+        ),
+        flag("virtio", "of a package: its disks and cards become virtio's"),
+        flag("start", "of a package: start the machine"),
         flag("detach", "do not wait: `stead jobs` tells how far it is"),
     ])
     .over_rest(),
@@ -50,18 +68,18 @@ pub(crate) const VERBS: &[Verb] = &[
 
 fn import(s: &mut Session, args: &Args) -> Outcome {
     let given = args.need("source")?;
-    args.exclusive("sha256", "sha512")?;
-    let source = match given.contains("://") {
-        true => given.to_owned(),
-        false => std::path::absolute(given)
-            .map_err(|e| Failure::said(format!("{given}: {}", client::os_message(&e))))?
-            .to_string_lossy()
-            .into_owned(),
-    };
-    let checksum = match args.text("sha256")? {
-        Some(sum) => Some(sum),
-        None => args.text("sha512")?,
-    };
+    if packages::is_package(given) {
+        return packages::import(s, args);
+    }
+    for option in ["network", "virtio", "start"] {
+        if args.has(option) {
+            return Err(Failure::said(format!(
+                "--{option} is for packages of machines (.ova, .ovf): `stead create` makes machines \
+                 of images"
+            )));
+        }
+    }
+    let source = place(given)?;
     let name = match args.text("name")? {
         Some(name) => name.to_owned(),
         None => name_of(&source),
@@ -69,7 +87,7 @@ fn import(s: &mut Session, args: &Args) -> Outcome {
     let asked = ImageImport {
         source,
         name,
-        checksum: checksum.map(str::to_owned),
+        evidence: evidence(args)?,
         format: args.text("source-format")?.map(str::to_owned),
     };
     let job: Job = s.rest()?.post("/images", &asked)?;
@@ -82,13 +100,34 @@ fn import(s: &mut Session, args: &Args) -> Outcome {
     Ok(())
 }
 
+/// A URL as it is, a file as the daemon knows it.
+pub(super) fn place(given: &str) -> Result<String, Failure> {
+    match given.contains("://") {
+        true => Ok(given.to_owned()),
+        false => super::inside::absolute(given),
+    }
+}
+
+/// What a file that comes in is compared with.
+pub(super) fn evidence(args: &Args) -> Result<Evidence, Failure> {
+    args.exclusive("sha256", "sha512")?;
+    let checksum = args.text("sha256")?.or(args.text("sha512")?);
+    let place_of = |option| args.text(option)?.map(place).transpose();
+    Ok(Evidence {
+        checksum: checksum.map(str::to_owned),
+        checksum_file: place_of("checksum-file")?,
+        signature: place_of("signature")?,
+        keyring: place_of("keyring")?,
+    })
+}
+
 /// The file's name without the endings of images and compressions.
-fn name_of(source: &str) -> String {
+pub(super) fn name_of(source: &str) -> String {
     let path = source.split(['?', '#']).next().unwrap_or_default();
     let mut name = path.rsplit('/').next().unwrap_or_default();
-    const ENDINGS: [&str; 15] = [
+    const ENDINGS: [&str; 17] = [
         ".xz", ".gz", ".bz2", ".zst", ".qcow2", ".img", ".raw", ".iso", ".vmdk", ".vdi", ".vhd",
-        ".vpc", ".vhdx", ".qed", ".qcow",
+        ".vpc", ".vhdx", ".qed", ".qcow", ".ova", ".ovf",
     ];
     while let Some(shorter) = ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)) {
         name = shorter;
@@ -133,6 +172,7 @@ fn show(s: &mut Session, args: &Args) -> Outcome {
         ("Format:", image.format),
         ("Capacity:", image.capacity.to_string()),
         ("SHA-256:", image.sha256),
+        ("Signed by:", image.signed_by.unwrap_or_default()),
         ("Source:", image.source),
         ("Used by:", image.used_by.join(", ")),
     ];

@@ -38,6 +38,7 @@ mod networks;
 mod nics;
 mod node_devices;
 mod nwfilters;
+mod packages;
 mod plans;
 mod pool_events;
 mod pool_make;
@@ -150,7 +151,12 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         title: "Images",
         keyword: "image",
-        verbs: &[images::VERBS, library::VERBS, inside::VERBS],
+        verbs: &[
+            images::VERBS,
+            library::VERBS,
+            packages::VERBS,
+            inside::VERBS,
+        ],
     },
     Group {
         title: "Node Device",

@@ -26,7 +26,7 @@ pub(crate) fn is_url(source: &str) -> bool {
 
 /// Copies `source` to the file `part`. What a server sent before a break stays
 /// there, and the next try goes on from it.
-pub(super) fn fetch(source: &str, part: &Path, job: &JobContext) -> Result<()> {
+pub(crate) fn fetch(source: &str, part: &Path, job: &JobContext) -> Result<()> {
     if !is_url(source) {
         return copy_file(Path::new(source), part, job);
     }

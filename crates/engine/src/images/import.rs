@@ -1,6 +1,7 @@
 //! An image comes into the library: fetched, compared with its checksum,
 //! decompressed, looked at, and only then given its name.
 
+use super::verify::{Evidence, Verification};
 use super::{LibraryImage, check_name, fetch, inspect, sparse};
 use crate::confined::Tool;
 use crate::engine::Engine;
@@ -8,7 +9,6 @@ use crate::error::{EngineError, ErrorKind, Result};
 use crate::jobs::{JobContext, JobSpec, JobUnit, JobView, now_ms};
 use crate::limits::{DECOMPRESS_MEMORY_MIB, IMAGE_SPACE_RESERVE_BYTES};
 use serde_json::json;
-use sha2::{Digest, Sha256, Sha512};
 use std::fs::{File, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -21,9 +21,6 @@ use sys::landlock::Access;
 const KEPT: [&str; 3] = ["raw", "qcow2", "iso"];
 /// Formats that qemu-img reads and that name no other file.
 const CONVERTED: [&str; 6] = ["vmdk", "vdi", "vpc", "vhdx", "qed", "qcow"];
-/// Bytes of a checksum in hexadecimal.
-const SHA256_CHARS: usize = 64;
-const SHA512_CHARS: usize = 128;
 
 /// What is to be imported.
 #[derive(Debug, Clone)]
@@ -32,8 +29,8 @@ pub struct ImportRequest {
     pub source: String,
     /// The name it gets.
     pub name: String,
-    /// Its checksum in hexadecimal: SHA-256 or SHA-512, told by the length.
-    pub checksum: Option<String>,
+    /// What it is compared with.
+    pub evidence: Evidence,
     /// Its format, where its own header is not to be believed.
     pub format: Option<String>,
 }
@@ -122,12 +119,7 @@ fn check_source(request: &ImportRequest) -> Result<()> {
             request.source
         ));
     }
-    if let Some(sum) = &request.checksum {
-        let length = [SHA256_CHARS, SHA512_CHARS].contains(&sum.len());
-        if !length || !sum.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return bad(format!("'{sum}' is no SHA-256 or SHA-512 in hexadecimal"));
-        }
-    }
+    request.evidence.check()?;
     match request.format.as_deref() {
         Some(format) if !KEPT.contains(&format) && !CONVERTED.contains(&format) => bad(format!(
             "format '{format}' cannot be imported: {} and {} can",
@@ -196,10 +188,17 @@ impl Import {
         );
         self.aside(move || fetch::fetch(&source, &part, &job))
             .await?;
-        let sha256 = self.verify(&files.part).await?;
-        let plain = self.decompress(files).await?;
+        let verification = Verification {
+            job: &self.job,
+            evidence: &self.request.evidence,
+            file: &files.part,
+            source: &self.request.source,
+            is_ours: true,
+        };
+        let verified = verification.carry_out().await?;
+        let plain = decompress(&self.engine, &self.job, &files.part, &files.plain).await?;
         let (image, length) = inspect(&plain)?;
-        let format = self.judge(&image)?;
+        let format = judge(&image, self.request.format.as_deref(), &self.request.source)?;
         let (path, kept, capacity) = match CONVERTED.contains(&format) {
             false => {
                 let capacity = image.capacity.filter(|_| format == "qcow2");
@@ -221,7 +220,8 @@ impl Import {
             path: done,
             format: kept.to_owned(),
             capacity,
-            sha256,
+            sha256: verified.sha256,
+            signed_by: verified.signed_by,
             source: self.request.source.clone(),
             imported_ms: now_ms(),
         };
@@ -236,103 +236,6 @@ impl Import {
     ) -> Result<T> {
         let done = crate::aside::aside(work);
         self.job.unless_cancelled(async { done.await? }).await
-    }
-
-    async fn verify(&self, part: &Path) -> Result<String> {
-        let (path, job) = (part.to_owned(), self.job.clone());
-        let wanted = self.request.checksum.clone().map(|sum| sum.to_lowercase());
-        let long = wanted.as_ref().is_some_and(|sum| sum.len() == SHA512_CHARS);
-        let (sha256, found) = self
-            .aside(move || {
-                let sha256 = digest::<Sha256>(&path, &job)?;
-                let found = match long {
-                    true => digest::<Sha512>(&path, &job)?,
-                    false => sha256.clone(),
-                };
-                Ok((sha256, found))
-            })
-            .await?;
-        match wanted {
-            Some(wanted) if wanted != found => {
-                // It is not what was asked for: going on from it is of no use.
-                let _ = std::fs::remove_file(part);
-                Err(EngineError::failed(format!(
-                    "{}: the checksum is {found}, not {wanted}: it is damaged or another file",
-                    self.request.source
-                )))
-            }
-            _ => Ok(sha256),
-        }
-    }
-
-    /// The image out of its compression; the file itself where there is none.
-    async fn decompress(&self, files: &Files) -> Result<PathBuf> {
-        let mut head = [0; 6];
-        let read = crate::confined::open_regular(&files.part)?
-            .read(&mut head)
-            .unwrap_or_default();
-        let Some(tool) = decompressor(&head[..read]) else {
-            return Ok(files.part.clone());
-        };
-        self.job.step(
-            format!("decompressing with {}", tool.program),
-            0,
-            JobUnit::Bytes,
-        );
-        let (reader, writer) =
-            io::pipe().map_err(|e| EngineError::system("cannot make a pipe", e))?;
-        let source = crate::confined::open_regular(&files.part)?;
-        let descriptors = vec![(3, writer.into()), (4, source.into())];
-        let mut tool = tool.redirected("<&4 >&3 3>&- 4<&-", descriptors);
-        tool.identity = self.engine.qemu_identity();
-        let running = tool.start()?;
-        let (plain, job) = (files.plain.clone(), self.job.clone());
-        let copied = self.aside(move || unpack(reader, &plain, &job));
-        let ((), _) = tokio::try_join!(copied, running.wait(|_| ()))?;
-        Ok(files.plain.clone())
-    }
-
-    /// The format the image will be opened with for ever, if it may come in.
-    fn judge(&self, image: &Image) -> Result<&'static str> {
-        let refuse = |why: String| {
-            Err(EngineError::new(
-                ErrorKind::ConfigUnsupported,
-                format!("{}: {why}", self.request.source),
-            ))
-        };
-        let believed = match self.request.format.as_deref() {
-            Some("raw") => return Ok("raw"),
-            Some(said) if said != image.format => {
-                return refuse(format!("it is not of format {said} but {}", image.format));
-            }
-            _ => image.format,
-        };
-        if let Some(damage) = &image.damage {
-            return refuse(format!("the image is damaged: {damage}"));
-        }
-        if let Some(backing) = &image.backing {
-            return refuse(format!(
-                "it builds upon another image ('{}'), which an image of the library must not: \
-                 put the chain into one image first (qemu-img convert)",
-                backing.name
-            ));
-        }
-        if let Some(data) = &image.data_file {
-            return refuse(format!(
-                "its data lies in another file ('{data}'), which an image of the library must not"
-            ));
-        }
-        if image.encryption.is_some() {
-            return refuse("it is encrypted, which the library does not support yet".into());
-        }
-        KEPT.iter()
-            .chain(&CONVERTED)
-            .find(|known| **known == believed)
-            .copied()
-            .map_or_else(
-                || refuse(format!("images of format {believed} cannot be imported")),
-                Ok,
-            )
     }
 
     async fn convert(&self, from: &Path, format: &str, to: &Path) -> Result<()> {
@@ -361,6 +264,74 @@ impl Import {
         })
         .await
         .map(drop)
+    }
+}
+
+/// The image out of its compression, as `plain`; `part` itself where there is none.
+pub(crate) async fn decompress(
+    engine: &Engine,
+    job: &JobContext,
+    part: &Path,
+    plain: &Path,
+) -> Result<PathBuf> {
+    let mut head = [0; 6];
+    let read = crate::confined::open_regular(part)?
+        .read(&mut head)
+        .unwrap_or_default();
+    let Some(tool) = decompressor(&head[..read]) else {
+        return Ok(part.to_owned());
+    };
+    let step = format!("decompressing with {}", tool.program);
+    job.step(step, 0, JobUnit::Bytes);
+    let (reader, writer) = io::pipe().map_err(|e| EngineError::system("cannot make a pipe", e))?;
+    let source = crate::confined::open_regular(part)?;
+    let descriptors = vec![(3, writer.into()), (4, source.into())];
+    let mut tool = tool.redirected("<&4 >&3 3>&- 4<&-", descriptors);
+    tool.identity = engine.qemu_identity();
+    let running = tool.start()?;
+    let (to, moved) = (plain.to_owned(), job.clone());
+    let copied = crate::aside::aside(move || unpack(reader, &to, &moved));
+    let copied = job.unless_cancelled(async { copied.await? });
+    let ((), _) = tokio::try_join!(copied, running.wait(|_| ()))?;
+    Ok(plain.to_owned())
+}
+
+/// The format an image will be opened with for ever, if it may come in: by
+/// its own header unless `said` is raw. `source` is its name for people.
+pub(crate) fn judge(image: &Image, said: Option<&str>, source: &str) -> Result<&'static str> {
+    let refuse = |why: String| {
+        let message = format!("{source}: {why}");
+        Err(EngineError::new(ErrorKind::ConfigUnsupported, message))
+    };
+    let believed = match said {
+        Some("raw") => return Ok("raw"),
+        Some(said) if said != image.format => {
+            return refuse(format!("it is not of format {said} but {}", image.format));
+        }
+        _ => image.format,
+    };
+    if let Some(damage) = &image.damage {
+        return refuse(format!("the image is damaged: {damage}"));
+    }
+    if let Some(backing) = &image.backing {
+        return refuse(format!(
+            "it builds upon another image ('{}'), which an image that comes in must not: put the \
+             chain into one image first (qemu-img convert)",
+            backing.name
+        ));
+    }
+    if let Some(data) = &image.data_file {
+        return refuse(format!(
+            "its data lies in another file ('{data}'), which an image that comes in must not"
+        ));
+    }
+    if image.encryption.is_some() {
+        return refuse("it is encrypted, which is not supported yet".into());
+    }
+    let mut known = KEPT.iter().chain(&CONVERTED);
+    match known.find(|known| **known == believed) {
+        Some(known) => Ok(known),
+        None => refuse(format!("images of format {believed} cannot be imported")),
     }
 }
 
@@ -415,32 +386,6 @@ pub(super) fn check_space(file: &Path, done: u64) -> io::Result<()> {
         ))),
         _ => Ok(()),
     }
-}
-
-fn digest<D: Digest>(path: &Path, job: &JobContext) -> Result<String> {
-    let fail = |e: io::Error| EngineError::system("cannot read the image", e);
-    let mut file = crate::confined::open_regular(path)?;
-    let total = file.metadata().map_err(fail)?.len();
-    job.step("computing the checksum", total, JobUnit::Bytes);
-    let mut digest = D::new();
-    let mut piece = vec![0; 1024 * 1024];
-    let mut done = 0;
-    loop {
-        match file.read(&mut piece).map_err(fail)? {
-            0 => break,
-            read => {
-                digest.update(&piece[..read]);
-                done += read as u64;
-            }
-        }
-        job.check()?;
-        job.done(done);
-    }
-    Ok(hex(&digest.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Gives a finished image its name: nobody writes to it any more.

@@ -6,11 +6,13 @@ pub(crate) mod fetch;
 mod import;
 mod sparse;
 mod uses;
+pub(crate) mod verify;
 
-pub(crate) use import::percent;
+pub(crate) use import::{decompress, judge, percent};
 
 pub use import::ImportRequest;
 pub use uses::{ImageUse, ImageUses};
+pub use verify::Evidence;
 
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
@@ -36,6 +38,9 @@ pub struct LibraryImage {
     pub capacity: u64,
     /// The checksum (SHA-256, hexadecimal) of what was imported.
     pub sha256: String,
+    /// The fingerprint of the key that signed it, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
     /// Where it came from.
     pub source: String,
     /// Milliseconds since the epoch.

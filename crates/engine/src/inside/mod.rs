@@ -4,7 +4,9 @@
 //! They start a small machine of their own around the image, so nothing a
 //! guest wrote is ever parsed by this daemon or mounted by this host's kernel.
 
+mod grow;
 mod mount;
+mod secrets;
 
 pub use mount::MOUNTED;
 
@@ -14,13 +16,15 @@ use crate::error::{EngineError, ErrorKind, Result};
 use crate::handle::DomainHandle;
 use crate::jobs::{JobSpec, JobUnit, JobView};
 use crate::limits::INSIDE_OUTPUT_MAX_BYTES;
+use crate::volumes::chain::images_behind;
 use model::domain::disk::DiskDevice;
 use model::domain::storage::StorageType;
+use secrets::SecretFiles;
 use serde_json::json;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-pub use storage::guestfs::{Change, Inside as InsideRequest, virtual_guest};
+pub use storage::guestfs::{Change, Inside as InsideRequest, customization};
 use storage::guestfs::{GuestDisk, Inside};
 use sys::landlock::Access;
 
@@ -64,8 +68,13 @@ impl Engine {
 
     /// Changes what is inside a machine's disks, or copies out of them. The
     /// job's result is what the program said.
-    pub async fn work_inside(&self, domain: &DomainHandle, what: Inside) -> Result<Arc<JobView>> {
+    pub async fn work_inside(
+        &self,
+        domain: &DomainHandle,
+        mut what: Inside,
+    ) -> Result<Arc<JobView>> {
         let disks = self.disks_at_rest(domain, what.writes())?;
+        let secrets = SecretFiles::hide(&mut what, &self.guestfs_directory()?)?;
         let tool = self.guestfs(&what, &disks)?;
         let spec = JobSpec {
             kind: what.program(),
@@ -80,8 +89,9 @@ impl Engine {
                         job.step(line.trim(), 0, JobUnit::Items);
                     }
                 })
-                .await?;
-            Ok(json!({"said": said}))
+                .await;
+            drop(secrets);
+            Ok(json!({"said": said?}))
         })
         .await
     }
@@ -137,12 +147,37 @@ impl Engine {
         Ok(disks)
     }
 
-    /// One of libguestfs's programs on these disks, and what it may reach.
-    fn guestfs(&self, what: &Inside, disks: &[GuestDisk]) -> Result<Tool> {
+    /// Where libguestfs keeps its small machine and makes its sockets.
+    fn guestfs_directory(&self) -> Result<PathBuf> {
         let work = self.places().cache.join("guestfs");
         std::fs::create_dir_all(&work)
             .map_err(|e| EngineError::system("cannot make libguestfs's directory", e))?;
-        let mut tool = Tool::new(what.program(), PACKAGE).args(what.args(disks));
+        Ok(work)
+    }
+
+    /// One of libguestfs's programs on these disks, and what it may reach.
+    fn guestfs(&self, what: &Inside, disks: &[GuestDisk]) -> Result<Tool> {
+        let mut tool = self.guestfs_tool(what.program(), disks, what.writes())?;
+        tool = tool.args(what.args(disks));
+        let (reads, writes) = what.host_paths();
+        for path in reads {
+            tool = tool.reaches(&present(&path)?, Access::Read);
+        }
+        for path in writes {
+            tool = tool.reaches(&present(&path)?, Access::Write);
+        }
+        Ok(tool)
+    }
+
+    /// A program of libguestfs that reaches these disks.
+    fn guestfs_tool(
+        &self,
+        program: &'static str,
+        disks: &[GuestDisk],
+        writes: bool,
+    ) -> Result<Tool> {
+        let work = self.guestfs_directory()?;
+        let mut tool = Tool::new(program, PACKAGE);
         for (name, value) in guestfs_environment(&work) {
             tool = tool.env(name, value);
         }
@@ -152,22 +187,11 @@ impl Engine {
         tool = tool.reaches(&work, Access::Write);
         for disk in disks {
             // Where it only reads, libguestfs still makes an overlay of its own.
-            let access = if what.writes() {
-                Access::Write
-            } else {
-                Access::Read
-            };
+            let access = if writes { Access::Write } else { Access::Read };
             tool = tool.reaches(Path::new(&disk.path), access);
-            for behind in crate::volumes::chain::images_behind(&disk.path) {
+            for behind in images_behind(&disk.path, &disk.format) {
                 tool = tool.reaches(Path::new(&behind), Access::Read);
             }
-        }
-        let (reads, writes) = what.host_paths();
-        for path in reads {
-            tool = tool.reaches(&present(&path)?, Access::Read);
-        }
-        for path in writes {
-            tool = tool.reaches(&present(&path)?, Access::Write);
         }
         Ok(tool)
     }

@@ -10,6 +10,7 @@ use crate::jobs::{JobSpec, JobState, JobUnit, JobView};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
+use storage::guestfs::disk_args;
 
 /// The kind of the job.
 const KIND: &str = "image-mount";
@@ -31,14 +32,8 @@ impl Engine {
             ));
         }
         let disks = self.disks_at_rest(domain, writable)?;
-        let work = self.places().cache.join("guestfs");
-        std::fs::create_dir_all(&work)
-            .map_err(|e| EngineError::system("cannot make libguestfs's directory", e))?;
-        let mut args = Vec::new();
-        for disk in &disks {
-            args.push(format!("--format={}", disk.format));
-            args.extend(["-a".to_owned(), disk.path.clone()]);
-        }
+        let work = self.guestfs_directory()?;
+        let mut args = disk_args(&disks);
         args.extend(
             [
                 "-i",

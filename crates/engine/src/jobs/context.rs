@@ -3,6 +3,7 @@
 use super::{JobId, JobProgress, JobUnit};
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
+use serde_json::Value;
 use tokio::sync::watch;
 
 /// A job under way, as its work sees it. Clones are handles to the same one.
@@ -47,6 +48,12 @@ impl JobContext {
             };
             self.engine.jobs_table().progress(self.id, progress, false);
         }
+    }
+
+    /// Puts what is about to be done into the job's record, in place of what was there.
+    pub async fn keep_plan(&self, plan: Value) -> Result<()> {
+        let view = self.engine.job(self.id)?;
+        self.engine.keep_job(&view, Some(&plan)).await
     }
 
     /// Whether somebody asked the job to stop.

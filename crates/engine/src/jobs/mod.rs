@@ -14,11 +14,13 @@ mod recover;
 mod table;
 
 pub use context::JobContext;
+pub(crate) use record::JobRecord;
 pub(crate) use table::Jobs;
 
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::limits::{JOBS_KEPT_MAX, JOBS_RUNNING_MAX};
+use crate::provision::InstallerRun;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::future::Future;
@@ -144,7 +146,16 @@ impl Engine {
             jobs.forget(view.id);
             return Err(error);
         }
-        let doing = work(context.clone());
+        self.carry_on(context.clone(), work(context));
+        Ok(view)
+    }
+
+    /// Runs the work of a job, and records its end.
+    fn carry_on(
+        &self,
+        context: JobContext,
+        doing: impl Future<Output = Result<Value>> + Send + 'static,
+    ) {
         let engine = self.clone();
         tokio::spawn(async move {
             let done = tokio::spawn(doing).await;
@@ -153,7 +164,6 @@ impl Engine {
             });
             engine.end_job(&context, done).await;
         });
-        Ok(view)
     }
 
     async fn end_job(&self, context: &JobContext, done: Result<Value>) {
@@ -214,9 +224,10 @@ impl Engine {
     }
 
     /// Reads the jobs of daemons before this one, and puts in order what
-    /// they left unfinished.
-    pub(crate) async fn load_jobs(&self) -> Result<()> {
+    /// they left unfinished. Those that go on by themselves are the answer.
+    pub(crate) async fn load_jobs(&self) -> Result<Vec<(JobId, InstallerRun)>> {
         let mut found = Vec::new();
+        let mut going_on = Vec::new();
         self.records().for_each_job(|id, bytes| {
             match serde_json::from_slice::<record::JobRecord>(bytes) {
                 Ok(record) => found.push((id, record)),
@@ -226,7 +237,11 @@ impl Engine {
         found.sort_by_key(|(id, _)| *id);
         for (id, record) in found {
             let mut view = record.view(id);
-            if view.state == JobState::Running {
+            if view.state == JobState::Running
+                && let Some(run) = InstallerRun::of(&record)
+            {
+                going_on.push((id, run));
+            } else if view.state == JobState::Running {
                 recover::recover(self, &record).await;
                 view.state = JobState::Interrupted;
                 view.ended_ms = Some(now_ms());
@@ -234,7 +249,17 @@ impl Engine {
             }
             self.jobs_table().restore(Arc::new(view));
         }
-        Ok(())
+        Ok(going_on)
+    }
+
+    /// Goes on with jobs whose machines did, once it is known which of those run.
+    pub(crate) fn go_on_with_jobs(&self, jobs: Vec<(JobId, InstallerRun)>) {
+        for (id, run) in jobs {
+            if let Some(context) = self.jobs_table().resume(self, id) {
+                let (engine, job) = (self.clone(), context.clone());
+                self.carry_on(context, async move { engine.end_install(&run, &job).await });
+            }
+        }
     }
 }
 

@@ -75,6 +75,13 @@ impl Jobs {
         state.hold(view, watch::Sender::new(false));
     }
 
+    /// What the work of a job of an earlier daemon holds that goes on.
+    pub(super) fn resume(&self, engine: &Engine, id: JobId) -> Option<JobContext> {
+        let state = self.lock();
+        let held = state.jobs.get(&id)?;
+        Some(JobContext::new(engine.clone(), id, held.cancel.subscribe()))
+    }
+
     pub(super) fn forget(&self, id: JobId) {
         self.lock().jobs.remove(&id);
     }

@@ -11,10 +11,10 @@ use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::files::file_name;
 use crate::handle::DomainHandle;
-use crate::images::inspect;
 use crate::jobs::{JobContext, JobSpec, JobUnit, JobView};
 use crate::limits::CLONES_MAX;
 use crate::options::StartOptions;
+use crate::volumes::chain::images_behind;
 use model::domain::Domain;
 use model::domain::disk::DiskDriver;
 use model::domain::storage::{ImageFormat, StorageType};
@@ -128,7 +128,7 @@ impl Cloning {
                 let path = Path::new(path.ok_or_else(|| not_a_file(&domain, disk))?);
                 Ok(SourceDisk {
                     target: disk.target_dev().to_owned(),
-                    base: base(path, disk.format())?,
+                    base: Base::find(path, disk.format().as_str())?,
                 })
             })
             .collect::<Result<_>>()?;
@@ -327,14 +327,12 @@ impl Cloning {
             JobUnit::Percent,
         );
         files::new_file(path)?;
-        let directory = base.path.parent().unwrap_or(Path::new("/"));
         let mut tool = Tool::new("qemu-img", "qemu-utils")
             .args(["convert", "-p", "-f", &base.format, "-O", "qcow2"])
             .args([&base.path, path])
             .reaches(&base.path, Access::Read)
-            .reaches(directory, Access::Read)
             .reaches(path, Access::Write);
-        let behind = crate::volumes::chain::images_behind(&base.path.to_string_lossy());
+        let behind = images_behind(&base.path.to_string_lossy(), &base.format);
         for below in behind {
             tool = tool.reaches(Path::new(&below), Access::Read);
         }
@@ -346,26 +344,4 @@ impl Cloning {
         .await
         .map(drop)
     }
-}
-
-/// The image that clones build upon. Its format is the one its machine
-/// declares: a guest can write any header into a raw disk.
-fn base(path: &Path, format: ImageFormat) -> Result<Base> {
-    let (image, length) = inspect(path)?;
-    let capacity = match format {
-        ImageFormat::Raw => Some(length),
-        _ if image.format == format.as_str() => image.capacity,
-        _ => None,
-    };
-    Ok(Base {
-        capacity: capacity.ok_or_else(|| {
-            EngineError::failed(format!(
-                "'{}' is no image of format {}",
-                path.display(),
-                format.as_str()
-            ))
-        })?,
-        path: path.to_owned(),
-        format: format.as_str().to_owned(),
-    })
 }

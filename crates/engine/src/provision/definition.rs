@@ -61,10 +61,64 @@ pub(crate) struct DirectKernel {
     pub(crate) arguments: String,
 }
 
+/// What a disk is plugged into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DiskBus {
+    Virtio,
+    Sata,
+    /// VMware's own SCSI controller.
+    Pvscsi,
+    /// LSI's SAS controller.
+    LsiSas,
+}
+
+impl DiskBus {
+    /// libvirt's word for the bus, and the beginning of its disks' names.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            DiskBus::Virtio => ("virtio", "vd"),
+            DiskBus::Sata => ("sata", "sd"),
+            DiskBus::Pvscsi | DiskBus::LsiSas => ("scsi", "sd"),
+        }
+    }
+
+    /// The controller that has to be there.
+    fn controller(self) -> Option<&'static str> {
+        match self {
+            DiskBus::Virtio | DiskBus::Sata => None,
+            DiskBus::Pvscsi => Some("vmpvscsi"),
+            DiskBus::LsiSas => Some("lsisas1068"),
+        }
+    }
+}
+
+/// The model of a network card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CardModel {
+    Virtio,
+    E1000,
+    E1000e,
+    Vmxnet3,
+    Pcnet,
+}
+
+impl CardModel {
+    fn word(self) -> &'static str {
+        match self {
+            CardModel::Virtio => "virtio",
+            CardModel::E1000 => "e1000",
+            CardModel::E1000e => "e1000e",
+            CardModel::Vmxnet3 => "vmxnet3",
+            CardModel::Pcnet => "pcnet",
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 struct DiskChoice {
     path: PathBuf,
     format: &'static str,
+    bus: DiskBus,
 }
 
 /// A machine on its way to a definition.
@@ -73,6 +127,7 @@ pub(crate) struct Machine {
     name: String,
     uuid: Uuid,
     pub(crate) title: Option<String>,
+    pub(crate) description: Option<String>,
     pub(crate) memory_kib: u64,
     pub(crate) vcpus: u32,
     pub(crate) uefi: bool,
@@ -88,7 +143,7 @@ pub(crate) struct Machine {
     disks: Vec<DiskChoice>,
     seed: Option<PathBuf>,
     cdroms: Vec<Option<PathBuf>>,
-    cards: Vec<(NetworkChoice, Mac)>,
+    cards: Vec<(NetworkChoice, Mac, CardModel)>,
 }
 
 impl Machine {
@@ -98,6 +153,7 @@ impl Machine {
             name: name.to_owned(),
             uuid,
             title: None,
+            description: None,
             memory_kib: 1024 * 1024,
             vcpus: 1,
             uefi: false,
@@ -116,9 +172,20 @@ impl Machine {
 
     /// With a disk.
     pub(crate) fn disk(&mut self, path: &Path, format: &'static str) {
+        let bus = if self.virtio {
+            DiskBus::Virtio
+        } else {
+            DiskBus::Sata
+        };
+        self.disk_on(path, format, bus);
+    }
+
+    /// With a disk on this bus. All SCSI disks are on the controller of the first one.
+    pub(crate) fn disk_on(&mut self, path: &Path, format: &'static str, bus: DiskBus) {
         self.disks.push(DiskChoice {
             path: path.to_owned(),
             format,
+            bus,
         });
     }
 
@@ -146,12 +213,25 @@ impl Machine {
 
     /// With a network card.
     pub(crate) fn card(&mut self, network: NetworkChoice, mac: Mac) {
-        self.cards.push((network, mac));
+        let model = if self.virtio {
+            CardModel::Virtio
+        } else {
+            CardModel::E1000e
+        };
+        self.card_of(network, mac, model);
+    }
+
+    /// With a network card of this model.
+    pub(crate) fn card_of(&mut self, network: NetworkChoice, mac: Mac, model: CardModel) {
+        self.cards.push((network, mac, model));
     }
 
     /// The addresses of its cards.
     pub(crate) fn macs(&self) -> Vec<String> {
-        self.cards.iter().map(|(_, mac)| mac.to_string()).collect()
+        self.cards
+            .iter()
+            .map(|(_, mac, _)| mac.to_string())
+            .collect()
     }
 
     /// The definition.
@@ -167,6 +247,9 @@ impl Machine {
         leaf(&mut w, "uuid", &self.uuid.to_string());
         if let Some(title) = &self.title {
             leaf(&mut w, "title", title);
+        }
+        if let Some(text) = &self.description {
+            leaf(&mut w, "description", text);
         }
         w.begin("memory");
         w.attr_str("unit", "KiB");
@@ -217,8 +300,17 @@ impl Machine {
     fn devices(&self, w: &mut XmlWriter) {
         w.begin("devices");
         self.write_disks(w);
-        for (network, mac) in &self.cards {
-            self.interface(w, network, *mac);
+        let mut controllers = self.disks.iter().filter_map(|disk| disk.bus.controller());
+        if let Some(model) = controllers.next() {
+            let index = ("index", "0");
+            empty(
+                w,
+                "controller",
+                &[("type", "scsi"), index, ("model", model)],
+            );
+        }
+        for (network, mac, model) in &self.cards {
+            interface(w, network, *mac, *model);
         }
         for (port, target) in [("serial", "isa-serial"), ("console", "serial")] {
             w.begin(port);
@@ -247,13 +339,15 @@ impl Machine {
     }
 
     fn write_disks(&self, w: &mut XmlWriter) {
-        let (bus, prefix) = if self.virtio {
-            ("virtio", "vd")
-        } else {
-            ("sata", "sd")
-        };
-        for (number, disk) in self.disks.iter().enumerate() {
-            let name = format!("{prefix}{}", letter(number));
+        let (mut virtio, mut others, mut scsi) = (0, 0, 0);
+        for disk in &self.disks {
+            let (bus, prefix) = disk.bus.words();
+            let number = match disk.bus {
+                DiskBus::Virtio => &mut virtio,
+                _ => &mut others,
+            };
+            let name = format!("{prefix}{}", letter(*number));
+            *number += 1;
             w.begin("disk");
             w.attr_str("type", "file");
             w.attr_str("device", "disk");
@@ -268,6 +362,13 @@ impl Machine {
             );
             empty(w, "source", &[("file", &disk.path.to_string_lossy())]);
             empty(w, "target", &[("dev", &name), ("bus", bus)]);
+            if bus == "scsi" {
+                // These controllers have targets, not units below one.
+                let target = scsi.to_string();
+                scsi += 1;
+                let address = [("type", "drive"), ("controller", "0"), ("target", &*target)];
+                empty(w, "address", &address);
+            }
             w.end("disk");
         }
         if let Some(path) = &self.seed {
@@ -276,14 +377,13 @@ impl Machine {
             w.attr_str("device", "disk");
             empty(w, "driver", &[("name", "qemu"), ("type", "raw")]);
             empty(w, "source", &[("file", &path.to_string_lossy())]);
-            let name = format!("vd{}", letter(self.disks.len()));
+            let name = format!("vd{}", letter(virtio));
             empty(w, "target", &[("dev", &name), ("bus", "virtio")]);
             empty(w, "readonly", &[]);
             w.end("disk");
         }
-        let taken = if self.virtio { 0 } else { self.disks.len() };
         for (number, cd) in self.cdroms.iter().enumerate() {
-            let name = format!("sd{}", letter(taken + number));
+            let name = format!("sd{}", letter(others + number));
             w.begin("disk");
             w.attr_str("type", "file");
             w.attr_str("device", "cdrom");
@@ -295,23 +395,6 @@ impl Machine {
             empty(w, "readonly", &[]);
             w.end("disk");
         }
-    }
-
-    fn interface(&self, w: &mut XmlWriter, network: &NetworkChoice, mac: Mac) {
-        let (kind, source) = match network {
-            NetworkChoice::Network(name) => ("network", Some(("network", name))),
-            NetworkChoice::Bridge(name) => ("bridge", Some(("bridge", name))),
-            NetworkChoice::User => ("user", None),
-        };
-        w.begin("interface");
-        w.attr_str("type", kind);
-        empty(w, "mac", &[("address", &mac.to_string())]);
-        if let Some((attribute, name)) = source {
-            empty(w, "source", &[(attribute, name)]);
-        }
-        let model = if self.virtio { "virtio" } else { "e1000e" };
-        empty(w, "model", &[("type", model)]);
-        w.end("interface");
     }
 
     fn screen(&self, w: &mut XmlWriter) {
@@ -347,6 +430,22 @@ impl Machine {
         );
         w.end("video");
     }
+}
+
+fn interface(w: &mut XmlWriter, network: &NetworkChoice, mac: Mac, model: CardModel) {
+    let (kind, source) = match network {
+        NetworkChoice::Network(name) => ("network", Some(("network", name))),
+        NetworkChoice::Bridge(name) => ("bridge", Some(("bridge", name))),
+        NetworkChoice::User => ("user", None),
+    };
+    w.begin("interface");
+    w.attr_str("type", kind);
+    empty(w, "mac", &[("address", &mac.to_string())]);
+    if let Some((attribute, name)) = source {
+        empty(w, "source", &[(attribute, name)]);
+    }
+    empty(w, "model", &[("type", model.word())]);
+    w.end("interface");
 }
 
 fn letter(number: usize) -> char {
@@ -389,5 +488,13 @@ mod tests {
         assert_eq!(domain.devices.disks[0].source_path(), Some("/p/a&b.qcow2"));
         assert_eq!(domain.devices.disks[1].target_dev(), "vdb");
         assert_eq!(machine.macs(), ["02:00:00:00:00:01"]);
+        let mut foreign = Machine::new("vmware", Uuid::nil());
+        foreign.disk_on(Path::new("/p/a"), "qcow2", DiskBus::Pvscsi);
+        foreign.disk_on(Path::new("/p/b"), "qcow2", DiskBus::Sata);
+        foreign.cdrom(None);
+        let domain = Domain::parse(&foreign.xml()).expect("valid XML");
+        let names = domain.devices.disks.iter().map(|disk| disk.target_dev());
+        assert_eq!(names.collect::<Vec<_>>(), ["sda", "sdb", "sdc"]);
+        assert_eq!(domain.devices.controllers.len(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! The files of machines that are being made.
 
 use crate::error::{EngineError, Result};
+use crate::images::inspect;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -15,6 +16,29 @@ pub(crate) struct Base {
     pub(crate) format: String,
     /// The size a guest sees, in bytes.
     pub(crate) capacity: u64,
+}
+
+impl Base {
+    /// An image that is there. Its format is the one its machine declares: a
+    /// guest can write any header into a raw disk.
+    pub(crate) fn find(path: &Path, format: &str) -> Result<Self> {
+        let (image, length) = inspect(path)?;
+        let capacity = match format {
+            "raw" => Some(length),
+            _ if image.format == format => image.capacity,
+            _ => None,
+        };
+        Ok(Self {
+            capacity: capacity.ok_or_else(|| {
+                EngineError::failed(format!(
+                    "'{}' is no image of format {format}",
+                    path.display()
+                ))
+            })?,
+            path: path.to_owned(),
+            format: format.to_owned(),
+        })
+    }
 }
 
 fn failed(path: &Path, error: impl std::fmt::Display) -> EngineError {

@@ -2,24 +2,21 @@
 //! from its own disk once the installer is done.
 
 use super::definition::{BootFrom, DirectKernel, Display, Machine, NetworkChoice};
+use super::installer::InstallerRun;
 use super::osinfo::{self, OsFacts};
 use super::{MachinePlan, Making, SeedRequest, files, media, need_free_files};
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
-use crate::events::{EventStream, Happening};
 use crate::files::file_name;
 use crate::jobs::{JobContext, JobSpec, JobUnit, JobView};
 use crate::limits::INJECTED_FILES_MAX;
 use crate::options::StartOptions;
-use qemu::machine::LifecycleEvent;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::answers::Answers;
 use uuid::Uuid;
 
-/// The step of the job from which on the installer runs by itself.
-pub const INSTALLING: &str = "installing";
 const GIB: u64 = 1 << 30;
 
 /// A disk of the new machine.
@@ -227,7 +224,7 @@ impl Installation {
         if self.request.autostart {
             domain.set_autostart(true).await?;
         }
-        let mut events = self.engine.events();
+        let events = self.engine.events();
         match self.first_run(&machine) {
             None => {
                 job.step("starting", 0, JobUnit::Items);
@@ -236,18 +233,26 @@ impl Installation {
             }
             Some(first) => {
                 job.step("starting the installer", 0, JobUnit::Items);
+                job.keep_plan(self.run(false).encode()).await?;
                 let options = StartOptions::default();
                 drop(self.engine.create(&first.xml(), options).await?);
             }
         }
-        self.remove_loader();
-        job.step(INSTALLING, 0, JobUnit::Items);
-        job.unless_cancelled(stopped(&mut events, self.plan.uuid))
-            .await?;
-        if self.request.reboot {
-            domain.start(StartOptions::default()).await?;
+        let run = self.run(true);
+        job.keep_plan(run.encode()).await?;
+        run.wait(&self.engine, job, events).await
+    }
+
+    /// What a daemon that finds the job needs to know.
+    fn run(&self, has_started: bool) -> InstallerRun {
+        let loader = self.loader.iter();
+        InstallerRun {
+            machine: self.plan.clone(),
+            has_started,
+            then_starts: self.request.reboot,
+            loader: loader.flat_map(|(k, i)| [k.clone(), i.clone()]).collect(),
+            note: self.os.note.clone(),
         }
-        Ok(())
     }
 
     /// Brings kernel and initrd here, with what is put into the latter.
@@ -339,27 +344,6 @@ impl Installation {
             }
         }
         Some(first)
-    }
-
-    /// QEMU has read them: they are needed no more.
-    fn remove_loader(&self) {
-        for path in self.loader.iter().flat_map(|(k, i)| [k, i]) {
-            if let Err(error) = std::fs::remove_file(path) {
-                tracing::warn!(path = %path.display(), %error, "a file of an installation stays");
-            }
-        }
-    }
-}
-
-/// Waits until the machine has stopped.
-async fn stopped(events: &mut EventStream, uuid: Uuid) -> Result<()> {
-    loop {
-        let event = events.next().await?;
-        if event.domain.uuid == uuid
-            && matches!(event.what, Happening::Lifecycle(LifecycleEvent::Stopped(_)))
-        {
-            return Ok(());
-        }
     }
 }
 

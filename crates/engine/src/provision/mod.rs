@@ -12,6 +12,7 @@ mod create;
 mod definition;
 mod files;
 mod install;
+mod installer;
 mod media;
 mod osinfo;
 mod seeds;
@@ -19,11 +20,15 @@ mod template;
 
 pub use clone::CloneRequest;
 pub use create::{CreateRequest, DiskSize};
+pub(crate) use definition::{CardModel, DiskBus, Machine};
 pub use definition::{Display, NetworkChoice};
-pub use install::{INSTALLING, InstallDisk, InstallFrom, InstallRequest};
+pub(crate) use files::{Base, empty as empty_image, new_file};
+pub use install::{InstallDisk, InstallFrom, InstallRequest};
+pub use installer::INSTALLING;
+pub(crate) use installer::InstallerRun;
 pub use seeds::SeedRequest;
 pub use template::Template;
-pub(crate) use template::Templates;
+pub(crate) use template::{Templates, cloned_disks, need_at_rest, not_a_file};
 
 use crate::definition::Definition;
 use crate::engine::Engine;

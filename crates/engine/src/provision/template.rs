@@ -156,7 +156,7 @@ fn is_written(disk: &Disk) -> bool {
 }
 
 /// A machine that is shut off, with nothing of it saved.
-pub(super) fn need_at_rest(domain: &DomainHandle) -> Result<()> {
+pub(crate) fn need_at_rest(domain: &DomainHandle) -> Result<()> {
     let view = domain.view();
     if view.status.is_active() {
         return Err(EngineError::invalid(format!(
@@ -180,7 +180,7 @@ pub(super) fn need_at_rest(domain: &DomainHandle) -> Result<()> {
 }
 
 /// The disks that are a machine's own: written to, and not shared.
-pub(super) fn cloned_disks(domain: &Domain) -> impl Iterator<Item = &Disk> {
+pub(crate) fn cloned_disks(domain: &Domain) -> impl Iterator<Item = &Disk> {
     domain
         .devices
         .disks
@@ -198,7 +198,7 @@ fn own_disks(domain: &Domain) -> Result<Vec<PathBuf>> {
 }
 
 /// Why a disk cannot be cloned.
-pub(super) fn not_a_file(domain: &Domain, disk: &Disk) -> EngineError {
+pub(crate) fn not_a_file(domain: &Domain, disk: &Disk) -> EngineError {
     EngineError::new(
         ErrorKind::ConfigUnsupported,
         format!(

@@ -6,12 +6,17 @@
 use crate::engine::Engine;
 use crate::error::{EngineError, Result};
 use crate::pools::scan::image_of;
+use model::domain::storage::ImageFormat;
 use std::path::{Path, PathBuf};
 use storage::limits::CHAIN_MAX;
 
-/// The paths of the images behind an image, as the headers tell them. May block.
-pub(crate) fn images_behind(path: &str) -> Vec<String> {
+/// The paths of the images behind an image, as the headers tell them. What a raw image begins with
+/// its guest wrote: it tells nothing. May block.
+pub(crate) fn images_behind(path: &str, format: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
+    if format == ImageFormat::Raw.as_str() {
+        return found;
+    }
     let mut at = path.to_owned();
     while let Some(next) = next_image(&at) {
         if found.len() == CHAIN_MAX || found.contains(&next) {
@@ -72,6 +77,7 @@ impl Engine {
             )
         })?;
         let directory = real.parent().map(Path::to_path_buf).unwrap_or_default();
+        let is_in_library = self.images().iter().any(|image| image.path == real);
         let is_in_pool = self.pools().iter().any(|pool| {
             let view = pool.view();
             let place = std::fs::canonicalize(view.path());
@@ -80,7 +86,7 @@ impl Engine {
         // Images that lie side by side were put there by the same person.
         let beside = std::fs::canonicalize(image).ok();
         let is_beside = beside.as_deref().and_then(Path::parent) == Some(&*directory);
-        match is_in_pool || is_beside {
+        match is_in_pool || is_in_library || is_beside {
             true => Ok(real),
             false => Err(foreign(image, path)),
         }
@@ -89,7 +95,7 @@ impl Engine {
 
 fn foreign(image: &str, name: &str) -> EngineError {
     EngineError::failed(format!(
-        "the image '{image}' builds upon '{name}', which is no volume of an active storage pool: \
-         it is not opened"
+        "the image '{image}' builds upon '{name}', which is no volume of an active storage pool \
+         and no image of the library: it is not opened"
     ))
 }

@@ -22,7 +22,7 @@ mod tool;
 mod transfer;
 mod uses;
 
-pub(crate) use strays::remove_own as remove_own_strays;
+pub(crate) use strays::{remove_own as remove_own_strays, unfinished_name};
 
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};

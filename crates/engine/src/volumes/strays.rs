@@ -24,7 +24,7 @@ fn prefix(host: Uuid) -> String {
 }
 
 /// A name for a file to be filled, in the directory of the volume it will be.
-pub(super) fn unfinished_name(directory: &Path, host: Uuid) -> PathBuf {
+pub(crate) fn unfinished_name(directory: &Path, host: Uuid) -> PathBuf {
     directory.join(format!("{}{}", prefix(host), Uuid::new_v4().simple()))
 }
 

@@ -55,7 +55,7 @@ impl Engine {
         .await
     }
 
-    async fn run_image_job(&self, job: ImageJob, context: JobContext) -> Result<String> {
+    pub(crate) async fn run_image_job(&self, job: ImageJob, context: JobContext) -> Result<String> {
         let purpose = match job.task.changes_image() {
             true => Purpose::Change,
             false => Purpose::Read,

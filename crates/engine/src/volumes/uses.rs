@@ -4,7 +4,6 @@ use crate::engine::Engine;
 use crate::error::{EngineError, Result};
 use crate::volumes::chain::images_behind;
 use model::domain::disk::Disk;
-use model::domain::storage::ImageFormat;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -56,8 +55,6 @@ fn uses(disk: &Disk, is_same: &impl Fn(&str) -> bool) -> bool {
     let Some(path) = disk.source_path() else {
         return false;
     };
-    // What a raw disk's content says of images behind it, the guest wrote.
-    is_same(path)
-        || (disk.format() != ImageFormat::Raw
-            && images_behind(path).iter().any(|behind| is_same(behind)))
+    let behind = images_behind(path, disk.format().as_str());
+    is_same(path) || behind.iter().any(|behind| is_same(behind))
 }

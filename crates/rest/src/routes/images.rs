@@ -25,6 +25,7 @@ fn image(image: LibraryImage, uses: &ImageUses) -> Image {
         format: image.format,
         capacity: image.capacity,
         sha256: image.sha256,
+        signed_by: image.signed_by,
         source: image.source,
         imported_ms: image.imported_ms,
     }
@@ -62,7 +63,7 @@ async fn import(
     let request = ImportRequest {
         source: asked.source,
         name: asked.name,
-        checksum: asked.checksum,
+        evidence: convert::evidence(asked.evidence),
         format: asked.format,
     };
     Ok(convert::accepted(&*engine.import_image(request).await?))

@@ -7,8 +7,8 @@ use api::{At, Job, LookInside, Problem, Said, WorkInside};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use engine::inside::{Change, InsideRequest, virtual_guest};
-use engine::{Engine, EngineError, ErrorKind};
+use engine::Engine;
+use engine::inside::{InsideRequest, customization};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -57,43 +57,21 @@ async fn work(
             changes,
         } => InsideRequest::Sysprep {
             operations,
-            changes: changes.into_iter().map(change).collect(),
+            changes,
         },
+        WorkInside::Grow { size } => {
+            return Ok(convert::accepted(
+                &*engine.grow_inside(&domain, size).await?,
+            ));
+        }
         WorkInside::Customize { profile, changes } => {
-            let mut all = match profile.as_deref() {
-                None => Vec::new(),
-                Some("virtual-guest") => virtual_guest(),
-                Some(other) => {
-                    return Err(EngineError::new(
-                        ErrorKind::InvalidArgument,
-                        format!("there is no profile '{other}': there is virtual-guest"),
-                    )
-                    .into());
-                }
-            };
-            all.extend(changes.into_iter().map(change));
-            InsideRequest::Customize { changes: all }
+            let changes = customization(profile, changes);
+            InsideRequest::Customize { changes }
         }
     };
     Ok(convert::accepted(
         &*engine.work_inside(&domain, what).await?,
     ))
-}
-
-fn change(change: api::Change) -> Change {
-    match change {
-        api::Change::Hostname(value) => Change::Hostname(value),
-        api::Change::RootPassword(value) => Change::RootPassword(value),
-        api::Change::Password(value) => Change::Password(value),
-        api::Change::SshInject(value) => Change::SshInject(value),
-        api::Change::Upload(value) => Change::Upload(value),
-        api::Change::RunCommand(value) => Change::RunCommand(value),
-        api::Change::FirstbootCommand(value) => Change::FirstbootCommand(value),
-        api::Change::Install(value) => Change::Install(value),
-        api::Change::Delete(value) => Change::Delete(value),
-        api::Change::Mkdir(value) => Change::Mkdir(value),
-        api::Change::Timezone(value) => Change::Timezone(value),
-    }
 }
 
 /// Ends a mount.

@@ -9,6 +9,7 @@ mod inside;
 mod jobs;
 mod machines;
 mod networks;
+mod packages;
 mod volumes;
 
 use crate::failure::Failure;
@@ -54,6 +55,7 @@ fn groups() -> OpenApiRouter<Engine> {
         .merge(machines::routes())
         .merge(consoles::routes())
         .merge(networks::routes())
+        .merge(packages::routes())
         .merge(events::routes())
         .merge(volumes::routes())
 }

@@ -1,7 +1,10 @@
 //! The command lines of libguestfs's programs, which look into images and
 //! change what is in them.
 
-use serde::{Deserialize, Serialize};
+mod change;
+pub mod grow;
+
+pub use change::{Change, Profile, customization};
 
 /// An image to be looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +13,18 @@ pub struct GuestDisk {
     pub path: String,
     /// Its format, as its machine declares it; never left to be guessed.
     pub format: String,
+}
+
+/// How every program is told which images it is about.
+pub fn disk_args(disks: &[GuestDisk]) -> Vec<String> {
+    let words = |disk: &GuestDisk| {
+        [
+            format!("--format={}", disk.format),
+            "-a".to_owned(),
+            disk.path.clone(),
+        ]
+    };
+    disks.iter().flat_map(words).collect()
 }
 
 /// What is done inside.
@@ -55,79 +70,6 @@ pub enum Inside {
     },
 }
 
-/// One change inside a guest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Change {
-    /// Its host name.
-    Hostname(String),
-    /// The password of root, as `password:WORD`, `file:FILE`, `random` or `disabled`.
-    RootPassword(String),
-    /// An account's password: `USER:password:WORD`.
-    Password(String),
-    /// A public key for an account: `USER:string:KEY`.
-    SshInject(String),
-    /// A file of the host, put at a place in the guest: `FILE:PLACE`.
-    Upload(String),
-    /// A line of a shell, run in the guest.
-    RunCommand(String),
-    /// A line of a shell, run at its next start.
-    FirstbootCommand(String),
-    /// Packages, separated by commas; needs the network.
-    Install(String),
-    /// A file or directory that goes.
-    Delete(String),
-    /// A directory that is made.
-    Mkdir(String),
-    /// Its time zone.
-    Timezone(String),
-}
-
-impl Change {
-    fn words(&self) -> [String; 2] {
-        let (option, value) = match self {
-            Change::Hostname(value) => ("--hostname", value),
-            Change::RootPassword(value) => ("--root-password", value),
-            Change::Password(value) => ("--password", value),
-            Change::SshInject(value) => ("--ssh-inject", value),
-            Change::Upload(value) => ("--upload", value),
-            Change::RunCommand(value) => ("--run-command", value),
-            Change::FirstbootCommand(value) => ("--firstboot-command", value),
-            Change::Install(value) => ("--install", value),
-            Change::Delete(value) => ("--delete", value),
-            Change::Mkdir(value) => ("--mkdir", value),
-            Change::Timezone(value) => ("--timezone", value),
-        };
-        [option.to_owned(), value.clone()]
-    }
-
-    /// The host's file it reads, if it reads one.
-    pub fn host_file(&self) -> Option<&str> {
-        match self {
-            Change::Upload(value) => value.split(':').next(),
-            Change::RootPassword(value) | Change::Password(value) | Change::SshInject(value) => {
-                value.split_once("file:").map(|(_, file)| file)
-            }
-            _ => None,
-        }
-    }
-}
-
-/// What makes a guest fit for a virtual machine, without the network: a shell
-/// on the serial port, no waiting at the boot menu, an orderly end by the power
-/// button, services off that only real hardware needs.
-pub fn virtual_guest() -> Vec<Change> {
-    const LINES: [&str; 4] = [
-        "systemctl enable serial-getty@ttyS0.service || true",
-        "for u in smartd mcelog irqbalance bluetooth ModemManager; do systemctl disable $u 2>/dev/null || true; done",
-        "systemctl enable qemu-guest-agent 2>/dev/null || true",
-        "if [ -f /etc/default/grub ]; then sed -i -e 's/^GRUB_TIMEOUT=.*/GRUB_TIMEOUT=1/' \
-         -e '/console=ttyS0/! s/^GRUB_CMDLINE_LINUX=\"/&console=tty0 console=ttyS0 /' \
-         /etc/default/grub; (update-grub || grub2-mkconfig -o /boot/grub2/grub.cfg) 2>/dev/null || true; fi",
-    ];
-    LINES.map(|line| Change::RunCommand(line.to_owned())).into()
-}
-
 impl Inside {
     /// Whether the image is written to.
     pub fn writes(&self) -> bool {
@@ -151,11 +93,7 @@ impl Inside {
 
     /// Its arguments.
     pub fn args(&self, disks: &[GuestDisk]) -> Vec<String> {
-        let mut args = Vec::new();
-        for disk in disks {
-            args.push(format!("--format={}", disk.format));
-            args.extend(["-a".to_owned(), disk.path.clone()]);
-        }
+        let mut args = disk_args(disks);
         match self {
             Inside::List { path, long } => {
                 args.extend(long.then(|| "-lR".to_owned()));
@@ -191,6 +129,23 @@ impl Inside {
             }
         }
         args
+    }
+
+    /// Puts each password into a file of the host, which `keep` makes of it:
+    /// a process's arguments are everybody's to see.
+    pub fn hide_secrets<E>(
+        &mut self,
+        mut keep: impl FnMut(&str) -> Result<String, E>,
+    ) -> Result<(), E> {
+        let (Inside::Sysprep { changes, .. } | Inside::Customize { changes }) = self else {
+            return Ok(());
+        };
+        for change in changes {
+            if let Some(secret) = change.secret() {
+                *change = change.with_secret_in(&keep(secret)?);
+            }
+        }
+        Ok(())
     }
 
     /// Files and directories of the host that it reads, and those that it writes.
@@ -246,23 +201,12 @@ mod tests {
     #[test]
     fn the_network_is_there_for_packages_only() {
         let run = Inside::Customize {
-            changes: virtual_guest(),
+            changes: Profile::VirtualGuest.changes(),
         };
         assert!(run.args(&disks()).contains(&"--no-network".to_owned()));
         let install = Inside::Customize {
             changes: vec![Change::Install("htop".into())],
         };
         assert!(!install.args(&disks()).contains(&"--no-network".to_owned()));
-    }
-
-    #[test]
-    fn files_of_the_host_are_known() {
-        let upload = Change::Upload("/h/a:/etc/a".into());
-        assert_eq!(upload.host_file(), Some("/h/a"));
-        assert_eq!(
-            Change::RootPassword("file:/h/p".into()).host_file(),
-            Some("/h/p")
-        );
-        assert_eq!(Change::RootPassword("password:x".into()).host_file(), None);
     }
 }
