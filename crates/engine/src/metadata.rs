@@ -5,6 +5,34 @@ use crate::error::{EngineError, ErrorKind, Result};
 use crate::options::MetadataItem;
 use model::domain::Domain;
 use model::metadata::Metadata;
+use model::network::Network;
+
+/// What a definition says of itself to people and programs.
+pub(crate) struct Described<'a> {
+    title: &'a mut Option<String>,
+    description: &'a mut Option<String>,
+    metadata: &'a mut Option<Metadata>,
+}
+
+impl<'a> From<&'a mut Domain> for Described<'a> {
+    fn from(domain: &'a mut Domain) -> Self {
+        Self {
+            title: &mut domain.title,
+            description: &mut domain.description,
+            metadata: &mut domain.metadata,
+        }
+    }
+}
+
+impl<'a> From<&'a mut Network> for Described<'a> {
+    fn from(network: &'a mut Network) -> Self {
+        Self {
+            title: &mut network.title,
+            description: &mut network.description,
+            metadata: &mut network.metadata,
+        }
+    }
+}
 
 /// A piece of metadata as text.
 pub(crate) fn get(domain: &Domain, item: &MetadataItem) -> Option<String> {
@@ -25,12 +53,13 @@ pub(crate) fn absent(item: &MetadataItem) -> &'static str {
 }
 
 /// Sets it, or removes it where there is no value.
-pub(crate) fn set(
-    domain: &mut Domain,
+pub(crate) fn set<'a>(
+    of: impl Into<Described<'a>>,
     item: &MetadataItem,
     value: Option<&str>,
     key: Option<&str>,
 ) -> Result<()> {
+    let of = of.into();
     let text = value.filter(|text| !text.is_empty()).map(str::to_owned);
     match item {
         MetadataItem::Title => {
@@ -40,15 +69,13 @@ pub(crate) fn set(
                     "metadata title can't contain newlines",
                 ));
             }
-            domain.title = text;
+            *of.title = text;
         }
-        MetadataItem::Description => domain.description = text,
+        MetadataItem::Description => *of.description = text,
         MetadataItem::Element { uri } => {
-            let metadata = domain.metadata.get_or_insert_with(Metadata::default);
+            let metadata = of.metadata.get_or_insert_with(Metadata::default);
             metadata.set(uri, key, value).map_err(xml_error)?;
-            if metadata.is_empty() {
-                domain.metadata = None;
-            }
+            of.metadata.take_if(|metadata| metadata.is_empty());
         }
     }
     Ok(())

@@ -84,3 +84,53 @@ fn networks_and_machines_become_rules() {
     };
     assert_eq!(none.text(), none.removal());
 }
+
+#[test]
+fn every_kind_of_network_becomes_steps() {
+    let kinds = [
+        (
+            "isolated",
+            "<bridge name='b0'/><ip address='10.0.0.1' prefix='24'/>",
+        ),
+        ("bare", "<bridge name='b0' stp='off'/>"),
+        (
+            "routed",
+            "<forward mode='route'/><bridge name='b0'/><ip address='10.0.0.1' prefix='24'/>",
+        ),
+        (
+            "open",
+            "<forward mode='open'/><bridge name='b0'/><ip family='ipv6' address='fd00::1' prefix='64'><dhcp><range start='fd00::10' end='fd00::20'/></dhcp></ip>",
+        ),
+        (
+            "nameless",
+            "<forward mode='nat'/><bridge name='b0'/><dns enable='no'/><ip address='10.0.0.1' prefix='24'/>",
+        ),
+    ];
+    let texts = kinds.map(|(kind, body)| {
+        let network = network(&format!("<network><name>{kind}</name>{body}</network>"));
+        let steps = plan::start(&network, "b0", Mac([2, 0, 0, 0, 0, 1]));
+        let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
+        format!("# {kind}\n{}", steps.join("\n"))
+    });
+    insta::assert_snapshot!(texts.join("\n\n"));
+}
+
+#[test]
+fn every_plug_becomes_steps() {
+    use stead_network::plug::{DirectMode, Plug};
+    let plugs = [
+        Plug::Bridge {
+            name: "b0".into(),
+            isolated: true,
+            vlans: None,
+        },
+        Plug::Direct {
+            device: "eth0".into(),
+            mode: DirectMode::Vepa,
+        },
+        Plug::Ethernet { made: true },
+        Plug::Ethernet { made: false },
+    ];
+    let texts = plugs.map(|plug| plan::plug_steps("vnet0", &plug).join("\n"));
+    insta::assert_snapshot!(texts.join("\n\n"));
+}

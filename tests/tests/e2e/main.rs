@@ -2,6 +2,7 @@
 
 mod changes;
 mod clients;
+mod coexistence;
 mod commands;
 mod consoles;
 mod control;

@@ -109,6 +109,49 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Refuses a machine one of whose cards another running machine has on the
+    /// same network: both would get each other's packets.
+    pub(super) fn refuse_same_card(&self, domain: &Domain) -> Result<()> {
+        let own = crate::facts::uuid(domain);
+        for other in self.domains() {
+            let view = other.view();
+            let Some(live) = view.live.as_ref().filter(|_| view.uuid != own) else {
+                continue;
+            };
+            let definition = live.definition();
+            for interface in &domain.devices.interfaces {
+                let same = |card: &&Interface| {
+                    card.mac() == interface.mac() && place(card) == place(interface)
+                };
+                let taken = definition.devices.interfaces.iter().find(same);
+                if let (Some(mac), Some(place), Some(_)) =
+                    (interface.mac(), place(interface), taken)
+                {
+                    return Err(EngineError::new(
+                        ErrorKind::ResourceUnavailable,
+                        format!(
+                            "the machine '{}' has the MAC address {mac} on {place} already",
+                            view.name
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a card meets others; nothing where it meets none.
+fn place(interface: &Interface) -> Option<String> {
+    let source = interface.source.as_ref()?;
+    match interface.kind {
+        InterfaceType::Network => Some(format!("network '{}'", source.network.as_ref()?)),
+        InterfaceType::Bridge => Some(format!("bridge '{}'", source.bridge.as_ref()?)),
+        _ => None,
+    }
+}
+
 fn network_name(interface: &Interface) -> Result<&str> {
     let source = interface.source.as_ref();
     source.and_then(|s| s.network.as_deref()).ok_or_else(|| {

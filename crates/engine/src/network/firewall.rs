@@ -271,6 +271,7 @@ impl Engine {
         if ports.is_empty() {
             return Ok(());
         }
+        self.refuse_same_card(domain)?;
         self.bind_anew(domain);
         self.check_filters(domain)?;
         self.starting_ports().extend(ports);

@@ -161,6 +161,22 @@ impl Engine {
                 }
             }
         }
+        for target in network
+            .routes
+            .iter()
+            .filter_map(|r| model::network::route::target(r).ok())
+        {
+            if let IpAddr::V4(to) = target.destination
+                && let Some((own, prefix)) = subnets(network)
+                    .into_iter()
+                    .find(|own| choose::overlap(*own, (to, target.prefix)))
+            {
+                return Err(EngineError::invalid(format!(
+                    "network '{name}' has a route to {to}/{}, which leads back into its own subnet {own}/{prefix}",
+                    target.prefix
+                )));
+            }
+        }
         let forward = network.forward.iter();
         let devices = forward.flat_map(|f| f.interfaces.iter().chain(&f.pfs));
         for device in devices {

@@ -4,10 +4,9 @@ use super::hooks::Operation;
 use super::{LiveNetwork, NetworkView};
 use crate::engine::{Engine, xml_error};
 use crate::error::{EngineError, ErrorKind, Result};
-use crate::metadata::absent;
+use crate::metadata::{absent, set};
 use crate::notices::NetworkHappening;
 use crate::options::{Affect, MetadataItem};
-use model::metadata::Metadata;
 use model::network::Network;
 use model::network::update::{Command, Section, UpdateError};
 use std::sync::Arc;
@@ -165,31 +164,4 @@ fn update_failed(error: UpdateError) -> EngineError {
         UpdateError::Invalid(message) => EngineError::invalid(message),
         UpdateError::Unsupported(message) => EngineError::new(ErrorKind::Unsupported, message),
     }
-}
-
-fn set(
-    network: &mut Network,
-    item: &MetadataItem,
-    value: Option<&str>,
-    key: Option<&str>,
-) -> Result<()> {
-    let text = value.filter(|text| !text.is_empty()).map(str::to_owned);
-    match item {
-        MetadataItem::Title => {
-            if text.as_deref().is_some_and(|title| title.contains('\n')) {
-                return Err(EngineError::new(
-                    ErrorKind::InvalidArgument,
-                    "metadata title can't contain newlines",
-                ));
-            }
-            network.title = text;
-        }
-        MetadataItem::Description => network.description = text,
-        MetadataItem::Element { uri } => {
-            let metadata = network.metadata.get_or_insert_with(Metadata::default);
-            metadata.set(uri, key, value).map_err(xml_error)?;
-            network.metadata.take_if(|metadata| metadata.is_empty());
-        }
-    }
-    Ok(())
 }

@@ -37,6 +37,7 @@ mod parameters;
 mod secrets;
 pub(crate) mod session;
 mod snapshots;
+mod states;
 mod storage_pools;
 mod storage_volumes;
 

@@ -9,21 +9,11 @@ use model::network::update::{Command, Section};
 use wire::errors::ErrorCode;
 use wire::remote::*;
 
-use super::{check_flags, not_negative};
+use super::{check_flags, not_negative, states};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::{Answer, Failure};
 
-/// `VIR_CONNECT_LIST_NETWORKS_*`.
-mod list {
-    pub(super) const INACTIVE: u32 = 1;
-    pub(super) const ACTIVE: u32 = 2;
-    pub(super) const PERSISTENT: u32 = 4;
-    pub(super) const TRANSIENT: u32 = 8;
-    pub(super) const AUTOSTART: u32 = 16;
-    pub(super) const NO_AUTOSTART: u32 = 32;
-    pub(super) const ALL: u32 = 63;
-}
 /// `VIR_NETWORK_XML_INACTIVE`.
 const XML_INACTIVE: u32 = 1;
 /// `VIR_NETWORK_DEFINE_VALIDATE` and `VIR_NETWORK_CREATE_VALIDATE`: definitions always are.
@@ -122,29 +112,15 @@ fn list_all(
     client: &Client,
     args: ConnectListAllNetworksArgs,
 ) -> Answer<ConnectListAllNetworksRet> {
-    check_flags(args.flags, list::ALL, "virConnectListAllNetworks")?;
+    check_flags(args.flags, states::ALL, "virConnectListAllNetworks")?;
     let views = client.engine.networks();
-    let wanted = views.iter().filter(|view| is_wanted(view, args.flags));
-    let nets: Vec<RemoteNetwork> = wanted.map(|view| remote(view)).collect();
-    let ret = nets.len() as u32;
-    Ok(ConnectListAllNetworksRet {
-        nets: match args.need_results {
-            0 => Vec::new(),
-            _ => nets,
-        },
-        ret,
-    })
-}
-
-fn is_wanted(view: &NetworkView, flags: u32) -> bool {
-    let groups = [
-        (list::ACTIVE, list::INACTIVE, view.is_active()),
-        (list::PERSISTENT, list::TRANSIENT, view.is_persistent()),
-        (list::AUTOSTART, list::NO_AUTOSTART, view.autostart),
-    ];
-    groups
-        .iter()
-        .all(|(yes, no, is)| flags & (yes | no) == 0 || flags & (if *is { yes } else { no }) != 0)
+    let wanted = views.iter().filter(|view| {
+        let (active, persistent) = (view.is_active(), view.is_persistent());
+        states::is_wanted(args.flags, active, persistent, view.autostart)
+    });
+    let nets = wanted.map(|view| remote(view)).collect();
+    let (nets, ret) = states::listed(nets, args.need_results);
+    Ok(ConnectListAllNetworksRet { nets, ret })
 }
 
 fn names(client: &Client, active: bool) -> Vec<String> {
@@ -244,15 +220,9 @@ fn get_dhcp_leases(
     let leases = client
         .engine
         .network_leases(view.uuid, args.mac.as_deref())?;
-    let leases: Vec<NetworkDhcpLease> = leases.iter().map(remote_lease).collect();
-    let ret = leases.len() as u32;
-    Ok(NetworkGetDhcpLeasesRet {
-        leases: match args.need_results {
-            0 => Vec::new(),
-            _ => leases,
-        },
-        ret,
-    })
+    let leases = leases.iter().map(remote_lease).collect();
+    let (leases, ret) = states::listed(leases, args.need_results);
+    Ok(NetworkGetDhcpLeasesRet { leases, ret })
 }
 
 fn remote_lease(lease: &NetworkLease) -> NetworkDhcpLease {

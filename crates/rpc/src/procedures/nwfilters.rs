@@ -3,7 +3,7 @@
 use engine::nwfilter::{Binding, Filter};
 use wire::remote::*;
 
-use super::{check_flags, not_negative};
+use super::{check_flags, not_negative, states};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::Answer;
@@ -88,15 +88,9 @@ fn list_all(
     args: ConnectListAllNwfiltersArgs,
 ) -> Answer<ConnectListAllNwfiltersRet> {
     check_flags(args.flags, 0, "connectListAllNWFilters")?;
-    let filters: Vec<RemoteNwfilter> = client.engine.filters().iter().map(remote).collect();
-    let ret = filters.len() as u32;
-    Ok(ConnectListAllNwfiltersRet {
-        filters: match args.need_results {
-            0 => Vec::new(),
-            _ => filters,
-        },
-        ret,
-    })
+    let filters = client.engine.filters().iter().map(remote).collect();
+    let (filters, ret) = states::listed(filters, args.need_results);
+    Ok(ConnectListAllNwfiltersRet { filters, ret })
 }
 
 fn count(client: &Client, _: ConnectNumOfNwfiltersArgs) -> Answer<ConnectNumOfNwfiltersRet> {
@@ -138,16 +132,10 @@ fn list_bindings(
 ) -> Answer<ConnectListAllNwfilterBindingsRet> {
     check_flags(args.flags, 0, "connectListAllNWFilterBindings")?;
     let bound = client.engine.bindings();
-    let bindings: Vec<_> = bound
+    let bindings = bound
         .iter()
         .map(|bound| remote_binding(&bound.binding))
         .collect();
-    let ret = bindings.len() as u32;
-    Ok(ConnectListAllNwfilterBindingsRet {
-        bindings: match args.need_results {
-            0 => Vec::new(),
-            _ => bindings,
-        },
-        ret,
-    })
+    let (bindings, ret) = states::listed(bindings, args.need_results);
+    Ok(ConnectListAllNwfilterBindingsRet { bindings, ret })
 }

@@ -6,7 +6,7 @@ use engine::pools::{BuildOverwrite, Pool, PoolView};
 use wire::errors::{ErrorCode, ErrorDomain};
 use wire::remote::*;
 
-use super::{check_flags, exclusive_flags, not_negative};
+use super::{check_flags, exclusive_flags, not_negative, states};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::{Answer, Failure};
@@ -16,14 +16,8 @@ const STATE_INACTIVE: u8 = 0;
 /// `VIR_STORAGE_POOL_RUNNING`.
 const STATE_RUNNING: u8 = 2;
 
-/// `VIR_CONNECT_LIST_STORAGE_POOLS_*`: the filters, and the first of the kinds.
+/// `VIR_CONNECT_LIST_STORAGE_POOLS_*`: the first of the kinds, and all of them.
 mod list {
-    pub(super) const INACTIVE: u32 = 1;
-    pub(super) const ACTIVE: u32 = 2;
-    pub(super) const PERSISTENT: u32 = 4;
-    pub(super) const TRANSIENT: u32 = 8;
-    pub(super) const AUTOSTART: u32 = 16;
-    pub(super) const NO_AUTOSTART: u32 = 32;
     pub(super) const KIND_FIRST: u32 = 64;
     pub(super) const KINDS: u32 = 0xf_ffc0;
 }
@@ -162,35 +156,17 @@ fn list_all(
     client: &Client,
     args: ConnectListAllStoragePoolsArgs,
 ) -> Answer<ConnectListAllStoragePoolsRet> {
-    let pools: Vec<RemoteStoragePool> = client
-        .engine
-        .pools()
+    let pools = client.engine.pools();
+    let wanted = pools
         .iter()
-        .filter(|pool| is_wanted(&pool.view(), args.flags))
-        .map(remote)
-        .collect();
-    let ret = pools.len() as u32;
-    Ok(ConnectListAllStoragePoolsRet {
-        pools: if args.need_results == 0 {
-            Vec::new()
-        } else {
-            pools
-        },
-        ret,
-    })
+        .filter(|pool| is_wanted(&pool.view(), args.flags));
+    let (pools, ret) = states::listed(wanted.map(remote).collect(), args.need_results);
+    Ok(ConnectListAllStoragePoolsRet { pools, ret })
 }
 
 fn is_wanted(pool: &PoolView, flags: u32) -> bool {
-    let groups = [
-        (list::ACTIVE, list::INACTIVE, pool.active),
-        (list::PERSISTENT, list::TRANSIENT, pool.persistent),
-        (list::AUTOSTART, list::NO_AUTOSTART, pool.autostart),
-    ];
     let kind_fits = flags & list::KINDS == 0 || flags & kind_flag(pool) != 0;
-    kind_fits
-        && groups.iter().all(|(yes, no, is)| {
-            flags & (yes | no) == 0 || flags & (if *is { yes } else { no }) != 0
-        })
+    kind_fits && states::is_wanted(flags, pool.active, pool.persistent, pool.autostart)
 }
 
 /// libvirt's bit for the pool's kind; the bits are not in the order of the kinds.
