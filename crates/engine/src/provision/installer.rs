@@ -84,7 +84,8 @@ impl Engine {
             status,
             Status::Off(OffReason::Shutdown | OffReason::Destroyed)
         );
-        if !status.is_active() && !(run.has_started && ended_well) {
+        let goes_on = status.is_active() || (run.has_started && ended_well);
+        if !goes_on {
             run.remove_loader();
             return Err(EngineError::new(
                 ErrorKind::OperationFailed,
