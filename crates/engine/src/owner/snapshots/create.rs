@@ -299,7 +299,7 @@ fn check_parts(
     for disk in snapshot.disks() {
         if disk.mode == Some(SnapshotMode::External) {
             if find(domain, disk.name()).is_some_and(is_encrypted) {
-                return Err(unsupported(&format!(
+                return Err(unsupported(format!(
                     "an external snapshot of the encrypted disk '{}' would write what follows \
                      unencrypted; take an internal one",
                     disk.name()
