@@ -150,6 +150,45 @@ fn machines_on_a_switch_see_only_their_vlan_and_leave_no_port() {
     );
 }
 
+#[test]
+fn a_bridge_of_the_kernel_keeps_vlans_apart_where_it_can() {
+    inside(
+        "links::a_bridge_of_the_kernel_keeps_vlans_apart_where_it_can",
+        || {
+            let host = Host::start();
+            let _ = ip("link add br0 type bridge");
+            let _ = ip("link set br0 up");
+            let in_vlan = |vlan: &str| {
+                let name = format!("vlan{vlan}");
+                host.stead(&["net-create-as", &name, "--bridge", "br0", "--vlan", vlan])
+            };
+            let made = in_vlan("20");
+            if made.status != 0 {
+                let missing = "CONFIG_BRIDGE_VLAN_FILTERING";
+                assert!(made.stderr.contains(missing), "{}", made.stderr);
+                let listed = host.virsh(&["net-list", "--all"]).succeeds();
+                assert!(!listed.contains("vlan20"), "{listed}");
+                return;
+            }
+            let _ = in_vlan("30").succeeds();
+            for (number, vlan) in [(1, "20"), (2, "20"), (3, "30")] {
+                let name = format!("m{number}");
+                let mac = format!("52:54:00:aa:08:0{number}");
+                start_guest(&host, &name, &on_network(&format!("vlan{vlan}"), &mac));
+                give_address(&host, &name, &format!("10.6.0.{number}/24"));
+            }
+            wait::until("they reach each other", SOON, || {
+                reaches(&host, "m1", "10.6.0.2")
+            });
+            assert!(
+                !reaches(&host, "m1", "10.6.0.3"),
+                "two VLANs reach each other"
+            );
+            let _ = host.virsh(&["destroy", "m3"]).succeeds();
+        },
+    );
+}
+
 /// A card on a device of the host.
 fn direct(device: &str, mode: &str, mac: &str) -> String {
     format!(
