@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::plug::Plug;
 use model::network::{Network, NetworkKind, route};
-use model::xml::{Mac, OnOff};
+use model::xml::{Mac, OnOff, YesNo};
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,35 @@ pub enum Step {
     Firewall,
     /// Start the server of addresses and names.
     Serve,
+    /// Have the host itself ask the network's server for the names of its machines.
+    Register {
+        /// The device.
+        device: String,
+        /// The server's address.
+        server: IpAddr,
+        /// The domain the names end in.
+        domain: String,
+    },
+}
+
+impl Step {
+    /// The arguments of `resolvectl` for [`Step::Register`].
+    pub fn resolvectl(&self) -> Vec<Vec<String>> {
+        let Step::Register {
+            device,
+            server,
+            domain,
+        } = self
+        else {
+            return Vec::new();
+        };
+        let words = |words: [&str; 3]| words.map(str::to_owned).to_vec();
+        vec![
+            words(["dns", device, &server.to_string()]),
+            words(["domain", device, &format!("~{domain}")]),
+            words(["default-route", device, "false"]),
+        ]
+    }
 }
 
 /// What a change would do, as text.
@@ -139,6 +168,13 @@ impl fmt::Display for Step {
             }
             Step::Firewall => f.write_str("firewall replace"),
             Step::Serve => f.write_str("dnsmasq start"),
+            Step::Register { .. } => {
+                let calls = self.resolvectl().into_iter();
+                let lines: Vec<String> = calls
+                    .map(|words| format!("resolvectl {}", words.join(" ")))
+                    .collect();
+                f.write_str(&lines.join("\n"))
+            }
         }
     }
 }
@@ -236,6 +272,16 @@ pub fn start(network: &Network, bridge: &str, mac: Mac) -> Vec<Step> {
     steps.push(Step::Firewall);
     if crate::dnsmasq::is_wanted(network) {
         steps.push(Step::Serve);
+        let asked = network.domain.as_ref();
+        let asked = asked.filter(|domain| domain.register.is_some_and(YesNo::is_yes));
+        let server = network.ips.iter().find_map(|ip| ip.ip());
+        if let (Some(domain), Some(server)) = (asked, server) {
+            steps.push(Step::Register {
+                device,
+                server,
+                domain: domain.name.clone(),
+            });
+        }
     }
     steps
 }

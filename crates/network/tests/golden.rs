@@ -102,6 +102,11 @@ fn every_kind_of_network_becomes_steps() {
             "<forward mode='open'/><bridge name='b0'/><ip family='ipv6' address='fd00::1' prefix='64'><dhcp><range start='fd00::10' end='fd00::20'/></dhcp></ip>",
         ),
         (
+            "registered",
+            "<forward mode='nat'/><bridge name='b0'/><domain name='lab.example' register='yes'/>\
+             <ip address='10.0.0.1' prefix='24'/>",
+        ),
+        (
             "nameless",
             "<forward mode='nat'/><bridge name='b0'/><dns enable='no'/><ip address='10.0.0.1' prefix='24'/>",
         ),

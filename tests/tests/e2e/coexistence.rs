@@ -180,3 +180,37 @@ fn two_machines_cannot_have_one_card() {
         );
     });
 }
+
+#[test]
+fn a_host_that_cannot_register_names_says_so() {
+    inside(
+        "coexistence::a_host_that_cannot_register_names_says_so",
+        || {
+            if run("command -v resolvectl").status == 0 {
+                // There it would speak to the host's own resolver.
+                return;
+            }
+            let host = Host::start();
+            let xml = LAB.replace(
+                "<bridge name='lab0'/>",
+                "<bridge name='lab0'/><domain name='lab.example' register='yes'/>",
+            );
+            let path = host.file("lab.xml", &xml);
+            let _ = host.virsh(&["net-define", &path]).succeeds();
+            let planned = host.stead(&["net-start", "lab", "--dry-run"]).succeeds();
+            assert!(
+                planned.contains("resolvectl domain lab0 ~lab.example"),
+                "{planned}"
+            );
+            let refused = host.virsh(&["net-start", "lab"]);
+            assert!(
+                refused
+                    .stderr
+                    .contains("install the package 'systemd-resolved'"),
+                "{}",
+                refused.stderr
+            );
+            assert_ne!(run("ip link show lab0").status, 0, "a bridge is left");
+        },
+    );
+}

@@ -3,6 +3,7 @@
 use super::define::{host_links, random_mac, view_of};
 use super::hooks::Operation;
 use super::status::Phase;
+use super::tools::Tool;
 use super::{Entry, Held, LiveNetwork, NetworkView, STARTED, STOPPED};
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
@@ -137,6 +138,12 @@ impl Engine {
                     let bridge = live.bridge.clone().unwrap_or_default();
                     let server = self.start_dnsmasq(uuid, &live.definition, &bridge).await?;
                     held.server = Some(server);
+                }
+                Step::Register { .. } => {
+                    for words in step.resolvectl() {
+                        let tool = Tool::new("resolvectl", "systemd-resolved", words);
+                        tool.run().await?;
+                    }
                 }
                 step => do_step(step)?,
             }
@@ -377,7 +384,7 @@ fn do_step(step: &Step) -> Result<()> {
             }
         }
         Step::FilterVlans { device } => crate::taps::keep_vlans_apart(device),
-        Step::Firewall | Step::Serve => Ok(()),
+        Step::Firewall | Step::Serve | Step::Register { .. } => Ok(()),
     }
 }
 
