@@ -46,7 +46,8 @@ fn answer(connection: &mut Connection, incoming: Incoming, now: Duration) {
             _ => {}
         }
         connection.reply(call.header, &());
-        connection.stream_data(call.header.serial, b"data");
+        let room = [0; wire::frame::STREAM_ROOM_BYTES];
+        connection.stream_data(call.header.serial, [&room[..], b"data"].concat());
         connection.stream_end_of_data(call.header.serial);
     }
 }
