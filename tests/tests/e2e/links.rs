@@ -445,12 +445,12 @@ fn programs_are_run_for_networks_and_ports_made_by_hand_stay() {
 
             // Interfaces of the host: shown, and switched.
             let _ = ip("link add if0 type veth peer name if1");
-            let listed = host.virsh(&["iface-list", "--all"]).succeeds();
+            let listed = host.stead(&["iface-list", "--all"]).succeeds();
             assert!(
                 listed.contains("if0") && listed.contains("inactive"),
                 "{listed}"
             );
-            let _ = host.virsh(&["iface-start", "if0"]).succeeds();
+            let _ = host.stead(&["iface-start", "if0"]).succeeds();
             assert!(
                 host.virsh(&["iface-dumpxml", "if0"])
                     .succeeds()

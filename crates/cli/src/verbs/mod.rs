@@ -15,6 +15,7 @@ mod firewall;
 mod firewall_sets;
 mod guest;
 mod host;
+mod host_interfaces;
 mod images;
 mod info;
 mod inside;
@@ -157,6 +158,11 @@ pub(crate) const GROUPS: &[Group] = &[
             packages::VERBS,
             inside::VERBS,
         ],
+    },
+    Group {
+        title: "Interface",
+        keyword: "interface",
+        verbs: &[host_interfaces::VERBS],
     },
     Group {
         title: "Node Device",
