@@ -153,7 +153,7 @@ impl Entry {
 }
 
 /// All networks of the host.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Networks {
     by_uuid: Mutex<BTreeMap<Uuid, Arc<Entry>>>,
     /// Devices of machines that are being started, until those are seen to run.
@@ -168,20 +168,6 @@ pub(crate) struct Networks {
     firewall: tokio::sync::Mutex<firewall::Applied>,
     /// Held while something of the host is chosen: a bridge's name, a subnet.
     choosing: tokio::sync::Mutex<()>,
-}
-
-impl Default for Networks {
-    fn default() -> Self {
-        Self {
-            by_uuid: Mutex::default(),
-            ports: Mutex::default(),
-            claims: Mutex::default(),
-            sets: Mutex::default(),
-            starting: Mutex::default(),
-            firewall: tokio::sync::Mutex::default(),
-            choosing: tokio::sync::Mutex::default(),
-        }
-    }
 }
 
 impl Networks {

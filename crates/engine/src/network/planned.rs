@@ -178,8 +178,10 @@ impl Engine {
         let before = view.definition().cloned().unwrap_or_default();
         let mut network = before.clone();
         super::update::apply_section(&mut network, change)?;
-        let mut plan = PlanText::default();
-        plan.definition = Some(super::record::stored_xml(&network));
+        let mut plan = PlanText {
+            definition: Some(super::record::stored_xml(&network)),
+            ..PlanText::default()
+        };
         let bridge = view.live.as_ref().and_then(|live| live.bridge.clone());
         if let Some(bridge) = bridge {
             self.plan_server(uuid, &network, &bridge, &mut plan).await?;

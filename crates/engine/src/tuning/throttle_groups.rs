@@ -51,8 +51,9 @@ pub(super) fn remove(domain: &mut Domain, name: &str) -> Result<()> {
         return Err(EngineError::new(ErrorKind::InvalidArgument, message));
     }
     if let Some(groups) = &mut domain.throttle_groups {
-        let other = |group: &Box<IoTune>| group.group_name.as_deref() != Some(name);
-        groups.groups.retain(other);
+        groups
+            .groups
+            .retain(|group| group.group_name.as_deref() != Some(name));
     }
     domain.throttle_groups = domain
         .throttle_groups

@@ -1,11 +1,11 @@
 //! Network filters: libvirt's `<filter>` and `<filterbinding>` as typed tables.
 //!
-//! - [`attributes`]: what rules may look at, by protocol.
-//! - [`value`]: the values of these.
-//! - [`rule`]: `<rule>`.
-//! - [`variables`]: `$NAME` in rules and what is given for it.
-//! - [`builtin`]: the filters every host has.
-//! - [`binding`]: which device a filter is for.
+//! - [`attributes`][]: what rules may look at, by protocol.
+//! - [`value`][]: the values of these.
+//! - [`rule`][]: `<rule>`.
+//! - [`variables`][]: `$NAME` in rules and what is given for it.
+//! - [`builtin`][]: the filters every host has.
+//! - [`binding`][]: which device a filter is for.
 
 pub mod attributes;
 pub mod binding;
