@@ -33,6 +33,12 @@ pub const UNPLUG_TIMEOUT_MS: u64 = 5_000;
 /// How long a killed QEMU may take to be gone.
 pub const KILL_TIMEOUT_MS: u64 = 15_000;
 
+/// How long the kernel may call a control group busy whose last process has
+/// ended, and how often it is asked.
+pub const GROUP_BUSY_MAX_MS: u64 = 2_000;
+/// See [`GROUP_BUSY_MAX_MS`].
+pub const GROUP_BUSY_POLL_MS: u64 = 5;
+
 /// How long the whole probe of a QEMU binary may take.
 pub const PROBE_TIMEOUT_MS: u64 = 30_000;
 

@@ -9,6 +9,7 @@ use crate::facts;
 use crate::files;
 use crate::intent::Intent;
 use crate::launch::{FIRST_PHASE, StartFrom, monitor_path};
+use crate::limits::{GROUP_BUSY_MAX_MS, GROUP_BUSY_POLL_MS};
 use crate::live::LiveMachine;
 use crate::log;
 use crate::options::StartOptions;
@@ -30,8 +31,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use sys::spawn::{Descriptors, Resource, ResourceLimit, SpawnPlan};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// A run that is ready to be spawned.
 pub(crate) struct Run {
@@ -538,10 +541,9 @@ impl Engine {
 
     /// Gives back what a run had taken.
     pub(crate) async fn release_run(&self, live: &LiveMachine) {
-        if let Some(cgroup) = &live.cgroup
-            && let Err(error) = cgroup.remove()
-        {
-            tracing::warn!(%error, "a machine's cgroup could not be removed");
+        if let Some(cgroup) = &live.cgroup {
+            let name = live.definition().name.clone();
+            remove_emptied(&name, || cgroup.remove()).await;
         }
         crash_point(Step::DestroyGroupRemoved);
         self.release_run_dir(&live.run_dir).await;
@@ -549,12 +551,10 @@ impl Engine {
 
     /// Removes the cgroup of a run that came to nothing, or whose daemon has
     /// gone; that of a machine known to run was removed with it.
-    fn remove_cgroup(&self, id: i32, name: &str) {
-        let Some(manager) = self.cgroups() else {
-            return;
-        };
-        if let Err(error) = manager.remove(&self.cgroup_name(id, name)) {
-            tracing::warn!(domain = name, %error, "a machine's cgroup could not be removed");
+    async fn remove_cgroup(&self, id: i32, name: &str) {
+        if let Some(manager) = self.cgroups() {
+            let group = self.cgroup_name(id, name);
+            remove_emptied(name, || manager.remove(&group)).await;
         }
     }
 
@@ -569,7 +569,7 @@ impl Engine {
                 crate::taps::remove_lasting(&domain);
                 self.leave_switches(&domain).await;
             }
-            self.remove_cgroup(record.id, &record.name);
+            self.remove_cgroup(record.id, &record.name).await;
         }
         crash_point(Step::DestroyGivenBack);
         match std::fs::remove_dir_all(directory) {
@@ -584,5 +584,25 @@ impl Engine {
     /// What a machine's QEMU said last.
     pub(crate) fn last_words(&self, name: &str) -> String {
         log::last_words(&self.places().machine_log(name))
+    }
+}
+
+/// Removes the cgroup of a machine that has ended. A process counts in its
+/// group for a moment after it has been seen to end.
+async fn remove_emptied(domain: &str, remove: impl Fn() -> sys::SysResult<()>) {
+    let until = Instant::now() + Duration::from_millis(GROUP_BUSY_MAX_MS);
+    loop {
+        match remove() {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::ResourceBusy && Instant::now() < until =>
+            {
+                tokio::time::sleep(Duration::from_millis(GROUP_BUSY_POLL_MS)).await;
+            }
+            Err(error) => {
+                tracing::warn!(domain, %error, "a machine's cgroup could not be removed");
+                return;
+            }
+            Ok(()) => return,
+        }
     }
 }
