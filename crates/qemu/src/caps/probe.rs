@@ -78,6 +78,10 @@ enum Round {
     Over,
 }
 
+/// So many models are asked about at a time: QEMU tells hundreds of properties of each, and there
+/// are more than a hundred of them.
+const MODELS_AT_ONCE: usize = 8;
+
 /// The dialogue with one QEMU process.
 #[derive(Debug)]
 pub struct Probe {
@@ -85,8 +89,10 @@ pub struct Probe {
     round: Round,
     caps: QemuCaps,
     host: Option<Expansion>,
-    /// The models to take apart.
+    /// The models still to take apart.
     models: Vec<String>,
+    /// What those consist of that were.
+    taken_apart: Vec<Expansion>,
     /// Those of the host's vendor under the names people use, among which the one nearest to it is
     /// looked for.
     candidates: BTreeSet<String>,
@@ -118,6 +124,7 @@ impl Probe {
             caps,
             host: None,
             models: Vec::new(),
+            taken_apart: Vec::new(),
             candidates: BTreeSet::new(),
             features: BTreeSet::new(),
         }
@@ -151,7 +158,7 @@ impl Probe {
     pub fn commands(&self) -> Vec<Command> {
         match self.round {
             Round::General => self.general_commands(),
-            Round::Models => self.models.iter().map(|name| expand(name)).collect(),
+            Round::Models => self.next_models().map(|name| expand(name)).collect(),
             Round::Over => Vec::new(),
         }
     }
@@ -175,11 +182,18 @@ impl Probe {
             Round::Models => self.take_models(&mut answers)?,
             Round::Over => {}
         }
-        self.round = match self.round {
-            Round::General if !self.models.is_empty() => Round::Models,
-            _ => Round::Over,
+        self.round = match self.models.is_empty() {
+            true => Round::Over,
+            false => Round::Models,
         };
+        if self.models.is_empty() {
+            self.compare_models();
+        }
         Ok(())
+    }
+
+    fn next_models(&self) -> impl Iterator<Item = &String> {
+        self.models.iter().rev().take(MODELS_AT_ONCE)
     }
 
     /// What was found out.
@@ -253,7 +267,8 @@ impl Probe {
             self.features = features_named(&reply.model.props);
             self.models = cpus.iter().map(|cpu| cpu.name.clone()).collect();
             self.models.retain(|name| is_named_model(name));
-            self.models.sort();
+            // The last is asked about first.
+            self.models.sort_by(|a, b| b.cmp(a));
         }
         let host = host.map(|reply| Expansion::new(&reply.model.name, &reply.model.props));
         let vendor = host
@@ -277,11 +292,17 @@ impl Probe {
     }
 
     fn take_models(&mut self, answers: &mut Answers) -> Result<(), ProbeError> {
-        let mut models = Vec::new();
-        for name in &self.models {
+        for _ in 0..MODELS_AT_ONCE {
+            let Some(name) = self.models.pop() else { break };
             let reply: RawExpansion = required(answers)?;
-            models.push(Expansion::new(name, &reply.model.props));
+            let expansion = Expansion::new(&name, &reply.model.props);
+            self.taken_apart.push(expansion);
         }
+        Ok(())
+    }
+
+    fn compare_models(&mut self) {
+        let mut models = std::mem::take(&mut self.taken_apart);
         self.caps.cpu_table = Arc::new(CpuTable::new(&self.features, &models));
         models.retain(|model| self.candidates.contains(&model.name));
         let by_signature = self.accelerator == Accelerator::Kvm;
@@ -291,7 +312,6 @@ impl Probe {
         ) {
             accel.host_model = nearest(host, &models, by_signature);
         }
-        Ok(())
     }
 }
 
