@@ -340,6 +340,15 @@ fn a_tap_of_the_host_and_one_that_nobody_bridges() {
                 error.contains("own0") && error.contains("managed='no'"),
                 "{error}"
             );
+            // No rule reaches such a card: a machine that is to be closed is not run open.
+            let _ = host
+                .stead(&["firewall", "default", "one", "drop"])
+                .succeeds();
+            let error = host.virsh(&["start", "one"]).fails();
+            assert!(
+                error.contains("rules do not reach") && error.contains("type ethernet"),
+                "{error}"
+            );
         },
     );
 }

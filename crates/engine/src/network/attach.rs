@@ -18,9 +18,9 @@ impl Engine {
         wanted: impl Fn(&Interface) -> bool,
     ) -> Result<()> {
         let machine = crate::facts::uuid(domain);
+        let drops = super::firewall::policy_of(domain).drop_inbound;
         let interfaces = domain.devices.interfaces.iter_mut();
         for interface in interfaces.filter(|interface| wanted(interface)) {
-            refuse_unsupported(interface)?;
             if interface.kind == InterfaceType::Network {
                 let view = self.active_network(network_name(interface)?).await?;
                 self.settle_card(interface, &view, machine)?;
@@ -28,6 +28,7 @@ impl Engine {
                 plug::settle_alone(interface, Uuid::new_v4());
             }
             plug::plug(interface).map_err(refused)?;
+            refuse_unfiltered(interface, drops)?;
         }
         Ok(())
     }
@@ -162,20 +163,36 @@ fn network_name(interface: &Interface) -> Result<&str> {
     })
 }
 
-/// What is asked for and not done is said, rather than left out.
-fn refuse_unsupported(interface: &Interface) -> Result<()> {
-    let filters = matches!(
-        interface.kind,
-        InterfaceType::Network | InterfaceType::Bridge | InterfaceType::Ethernet
-    );
-    match interface.filterref.is_some() && !filters {
-        true => Err(EngineError::new(
-            ErrorKind::ConfigUnsupported,
-            format!(
-                "filterref is not supported for network interfaces of type {}",
-                interface.kind
-            ),
-        )),
-        false => Ok(()),
+/// Whether rules reach a settled card: they see the ports of the kernel's own
+/// bridges, and a tap of type `ethernet` that somebody puts on one.
+pub(super) fn is_within_reach(interface: &Interface) -> bool {
+    match interface.actual_kind() {
+        InterfaceType::Bridge => interface.virtualport.is_none(),
+        InterfaceType::Ethernet => interface.filterref.is_some(),
+        _ => false,
     }
+}
+
+/// A card that is to be filtered, by a filter of its own or by a machine that
+/// drops what nothing allows, is not run open where no rule reaches it.
+fn refuse_unfiltered(interface: &Interface, drops: bool) -> Result<()> {
+    let kind = interface.actual_kind();
+    // Nobody outside begins a connection to one that goes out through a process.
+    let closed = kind == InterfaceType::User;
+    if is_within_reach(interface) || !(interface.filterref.is_some() || drops && !closed) {
+        return Ok(());
+    }
+    let place = match interface.virtualport.is_some() {
+        true => format!("type {kind} on a switch"),
+        false => format!("type {kind}"),
+    };
+    let what = match interface.filterref.is_some() {
+        true => format!("filterref is not supported for network interfaces of {place}"),
+        false => format!(
+            "the firewall of this machine drops what nothing allows, and its rules do not reach \
+             network interfaces of {place}: use a Linux bridge, or let everything in \
+             (stead firewall default MACHINE accept)"
+        ),
+    };
+    Err(EngineError::new(ErrorKind::ConfigUnsupported, what))
 }

@@ -115,13 +115,7 @@ impl Engine {
         let port = |interface: &Interface| {
             let device = interface.target.as_ref()?.dev.clone()?;
             let mac = interface.mac()?;
-            // Rules of bridges reach ports of the kernel's own bridges only.
-            let bridged =
-                interface.virtualport.is_none() && interface.actual_kind() == InterfaceType::Bridge;
-            // Whoever connects such a tap may put it on a bridge.
-            let filtered =
-                interface.kind == InterfaceType::Ethernet && interface.filterref.is_some();
-            if !bridged && !filtered {
+            if !super::attach::is_within_reach(interface) {
                 return None;
             }
             let network = match interface.kind {
@@ -316,7 +310,7 @@ fn counters(text: &str) -> usize {
 }
 
 /// The rules a machine's metadata holds; unreadable ones let nothing in.
-fn policy_of(domain: &Domain) -> Policy {
+pub(super) fn policy_of(domain: &Domain) -> Policy {
     let held = domain.metadata.as_ref().and_then(|m| m.get(NAMESPACE));
     let Some(text) = held else {
         return Policy::default();
