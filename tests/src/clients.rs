@@ -1,5 +1,6 @@
 //! Runs client programs and keeps what they said.
 
+use crate::Host;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -98,4 +99,30 @@ pub fn python(script: &str, words: &[&str]) -> Ran {
         .join(script);
     let path = path.to_string_lossy();
     run("/usr/bin/python3", &[&["-B", &path], words].concat(), &[])
+}
+
+/// Debian's virt-install, which knows nothing of Stead.
+pub fn virt_install(host: &Host, name: &str, words: &[&str]) -> Ran {
+    let (uri, home) = (host.uri(), host.folder().to_string_lossy().into_owned());
+    let common = [
+        "--connect",
+        &uri,
+        "--name",
+        name,
+        "--memory",
+        "160",
+        "--vcpus",
+        "1",
+        "--virt-type",
+        "qemu",
+        "--osinfo",
+        "detect=on,require=off",
+        "--graphics",
+        "none",
+        "--noautoconsole",
+        "--network",
+        "user",
+    ];
+    let all = [&common[..], words].concat();
+    run("virt-install", &all, &[("HOME", &home)])
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use stead_tests::clients::virt_install;
 use stead_tests::{Host, clients, wait};
 
 /// A web server for a directory.
@@ -262,32 +263,6 @@ fn the_network_is_tried_first_where_that_is_asked_for() {
         later.find("<boot dev='hd'/>"),
     );
     assert!(disk.is_some() && disk < net, "{later}");
-}
-
-/// Debian's virt-install, which knows nothing of Stead.
-fn virt_install(host: &Host, name: &str, words: &[&str]) -> clients::Ran {
-    let (uri, home) = (host.uri(), host.folder().to_string_lossy().into_owned());
-    let common = [
-        "--connect",
-        &uri,
-        "--name",
-        name,
-        "--memory",
-        "160",
-        "--vcpus",
-        "1",
-        "--virt-type",
-        "qemu",
-        "--osinfo",
-        "detect=on,require=off",
-        "--graphics",
-        "none",
-        "--noautoconsole",
-        "--network",
-        "user",
-    ];
-    let all = [&common[..], words].concat();
-    clients::run("virt-install", &all, &[("HOME", &home)])
 }
 
 #[test]

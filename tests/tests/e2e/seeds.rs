@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use stead_tests::{Host, clients};
+use stead_tests::Host;
+use stead_tests::clients::virt_install;
 
 /// What a guest prints for a line of its shell.
 fn shell(host: &Host, machine: &str, line: &str) -> String {
@@ -82,25 +83,7 @@ fn a_guest_reads_what_it_was_told() {
 fn virt_install_tells_a_guest_in_its_own_way() {
     let host = Host::start();
     let disk = host.guest_file("disk.qcow2");
-    let (uri, home) = (host.uri(), host.folder().to_string_lossy().into_owned());
     let words = [
-        "--connect",
-        &uri,
-        "--name",
-        "told",
-        "--memory",
-        "160",
-        "--vcpus",
-        "1",
-        "--virt-type",
-        "qemu",
-        "--osinfo",
-        "detect=on,require=off",
-        "--graphics",
-        "none",
-        "--noautoconsole",
-        "--network",
-        "user",
         "--import",
         "--disk",
         &disk,
@@ -109,7 +92,7 @@ fn virt_install_tells_a_guest_in_its_own_way() {
         "--wait",
         "0",
     ];
-    let ran = clients::run("virt-install", &words, &[("HOME", &home)]);
+    let ran = virt_install(&host, "told", &words);
     let _ = ran.succeeds();
     let xml = host.virsh(&["dumpxml", "told"]).succeeds();
     assert!(xml.contains("cloudinit.iso"), "{xml}");

@@ -75,6 +75,56 @@ fn read(
     }
 }
 
+/// How a title or description is spoken of.
+pub(crate) struct Words<'a> {
+    /// `title` or `description`.
+    pub noun: &'a str,
+    /// What has it, within a sentence and at its start.
+    pub of: &'a str,
+    /// See `of`.
+    pub start: &'a str,
+    /// The name of what has it.
+    pub name: &'a str,
+}
+
+/// What a title or description is to become, from the options or the editor.
+/// Nothing when it was only asked for, and is printed, or stays as it is.
+///
+/// # Errors
+/// The editor's.
+pub(crate) fn new_text(
+    s: &mut Session,
+    args: &Args,
+    before: String,
+    words: &Words<'_>,
+) -> Result<Option<String>, Failure> {
+    let Words {
+        noun,
+        of,
+        start,
+        name,
+    } = words;
+    let given = args
+        .has("new-desc")
+        .then(|| args.many("new-desc").join(" "));
+    if given.is_none() && !args.has("edit") {
+        match before.is_empty() {
+            true => extra!(s, "No {noun} for {of}: {name}"),
+            false => say!(s, "{before}"),
+        }
+        return Ok(None);
+    }
+    let mut new = given.unwrap_or_else(|| before.clone());
+    if args.has("edit") {
+        new = edit::edit_text(s, &new)?.trim_end_matches('\n').to_owned();
+        if new == before {
+            extra!(s, "{start} {noun} not changed\n");
+            return Ok(None);
+        }
+    }
+    Ok(Some(new))
+}
+
 fn desc(s: &mut Session, args: &Args) -> Outcome {
     let flags = affect(args)?;
     let query = flags & crate::domain::AFFECT_CONFIG;
@@ -84,26 +134,16 @@ fn desc(s: &mut Session, args: &Args) -> Outcome {
     } else {
         (DESCRIPTION, "description")
     };
-    let given = args
-        .has("new-desc")
-        .then(|| args.many("new-desc").join(" "));
-    if given.is_none() && !args.has("edit") {
-        let text = read(s, &t.dom, kind, None, query)?;
-        match text.is_empty() {
-            true => extra!(s, "No {noun} for domain: {}", t.dom.name),
-            false => say!(s, "{text}"),
-        }
-        return Ok(());
-    }
     let before = read(s, &t.dom, kind, None, query)?;
-    let mut new = given.unwrap_or_else(|| before.clone());
-    if args.has("edit") {
-        new = edit::edit_text(s, &new)?.trim_end_matches('\n').to_owned();
-        if new == before {
-            extra!(s, "Domain {noun} not changed\n");
-            return Ok(());
-        }
-    }
+    let words = Words {
+        noun,
+        of: "domain",
+        start: "Domain",
+        name: &t.dom.name,
+    };
+    let Some(new) = new_text(s, args, before, &words)? else {
+        return Ok(());
+    };
     let call = remote::DomainSetMetadataArgs {
         dom: t.dom,
         kind,

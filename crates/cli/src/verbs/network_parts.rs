@@ -11,9 +11,10 @@ use crate::args::Args;
 use crate::domain::{self, parse_uuid, show_uuid};
 use crate::edit;
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{extra, say, sayln};
+use crate::output::{extra, sayln};
 use crate::session::Session;
 use crate::table::{CONFIG, CURRENT, LIVE, Verb, arg, file, flag, maybe, number, rest, text};
+use crate::verbs::describe::{Words, new_text};
 use crate::verbs::plans::{self, DRY_RUN};
 
 const AFFECT_LIVE: u32 = 1;
@@ -272,24 +273,15 @@ fn desc(s: &mut Session, args: &Args) -> Outcome {
         false => (DESCRIPTION, "description"),
     };
     let before = read(s, &net, kind, None, flags & AFFECT_CONFIG)?;
-    let given = args
-        .has("new-desc")
-        .then(|| args.many("new-desc").join(" "));
-    if given.is_none() && !args.has("edit") {
-        match before.is_empty() {
-            true => extra!(s, "No {noun} for network: {}", net.name),
-            false => say!(s, "{before}"),
-        }
+    let words = Words {
+        noun,
+        of: "network",
+        start: "Network",
+        name: &net.name,
+    };
+    let Some(new) = new_text(s, args, before, &words)? else {
         return Ok(());
-    }
-    let mut new = given.unwrap_or_else(|| before.clone());
-    if args.has("edit") {
-        new = edit::edit_text(s, &new)?.trim_end_matches('\n').to_owned();
-        if new == before {
-            extra!(s, "Network {noun} not changed\n");
-            return Ok(());
-        }
-    }
+    };
     set(s, &net, kind, Some(new), (None, None), flags)
         .or_fail(|| format!("Failed to set new network {noun}"))?;
     extra!(s, "Network {noun} updated successfully");
