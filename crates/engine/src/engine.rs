@@ -516,7 +516,9 @@ impl Engine {
 
 pub(crate) fn xml_error(error: model::XmlError) -> EngineError {
     let kind = match error.kind {
-        model::XmlErrorKind::Unsupported => ErrorKind::ConfigUnsupported,
+        model::XmlErrorKind::Unsupported | model::XmlErrorKind::Unknown => {
+            ErrorKind::ConfigUnsupported
+        }
         _ => ErrorKind::XmlError,
     };
     let text = error.to_string();

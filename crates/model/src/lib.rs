@@ -13,6 +13,7 @@
 //! - [`capabilities`], [`domain_capabilities`]: what a host and a QEMU can do.
 //! - [`described_cpu`]: processors that are compared.
 //! - [`nwfilter`]: network filters.
+//! - [`schema`]: whether a document has only what its kind knows.
 //! - [`metadata`]: title, description and free elements by namespace.
 //!
 //! # How a definition travels
@@ -38,6 +39,7 @@ pub mod network;
 pub mod nodedev;
 pub mod nwfilter;
 pub mod osinfo;
+pub mod schema;
 pub mod secret;
 pub mod snapshot;
 pub mod storage;

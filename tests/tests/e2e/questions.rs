@@ -66,6 +66,62 @@ fn processors_are_compared_and_have_things_in_common() {
 }
 
 #[test]
+fn documents_are_validated_where_that_is_asked() {
+    let host = Host::start();
+    let cpu = host.file("cpu.xml", "<cpu>\n<model>486</model>\n<modle/>\n</cpu>");
+    // Nobody asked: what does not bear on the answer is passed over.
+    let _ = host.virsh(&["cpu-compare", &cpu]).succeeds();
+    for verb in ["cpu-compare", "hypervisor-cpu-compare"] {
+        let refused = host.virsh(&[verb, "--validate", &cpu]).fails();
+        let words = "XML document failed to validate against schema: \
+                     Unable to validate doc against cpu.rng\n\
+                     Did not expect element modle there (line 3, column 1)";
+        assert!(refused.contains(words), "{refused}");
+    }
+    let documents = [
+        (
+            "define",
+            guest::bare_machine("odd").replace("<devices>", "<devices><odd/>"),
+        ),
+        (
+            "net-define",
+            "<network><name>odd</name><odd/></network>".to_owned(),
+        ),
+        (
+            "nwfilter-define",
+            "<filter name='odd'><odd/></filter>".to_owned(),
+        ),
+        (
+            "pool-define",
+            "<pool type='dir'><name>odd</name><target><path>/nowhere</path><odd/></target></pool>"
+                .to_owned(),
+        ),
+        ("secret-define", "<secret><odd/></secret>".to_owned()),
+        (
+            "nodedev-define",
+            "<device><parent>computer</parent><odd/></device>".to_owned(),
+        ),
+    ];
+    for (verb, text) in documents {
+        let file = host.file("odd.xml", &text);
+        for client in [
+            host.virsh(&[verb, &file, "--validate"]),
+            host.stead(&[verb, &file, "--validate"]),
+        ] {
+            let refused = client.fails();
+            let words = "failed to validate against schema";
+            assert!(
+                refused.contains(words) && refused.contains("odd"),
+                "{verb}: {refused}"
+            );
+        }
+    }
+    let plain = host.file("plain.xml", &guest::bare_machine("plain"));
+    let _ = host.virsh(&["define", &plain, "--validate"]).succeeds();
+    let _ = host.virsh(&["list", "--all"]).succeeds();
+}
+
+#[test]
 fn a_definition_is_shown_as_the_command_line_that_starts_it() {
     let host = Host::start();
     host.define(&guest::bare_machine("web1"));

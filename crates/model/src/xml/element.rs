@@ -249,13 +249,13 @@ macro_rules! element {
             if $self.$f.is_some() {
                 return Err($child.repeated());
             }
-            $self.$f = Some($child.scalar_text()?);
+            $self.$f = Some($child.leaf()?);
             return Ok(true);
         }
     };
     (@child must $self:ident, $f:ident, $child:ident, $xml:literal) => {
         if $child.is($xml) {
-            $self.$f = $child.scalar_text()?;
+            $self.$f = $child.leaf()?;
             return Ok(true);
         }
     };
@@ -272,12 +272,13 @@ macro_rules! element {
     (@child running $($rest:tt)*) => { $crate::xml::element!(@child child $($rest)*) };
     (@child leaves $self:ident, $f:ident, $child:ident, $xml:literal) => {
         if $child.is($xml) {
-            $self.$f.push($child.scalar_text()?);
+            $self.$f.push($child.leaf()?);
             return Ok(true);
         }
     };
     (@child flag $self:ident, $f:ident, $child:ident, $xml:literal) => {
         if $child.is($xml) {
+            $child.plain()?;
             $self.$f = true;
             return Ok(true);
         }

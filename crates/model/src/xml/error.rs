@@ -18,6 +18,10 @@ pub enum XmlErrorKind {
     Invalid,
     /// Understood, but not something Stead does (`VIR_ERR_CONFIG_UNSUPPORTED`).
     Unsupported,
+    /// An element or attribute that is not known where it stands (`VIR_ERR_CONFIG_UNSUPPORTED`).
+    Unknown,
+    /// Not a document of its kind, where that was to be checked (`VIR_ERR_XML_INVALID_SCHEMA`).
+    Schema,
 }
 
 /// A refused document: what is wrong, and the line and column where.

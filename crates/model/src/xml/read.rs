@@ -272,6 +272,21 @@ impl<'a, 'input> Node<'a, 'input> {
         })
     }
 
+    /// The text, as a `T`, of an element that has nothing else.
+    pub fn leaf<T: Scalar>(&self) -> Result<T, XmlError> {
+        self.plain()?;
+        self.scalar_text()
+    }
+
+    /// Refuses attributes and elements: the element takes none.
+    pub fn plain(&self) -> Result<(), XmlError> {
+        if let Some((name, _)) = self.attributes().next() {
+            return Err(self.unknown_attribute(name));
+        }
+        let child = self.children().next();
+        child.map_or(Ok(()), |child| Err(child.unknown_element()))
+    }
+
     /// Attribute `name` is required and was not given.
     pub fn missing_attribute(&self, name: &str) -> XmlError {
         self.error(
@@ -295,7 +310,7 @@ impl<'a, 'input> Node<'a, 'input> {
     pub fn unknown_attribute(&self, name: &str) -> XmlError {
         self.attribute_error(
             name,
-            XmlErrorKind::Unsupported,
+            XmlErrorKind::Unknown,
             format!(
                 "unsupported configuration: attribute '{name}' of element <{}> is not supported",
                 self.name()
@@ -307,7 +322,7 @@ impl<'a, 'input> Node<'a, 'input> {
     pub fn unknown_element(&self) -> XmlError {
         let parent = self.0.parent_element().map_or("", |p| p.tag_name().name());
         self.error(
-            XmlErrorKind::Unsupported,
+            XmlErrorKind::Unknown,
             format!(
                 "unsupported configuration: element <{}> in <{parent}> is not supported",
                 self.name()

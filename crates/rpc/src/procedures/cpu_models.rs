@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use engine::{CommonCpu, CpuRelation, Incompatible, MachineQuestion};
+use model::schema::Schema;
 use wire::remote::*;
 
-use super::check_flags;
+use super::{check_flags, validate};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::Answer;
@@ -36,8 +37,9 @@ async fn get_cpu_model_names(
     Ok(ConnectGetCpuModelNamesRet { models, ret })
 }
 
-fn otherwise(flags: u32, function: &str) -> Answer<Incompatible> {
+fn otherwise(flags: u32, xml: &str, function: &str) -> Answer<Incompatible> {
     check_flags(flags, FAIL_INCOMPATIBLE | VALIDATE_XML, function)?;
+    validate(flags, VALIDATE_XML, Schema::Cpu, xml)?;
     Ok(match flags & FAIL_INCOMPATIBLE {
         0 => Incompatible::IsAnAnswer,
         _ => Incompatible::IsAFailure,
@@ -56,7 +58,7 @@ async fn compare_cpu(
     client: Arc<Client>,
     args: ConnectCompareCpuArgs,
 ) -> Answer<ConnectCompareCpuRet> {
-    let otherwise = otherwise(args.flags, "virConnectCompareCPU")?;
+    let otherwise = otherwise(args.flags, &args.xml, "virConnectCompareCPU")?;
     let relation = client.engine.compare_cpu(&args.xml, otherwise).await?;
     let result = number(relation);
     Ok(ConnectCompareCpuRet { result })
@@ -66,7 +68,7 @@ async fn compare_hypervisor_cpu(
     client: Arc<Client>,
     args: ConnectCompareHypervisorCpuArgs,
 ) -> Answer<ConnectCompareHypervisorCpuRet> {
-    let otherwise = otherwise(args.flags, "virConnectCompareHypervisorCPU")?;
+    let otherwise = otherwise(args.flags, &args.xml_cpu, "virConnectCompareHypervisorCPU")?;
     let question = question(args.emulator, args.arch, args.machine, args.virttype);
     let compared = client
         .engine

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use engine::options::UndefineOptions;
+use model::schema::Schema;
 use wire::consts::flags::*;
 use wire::remote::*;
 
-use super::{check_flags, domain, exclusive_flags, remote_domain};
+use super::{check_flags, domain, exclusive_flags, remote_domain, validate};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::{Answer, Failure};
@@ -52,6 +53,7 @@ async fn define(client: Arc<Client>, xml: &str, flags: u32) -> Answer<RemoteDoma
         VIR_DOMAIN_DEFINE_VALIDATE,
         "qemuDomainDefineXMLFlags",
     )?;
+    validate(flags, VIR_DOMAIN_DEFINE_VALIDATE, Schema::Domain, xml)?;
     let handle = client.engine.define(xml).await?;
     Ok(remote_domain(&handle))
 }

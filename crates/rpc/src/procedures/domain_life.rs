@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use engine::options::{AskWays, GuestAsk, StartOptions};
+use model::schema::Schema;
 use wire::consts::flags::*;
 use wire::errors::ErrorCode;
 use wire::remote::*;
 
-use super::{check_flags, domain, remote_domain};
+use super::{check_flags, domain, remote_domain, validate};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::{Answer, Failure};
@@ -22,6 +23,8 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     });
     dispatch.task(|client, args: DomainCreateXmlArgs| async move {
         let options = start_options(&client, args.flags, "qemuDomainCreateXML")?;
+        let xml = &args.xml_desc;
+        validate(args.flags, VIR_DOMAIN_START_VALIDATE, Schema::Domain, xml)?;
         let handle = client.engine.create(&args.xml_desc, options).await?;
         Ok(DomainCreateXmlRet {
             dom: remote_domain(&handle),

@@ -42,9 +42,11 @@ mod storage_pools;
 mod storage_volumes;
 
 use engine::{DomainHandle, EngineError, ErrorKind};
+use model::XmlErrorKind;
+use model::schema::Schema;
 use wire::connection::Procedure;
 use wire::errors::{ErrorCode, ErrorDomain};
-use wire::remote::RemoteDomain;
+use wire::remote::{RemoteDomain, RpcError};
 
 use crate::client::Client;
 use crate::dispatch::Dispatch;
@@ -113,6 +115,20 @@ pub(crate) fn remote_domain(handle: &DomainHandle) -> RemoteDomain {
         uuid: view.uuid.into_bytes(),
         id: view.id().unwrap_or(-1),
     }
+}
+
+/// Looks whether a document has only what its kind knows, where `flag` of `flags` asks for that.
+pub(crate) fn validate(flags: u32, flag: u32, schema: Schema, xml: &str) -> Answer<()> {
+    if flags & flag == 0 {
+        return Ok(());
+    }
+    schema.check(xml).map_err(|error| {
+        let code = match error.kind {
+            XmlErrorKind::Schema => ErrorCode::XmlInvalidSchema,
+            _ => ErrorCode::XmlError,
+        };
+        Failure(RpcError::new(code, ErrorDomain::Xml, error.to_string()))
+    })
 }
 
 /// Refuses flags that the call does not know.

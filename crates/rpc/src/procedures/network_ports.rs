@@ -2,18 +2,21 @@
 
 use engine::network::Port;
 use model::network::port::NetworkPort;
+use model::schema::Schema;
 use wire::remote::*;
 use wire::xdr::TypedParamValue;
 
-use super::check_flags;
 use super::domain_limits::bandwidth;
 use super::networks::network;
+use super::{check_flags, validate};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::Answer;
 
-/// `VIR_NETWORK_PORT_CREATE_RECLAIM` and `_VALIDATE`.
-const CREATE_FLAGS: u32 = 3;
+/// `VIR_NETWORK_PORT_CREATE_RECLAIM`.
+const RECLAIM: u32 = 1;
+/// `VIR_NETWORK_PORT_CREATE_VALIDATE`.
+const VALIDATE: u32 = 2;
 
 pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.inline(list_all);
@@ -21,7 +24,8 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.inline(get_xml);
     dispatch.inline(get_parameters);
     dispatch.task(|client, args: NetworkPortCreateXmlArgs| async move {
-        check_flags(args.flags, CREATE_FLAGS, "networkPortCreateXML")?;
+        check_flags(args.flags, RECLAIM | VALIDATE, "networkPortCreateXML")?;
+        validate(args.flags, VALIDATE, Schema::NetworkPort, &args.xml)?;
         let view = network(&client, &args.network)?;
         let uuid = client.engine.make_port(&view, &args.xml).await?;
         Ok(NetworkPortCreateXmlRet {

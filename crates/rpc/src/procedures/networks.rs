@@ -6,17 +6,18 @@ use engine::network::update::SectionChange;
 use engine::network::{DefineMode, NetworkLease, NetworkView};
 use engine::options::{Affect, MetadataItem};
 use model::network::update::{Command, Section};
+use model::schema::Schema;
 use wire::errors::ErrorCode;
 use wire::remote::*;
 
-use super::{check_flags, not_negative, states};
+use super::{check_flags, not_negative, states, validate};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::{Answer, Failure};
 
 /// `VIR_NETWORK_XML_INACTIVE`.
 const XML_INACTIVE: u32 = 1;
-/// `VIR_NETWORK_DEFINE_VALIDATE` and `VIR_NETWORK_CREATE_VALIDATE`: definitions always are.
+/// `VIR_NETWORK_DEFINE_VALIDATE` and `VIR_NETWORK_CREATE_VALIDATE`.
 const VALIDATE: u32 = 1;
 /// `VIR_NETWORK_UPDATE_AFFECT_LIVE`.
 const AFFECT_LIVE: u32 = 1;
@@ -202,12 +203,14 @@ fn get_bridge_name(
 
 async fn define(client: &Client, xml: &str, flags: u32) -> Answer<RemoteNetwork> {
     check_flags(flags, VALIDATE, "networkDefineXMLFlags")?;
+    validate(flags, VALIDATE, Schema::Network, xml)?;
     let view = client.engine.define_network(xml, DefineMode::Store).await?;
     Ok(remote(&view))
 }
 
 async fn create(client: &Client, xml: &str, flags: u32) -> Answer<RemoteNetwork> {
     check_flags(flags, VALIDATE, "networkCreateXMLFlags")?;
+    validate(flags, VALIDATE, Schema::Network, xml)?;
     Ok(remote(&*client.engine.create_network(xml).await?))
 }
 

@@ -1,9 +1,10 @@
 //! The host's devices.
 
 use engine::nodedev::{self, CapabilityKind, Making, NodeDevice};
+use model::schema::Schema;
 use wire::remote::*;
 
-use super::{check_flags, not_negative};
+use super::{check_flags, not_negative, validate};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::{Answer, Failure};
@@ -73,11 +74,13 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     });
     dispatch.task(|_, args: NodeDeviceCreateXmlArgs| async move {
         check_flags(args.flags, VALIDATE_XML, "nodeDeviceCreateXML")?;
+        validate(args.flags, VALIDATE_XML, Schema::NodeDevice, &args.xml_desc)?;
         let dev = remote(&nodedev::make(&args.xml_desc, Making::Create)?);
         Ok(NodeDeviceCreateXmlRet { dev })
     });
     dispatch.task(|_, args: NodeDeviceDefineXmlArgs| async move {
         check_flags(args.flags, VALIDATE_XML, "nodeDeviceDefineXML")?;
+        validate(args.flags, VALIDATE_XML, Schema::NodeDevice, &args.xml_desc)?;
         let dev = remote(&nodedev::make(&args.xml_desc, Making::Define)?);
         Ok(NodeDeviceDefineXmlRet { dev })
     });

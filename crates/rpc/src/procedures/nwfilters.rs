@@ -1,14 +1,15 @@
 //! Network filters and their bindings.
 
 use engine::nwfilter::{Binding, Filter};
+use model::schema::Schema;
 use wire::remote::*;
 
-use super::{check_flags, not_negative, states};
+use super::{check_flags, not_negative, states, validate};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::Answer;
 
-/// `VIR_NWFILTER_DEFINE_VALIDATE` and `VIR_NWFILTER_BINDING_CREATE_VALIDATE`: both always are.
+/// `VIR_NWFILTER_DEFINE_VALIDATE` and `VIR_NWFILTER_BINDING_CREATE_VALIDATE`.
 const VALIDATE: u32 = 1;
 
 pub(super) fn register(dispatch: &mut Dispatch) {
@@ -27,6 +28,7 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     });
     dispatch.task(|client, args: NwfilterDefineXmlFlagsArgs| async move {
         check_flags(args.flags, VALIDATE, "virNWFilterDefineXMLFlags")?;
+        validate(args.flags, VALIDATE, Schema::Filter, &args.xml)?;
         let nwfilter = remote(&client.engine.define_filter(&args.xml).await?);
         Ok(NwfilterDefineXmlFlagsRet { nwfilter })
     });
@@ -36,6 +38,7 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     });
     dispatch.task(|client, args: NwfilterBindingCreateXmlArgs| async move {
         check_flags(args.flags, VALIDATE, "virNWFilterBindingCreateXML")?;
+        validate(args.flags, VALIDATE, Schema::FilterBinding, &args.xml)?;
         let nwfilter = remote_binding(&client.engine.bind_filter(&args.xml).await?);
         Ok(NwfilterBindingCreateXmlRet { nwfilter })
     });

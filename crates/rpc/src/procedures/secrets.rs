@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use engine::secrets::{SecretEvent, SecretHappening, SecretValue, SecretView};
+use model::schema::Schema;
 use model::secret::SecretUse;
 use wire::connection::encode_event;
 use wire::errors::ErrorCode;
 use wire::remote::*;
 
-use super::{check_flags, not_negative};
+use super::{check_flags, not_negative, validate};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::{Answer, Failure};
@@ -21,7 +22,7 @@ mod list {
     pub(super) const NO_PRIVATE: u32 = 8;
     pub(super) const ALL: u32 = 15;
 }
-/// `VIR_SECRET_DEFINE_VALIDATE`: definitions always are.
+/// `VIR_SECRET_DEFINE_VALIDATE`.
 const DEFINE_VALIDATE: u32 = 1;
 /// `VIR_SECRET_EVENT_ID_LIFECYCLE`.
 const LIFECYCLE: i32 = 0;
@@ -44,6 +45,7 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.inline(unsubscribe);
     dispatch.task(|client, args: SecretDefineXmlArgs| async move {
         check_flags(args.flags, DEFINE_VALIDATE, "secretDefineXML")?;
+        validate(args.flags, DEFINE_VALIDATE, Schema::Secret, &args.xml)?;
         let secret = client.engine.define_secret(&args.xml).await?;
         Ok(SecretDefineXmlRet {
             secret: remote(&secret),

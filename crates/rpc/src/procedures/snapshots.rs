@@ -5,10 +5,11 @@ use std::sync::Arc;
 use engine::options::{SnapshotCreate, SnapshotDelete, SnapshotRevert};
 use engine::snapshots::{SnapshotHead, SnapshotTree};
 use engine::{DomainHandle, EngineError, ErrorKind};
+use model::schema::Schema;
 use wire::consts::flags::*;
 use wire::remote::*;
 
-use super::{check_flags, domain, exclusive_flags, not_negative, remote_domain};
+use super::{check_flags, domain, exclusive_flags, not_negative, remote_domain, validate};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::{Answer, Failure};
@@ -302,6 +303,8 @@ async fn create(
         quiesce: has(VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE),
         live: has(VIR_DOMAIN_SNAPSHOT_CREATE_LIVE),
     };
+    let validated = VIR_DOMAIN_SNAPSHOT_CREATE_VALIDATE;
+    validate(flags, validated, Schema::Snapshot, &args.xml_desc)?;
     let handle = domain(&client, &args.dom)?;
     let name = handle.create_snapshot(&args.xml_desc, options).await?;
     Ok(DomainSnapshotCreateXmlRet {

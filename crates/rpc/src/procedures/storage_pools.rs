@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use engine::pools::{BuildOverwrite, Pool, PoolView};
+use model::schema::Schema;
 use wire::errors::{ErrorCode, ErrorDomain};
 use wire::remote::*;
 
-use super::{check_flags, exclusive_flags, not_negative, states};
+use super::{check_flags, exclusive_flags, not_negative, states, validate};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
 use crate::failure::{Answer, Failure};
 
+/// `VIR_STORAGE_POOL_DEFINE_VALIDATE`.
+const DEFINE_VALIDATE: u32 = 1;
 /// `VIR_STORAGE_POOL_INACTIVE`.
 const STATE_INACTIVE: u8 = 0;
 /// `VIR_STORAGE_POOL_RUNNING`.
@@ -59,7 +62,8 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.inline(capabilities);
     dispatch.inline(find_sources);
     dispatch.task(|client, args: StoragePoolDefineXmlArgs| async move {
-        check_flags(args.flags, 1, "storagePoolDefineXML")?;
+        check_flags(args.flags, DEFINE_VALIDATE, "storagePoolDefineXML")?;
+        validate(args.flags, DEFINE_VALIDATE, Schema::Pool, &args.xml)?;
         let pool = client
             .engine
             .define_pool(&args.xml)

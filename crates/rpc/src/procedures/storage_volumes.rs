@@ -6,13 +6,14 @@ use engine::pools::Pool;
 use engine::volumes::{
     Download, Piece, PieceShape, Range, Resize, Upload, Volume, WipeAlgorithm, Wishes,
 };
+use model::schema::Schema;
 use model::storage::VolumeKind;
 use wire::connection::StreamPacket;
 use wire::frame::{STREAM_DATA_MAX_BYTES, STREAM_ROOM_BYTES};
 use wire::remote::*;
 
-use super::check_flags;
 use super::storage_pools::{of_storage, pool};
+use super::{check_flags, validate};
 use crate::client::Client;
 use crate::dispatch::{Dispatch, Serve};
 use crate::failure::{Answer, Failure};
@@ -199,9 +200,9 @@ async fn wipe(client: &Client, vol: &RemoteStorageVol, algorithm: WipeAlgorithm)
     wiped.await.map_err(of_storage)
 }
 
-fn wishes(flags: u32, function: &str) -> Answer<Wishes> {
+fn wishes(flags: u32, xml: &str, function: &str) -> Answer<Wishes> {
     check_flags(flags, create::ALL, function)?;
-    let _checked_anyhow = flags & create::VALIDATE;
+    validate(flags, create::VALIDATE, Schema::Volume, xml)?;
     Ok(Wishes {
         metadata: flags & create::PREALLOC_METADATA != 0,
         reflink: flags & create::REFLINK != 0,
@@ -212,7 +213,7 @@ async fn create_xml(
     client: Arc<Client>,
     args: StorageVolCreateXmlArgs,
 ) -> Answer<StorageVolCreateXmlRet> {
-    let wishes = wishes(args.flags, "storageVolCreateXML")?;
+    let wishes = wishes(args.flags, &args.xml, "storageVolCreateXML")?;
     let pool = pool(&client, &args.pool)?;
     let made = pool.create_volume(&client.engine, &args.xml, wishes).await;
     Ok(StorageVolCreateXmlRet {
@@ -224,7 +225,7 @@ async fn create_xml_from(
     client: Arc<Client>,
     args: StorageVolCreateXmlFromArgs,
 ) -> Answer<StorageVolCreateXmlFromRet> {
-    let wishes = wishes(args.flags, "storageVolCreateXMLFrom")?;
+    let wishes = wishes(args.flags, &args.xml, "storageVolCreateXMLFrom")?;
     let pool = pool(&client, &args.pool)?;
     let from = pool_of(&client, &args.clonevol)?;
     let name = &args.clonevol.name;
