@@ -4,6 +4,7 @@
 //! [`clients`] runs unmodified client programs against the daemon.
 
 pub mod clients;
+pub mod firewalls;
 pub mod guest;
 pub mod host;
 pub mod netns;

@@ -47,12 +47,26 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         &top().join("packaging/sysusers.conf"),
         &users.join("stead.conf"),
     )?;
+    for folder in ["zones", "policies"] {
+        let goal = places.below_prefix(&format!("lib/firewalld/{folder}"))?;
+        copy_all(&top().join("packaging/firewalld").join(folder), &goal)?;
+    }
     let pages = places.below_prefix("share/man/man1")?;
     ask(&binary, &["man", &pages.to_string_lossy()])?;
     for (shell, folder, file) in COMPLETIONS {
         let script = ask(&binary, &["completion", shell])?;
         let goal = places.below_prefix(folder)?.join(file);
         fs::write(&goal, script).map_err(|error| format!("{}: {error}", goal.display()))?;
+    }
+    Ok(())
+}
+
+/// Copies the files of a folder.
+fn copy_all(from: &Path, to: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", from.display());
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
     }
     Ok(())
 }

@@ -119,6 +119,7 @@ impl Engine {
         crate::snapshots::recover::settle_all(&engine).await;
         engine.go_on_with_jobs(going_on);
         engine.guard_firewall();
+        engine.follow_firewalld();
         engine.follow_machines();
         if let Err(error) = engine.apply_firewall().await {
             tracing::error!(%error, "the firewall's rules could not be put in force");

@@ -6,6 +6,9 @@ pub const QMP_REPLY_TIMEOUT_MS: u64 = 10_000;
 /// How long QEMU may take to open an encrypted image: the passphrase is made slow to try on purpose.
 pub const ENCRYPTED_OPEN_TIMEOUT_MS: u64 = 60_000;
 
+/// How long a service on the system's D-Bus may take to answer: firewalld makes all its rules anew meanwhile.
+pub const BUS_REPLY_TIMEOUT_MS: u64 = 25_000;
+
 /// How long a statistics query waits for one QEMU: a hung one must not hold
 /// the answer for all the others.
 pub const QMP_STATS_TIMEOUT_MS: u64 = 500;

@@ -2,13 +2,16 @@
 //! text. Nothing here touches the host.
 //!
 //! - [`dnsmasq`]: the configuration of a network's DHCP and name server.
+//! - [`dbus`]: messages to services of the host, such as firewalld.
 //! - [`leases`]: what that server has given out.
 //! - [`firewall`]: the nftables tables of all networks and machines.
 //! - [`machine_rules`]: what each machine may send and receive.
 //! - [`passt`]: the arguments of passt.
 //! - [`plug`]: what a card of a machine is plugged into.
 //! - [`nwfilter`]: libvirt's network filters as such rules.
+//! - [`docker`]: exceptions from Docker's policy.
 //! - [`others`]: what the rules of others do to a network.
+//! - [`zones`]: the zone of firewalld a bridge is in.
 //! - [`sets`]: sets of addresses and ports with names.
 //! - [`plan`]: the steps that bring a network up and take it down.
 //! - [`bandwidth`]: limits of traffic as commands of tc.
@@ -18,7 +21,9 @@
 
 pub mod bandwidth;
 pub mod choose;
+pub mod dbus;
 pub mod dnsmasq;
+pub mod docker;
 pub mod firewall;
 pub mod leases;
 pub mod machine_rules;
@@ -30,3 +35,4 @@ pub mod plan;
 pub mod plug;
 pub mod pool;
 pub mod sets;
+pub mod zones;

@@ -95,7 +95,11 @@ pub fn obstacles(
             .flat_map(|(_, rules)| rules)
             .any(|rule| speaks_of(&rule.expr, bridge))
     };
-    let docker = chains.iter().any(|chain| chain.name == "DOCKER-USER");
+    // Docker's policy has exceptions for our bridges.
+    let excepted = |chain: &Chain| {
+        let beside = |other: &&Chain| other.name == "DOCKER-USER" && other.family == chain.family;
+        chain.policy.as_deref() == Some("drop") && chains.iter().any(|other| beside(&other))
+    };
     let stopping = chains.iter().filter(|chain| {
         let at = chain.hook.as_deref();
         let concerned = (at == Some("forward") && forwards) || (at == Some("input") && serves);
@@ -109,6 +113,7 @@ pub fn obstacles(
             && (chain.policy.as_deref() == Some("drop")
                 || last.is_some_and(|rule| stops(&rule.expr)))
             && !knows(&chain.family, &chain.table)
+            && !(at == Some("forward") && excepted(chain))
     });
     stopping
         .map(|chain| {
@@ -116,21 +121,16 @@ pub fn obstacles(
             Obstacle {
                 chain: format!("{} {} {}", chain.family, chain.table, chain.name),
                 forwards,
-                remedy: remedy(chain, bridge, forwards, docker),
+                remedy: remedy(chain, bridge, forwards),
             }
         })
         .collect()
 }
 
-fn remedy(chain: &Chain, bridge: &str, forwards: bool, docker: bool) -> String {
+fn remedy(chain: &Chain, bridge: &str, forwards: bool) -> String {
     if chain.table == "firewalld" {
         return format!(
             "firewall-cmd --permanent --zone=trusted --add-interface={bridge} && firewall-cmd --reload"
-        );
-    }
-    if docker && forwards && chain.family == "ip" {
-        return format!(
-            "iptables -I DOCKER-USER -i {bridge} -j ACCEPT && iptables -I DOCKER-USER -o {bridge} -j ACCEPT"
         );
     }
     let Chain {
@@ -174,9 +174,9 @@ fn speaks_of(expr: &serde_json::Value, word: &str) -> bool {
 mod tests {
     use super::*;
 
-    const DOCKER: &str = r#"{"nftables": [{"metainfo": {"version": "1.0.6"}},
+    const HAND_MADE: &str = r#"{"nftables": [{"metainfo": {"version": "1.0.6"}},
         {"table": {"family": "ip", "name": "filter", "handle": 1}},
-        {"chain": {"family": "ip", "table": "filter", "name": "DOCKER-USER", "handle": 1}},
+        {"chain": {"family": "ip", "table": "filter", "name": "OTHER", "handle": 1}},
         {"chain": {"family": "ip", "table": "filter", "name": "FORWARD", "handle": 2, "type": "filter", "hook": "forward", "prio": 0, "policy": "drop"}}]}"#;
     const FIREWALLD: &str = r#"{"nftables": [
         {"chain": {"family": "inet", "table": "firewalld", "name": "filter_INPUT", "type": "filter", "hook": "input", "prio": 10, "policy": "accept"}},
@@ -185,10 +185,18 @@ mod tests {
 
     #[test]
     fn a_policy_and_a_last_rule_are_obstacles() {
-        let found = obstacles(DOCKER, "stead", "lab0", true, true);
+        let found = obstacles(HAND_MADE, "stead", "lab0", true, true);
         assert_eq!(found.len(), 1);
-        assert!(found[0].remedy.contains("DOCKER-USER -i lab0"), "{found:?}");
-        assert!(obstacles(DOCKER, "stead", "lab0", false, true).is_empty());
+        assert!(
+            found[0]
+                .remedy
+                .contains("rule ip filter FORWARD iifname lab0"),
+            "{found:?}"
+        );
+        assert!(obstacles(HAND_MADE, "stead", "lab0", false, true).is_empty());
+        // Docker's has exceptions.
+        let docker = HAND_MADE.replace("OTHER", "DOCKER-USER");
+        assert!(obstacles(&docker, "stead", "lab0", true, true).is_empty());
         let found = obstacles(FIREWALLD, "stead", "lab0", true, true);
         assert_eq!(found[0].chain, "inet firewalld filter_INPUT");
         assert!(found[0].sentence("lab").contains("--add-interface=lab0"));
@@ -196,12 +204,12 @@ mod tests {
 
     #[test]
     fn a_table_that_knows_the_bridge_is_none() {
-        let knowing = DOCKER.replace(
+        let knowing = HAND_MADE.replace(
             "]}",
-            r#",{"rule": {"family": "ip", "table": "filter", "chain": "DOCKER-USER", "expr": [{"match": {"right": "lab0"}}, {"accept": null}]}}]}"#,
+            r#",{"rule": {"family": "ip", "table": "filter", "chain": "OTHER", "expr": [{"match": {"right": "lab0"}}, {"accept": null}]}}]}"#,
         );
         assert!(obstacles(&knowing, "stead", "lab0", true, true).is_empty());
         assert!(obstacles("no JSON", "stead", "lab0", true, true).is_empty());
-        assert!(obstacles(DOCKER, "filter", "lab0", true, true).is_empty());
+        assert!(obstacles(HAND_MADE, "filter", "lab0", true, true).is_empty());
     }
 }

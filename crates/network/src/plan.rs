@@ -60,6 +60,13 @@ pub enum Step {
         /// The bridge.
         device: String,
     },
+    /// Put a bridge into a zone of firewalld.
+    Zone {
+        /// The bridge.
+        device: String,
+        /// The zone.
+        zone: String,
+    },
     /// Replace the firewall's tables.
     Firewall,
     /// Start the server of addresses and names.
@@ -166,6 +173,9 @@ impl fmt::Display for Step {
             Step::FilterVlans { device } => {
                 write!(f, "link set {device} type bridge vlan_filtering 1")
             }
+            Step::Zone { device, zone } => {
+                write!(f, "firewall-cmd --zone={zone} --change-interface={device}")
+            }
             Step::Firewall => f.write_str("firewall replace"),
             Step::Serve => f.write_str("dnsmasq start"),
             Step::Register { .. } => {
@@ -219,8 +229,8 @@ pub fn plug_steps(device: &str, plug: &Plug) -> Vec<String> {
 }
 
 /// The steps that bring `network` up on `bridge`; `mac` is the bridge's where
-/// the definition gives it none.
-pub fn start(network: &Network, bridge: &str, mac: Mac) -> Vec<Step> {
+/// the definition gives it none, `zone` the one of firewalld it goes into.
+pub fn start(network: &Network, bridge: &str, mac: Mac, zone: Option<&str>) -> Vec<Step> {
     let device = bridge.to_owned();
     let filter = has_vlans(network).then(|| Step::FilterVlans {
         device: device.clone(),
@@ -269,6 +279,10 @@ pub fn start(network: &Network, bridge: &str, mac: Mac) -> Vec<Step> {
             steps.push(Step::Forwarding { ipv6: true });
         }
     }
+    steps.extend(zone.map(|zone| Step::Zone {
+        device: device.clone(),
+        zone: zone.to_owned(),
+    }));
     steps.push(Step::Firewall);
     if crate::dnsmasq::is_wanted(network) {
         steps.push(Step::Serve);

@@ -25,7 +25,7 @@ fn network(xml: &str) -> Network {
 #[test]
 fn a_network_becomes_steps() {
     let network = network(LAB);
-    let steps = plan::start(&network, "lab0", Mac([0; 6]));
+    let steps = plan::start(&network, "lab0", Mac([0; 6]), None);
     let text: Vec<String> = steps.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(text.join("\n"));
 }
@@ -113,7 +113,7 @@ fn every_kind_of_network_becomes_steps() {
     ];
     let texts = kinds.map(|(kind, body)| {
         let network = network(&format!("<network><name>{kind}</name>{body}</network>"));
-        let steps = plan::start(&network, "b0", Mac([2, 0, 0, 0, 0, 1]));
+        let steps = plan::start(&network, "b0", Mac([2, 0, 0, 0, 0, 1]), None);
         let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
         format!("# {kind}\n{}", steps.join("\n"))
     });

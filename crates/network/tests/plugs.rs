@@ -166,14 +166,14 @@ fn passt_refuses_ranges_that_are_none() {
 #[test]
 fn a_bridge_of_the_host_is_only_told_to_keep_vlans_apart() {
     let bridge = network("<forward mode='bridge'/><bridge name='br0'/>");
-    assert_eq!(plan::start(&bridge, "br0", Mac([0; 6])), []);
+    assert_eq!(plan::start(&bridge, "br0", Mac([0; 6]), None), []);
     let vlan = network("<forward mode='bridge'/><bridge name='br0'/><vlan><tag id='20'/></vlan>");
-    let steps = plan::start(&vlan, "br0", Mac([0; 6]));
+    let steps = plan::start(&vlan, "br0", Mac([0; 6]), None);
     let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
     assert_eq!(steps, ["link set br0 type bridge vlan_filtering 1"]);
     let switched = "<virtualport type='openvswitch'/>";
     let switch = network(&format!(
         "<forward mode='bridge'/><bridge name='o'/><vlan><tag id='20'/></vlan>{switched}"
     ));
-    assert_eq!(plan::start(&switch, "o", Mac([0; 6])), []);
+    assert_eq!(plan::start(&switch, "o", Mac([0; 6]), None), []);
 }

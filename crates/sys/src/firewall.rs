@@ -15,6 +15,8 @@ const NETLINK_NETFILTER: Option<NonZeroU32> = NonZeroU32::new(12);
 /// Its group of news about tables, chains, rules and sets.
 const GROUP_NFTABLES: u32 = 1 << 6;
 const SUBSYSTEM_NFTABLES: u16 = 10;
+/// Messages about a chain that came or changed, and about one that went.
+const CHAIN: [u16; 2] = [3, 5];
 /// Messages about a table, a chain, a rule or a set that was removed.
 const REMOVED: [u16; 4] = [2, 5, 8, 11];
 /// Bytes of `struct nfgenmsg`.
@@ -38,17 +40,29 @@ pub fn changes() -> SysResult<OwnedFd> {
     Ok(socket)
 }
 
-/// Reads all news there is; whether anything of `table` was removed. News
-/// that were lost may have been about it.
-pub fn removed(socket: impl AsFd, table: &str) -> io::Result<bool> {
+/// What the news were about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct News {
+    /// Something of the own table was removed.
+    pub lost: bool,
+    /// Chains of others came, changed or went.
+    pub others: bool,
+}
+
+/// Reads all news there is, those about `table` being of the own one. News
+/// that were lost may have been about everything.
+pub fn news(socket: impl AsFd, table: &str) -> io::Result<News> {
     let mut buffer = vec![0; NEWS_MAX_BYTES];
-    let mut ours = false;
+    let mut news = News::default();
     loop {
         let length = match recv(&socket, &mut buffer[..], RecvFlags::empty()) {
             Ok((length, _)) => length,
-            Err(rustix::io::Errno::AGAIN) => return Ok(ours),
+            Err(rustix::io::Errno::AGAIN) => return Ok(news),
             Err(rustix::io::Errno::NOBUFS) => {
-                ours = true;
+                news = News {
+                    lost: true,
+                    others: true,
+                };
                 continue;
             }
             Err(rustix::io::Errno::INTR) => continue,
@@ -57,12 +71,15 @@ pub fn removed(socket: impl AsFd, table: &str) -> io::Result<bool> {
         let mut rest = &buffer[..length];
         while let Some((kind, payload, after)) = split_message(rest) {
             let (subsystem, message) = (kind >> 8, kind & 0xff);
-            ours |= subsystem == SUBSYSTEM_NFTABLES
-                && REMOVED.contains(&message)
-                && attributes(payload, FIXED_BYTES)
-                    .iter()
-                    .any(|(kind, value)| *kind == TABLE && text_of(value) == table);
             rest = after;
+            if subsystem != SUBSYSTEM_NFTABLES {
+                continue;
+            }
+            let ours = attributes(payload, FIXED_BYTES)
+                .iter()
+                .any(|(kind, value)| *kind == TABLE && text_of(value) == table);
+            news.lost |= ours && REMOVED.contains(&message);
+            news.others |= !ours && CHAIN.contains(&message);
         }
     }
 }

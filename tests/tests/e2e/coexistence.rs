@@ -13,7 +13,7 @@ use crate::networks::{LAB, on_network, outside, start_guest, start_network};
 const SOON: Duration = Duration::from_secs(20);
 
 /// A machine's stand-in at 192.168.50.50, on the network's own bridge.
-fn on_lab() -> Outside {
+pub(crate) fn on_lab() -> Outside {
     let machine = Outside::behind("port0");
     let _ = ip("link set port0 master lab0");
     let _ = machine
@@ -22,7 +22,7 @@ fn on_lab() -> Outside {
     machine
 }
 
-fn reaches_the_world(machine: &Outside) -> bool {
+pub(crate) fn reaches_the_world(machine: &Outside) -> bool {
     machine.run("ping -c 1 -W 1 203.0.113.2").status == 0
 }
 

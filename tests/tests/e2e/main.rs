@@ -9,6 +9,7 @@ mod control;
 mod crashes;
 mod daemon;
 mod faults;
+mod firewalls;
 mod guest_calls;
 mod host_shutdown;
 mod hotplug;

@@ -213,14 +213,24 @@ impl Engine {
                 ready = watch.readable() => ready?,
                 _ = stopping.wait_for(|stop| *stop) => return Ok(()),
             };
-            let ours = sys::firewall::removed(watch.get_ref(), &table);
+            let news = sys::firewall::news(watch.get_ref(), &table);
             ready.clear_ready();
-            if !ours? {
+            let mut news = news?;
+            if !news.lost && !news.others {
                 continue;
             }
             // A transaction has many messages; the last one ends it.
             tokio::time::sleep(Duration::from_millis(FIREWALL_SETTLE_MS)).await;
-            sys::firewall::removed(watch.get_ref(), &table)?;
+            let later = sys::firewall::news(watch.get_ref(), &table)?;
+            news.lost |= later.lost;
+            // Docker may have come, or come again.
+            if (news.others || later.others) && self.networks().iter().any(|view| view.is_active())
+            {
+                self.settle_beside_docker().await;
+            }
+            if !news.lost {
+                continue;
+            }
             if let Err(error) = self.restore_firewall().await {
                 tracing::error!(%error, "the firewall's rules could not be restored");
             }

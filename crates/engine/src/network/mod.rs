@@ -8,9 +8,11 @@
 mod addresses;
 mod attach;
 mod bandwidth;
+mod bus;
 mod define;
 mod dnsmasq;
 mod firewall;
+mod firewalld;
 mod hooks;
 mod interfaces;
 mod leases;
@@ -166,6 +168,10 @@ pub(crate) struct Networks {
     sets: Mutex<BTreeMap<String, NamedSet>>,
     /// Held while the firewall's tables are replaced.
     firewall: tokio::sync::Mutex<firewall::Applied>,
+    /// Held while Docker's policy gets its exceptions.
+    beside_docker: tokio::sync::Mutex<()>,
+    /// Whether firewalld's news are followed.
+    following: firewalld::Following,
     /// Held while something of the host is chosen: a bridge's name, a subnet.
     choosing: tokio::sync::Mutex<()>,
 }

@@ -99,7 +99,8 @@ impl Engine {
                 .mac
                 .as_ref()
                 .map_or(Mac::default(), |mac| mac.address);
-            let steps = plan::start(network, &bridge, mac);
+            let zone = self.choose_zone(network).await?;
+            let steps = plan::start(network, &bridge, mac, zone.as_deref());
             plan.steps.extend(steps.iter().map(ToString::to_string));
             let uuid = view
                 .map(|view| view.uuid)
@@ -113,7 +114,8 @@ impl Engine {
                 bridge,
                 network: network.clone(),
             });
-            plan.nft = Some(firewall.text());
+            let text = firewall.text() + &self.docker_exceptions(Some(network)).await;
+            plan.nft = Some(text);
         } else {
             plan.notes
                 .push("the network uses what the host has: nothing is made".into());

@@ -91,6 +91,7 @@ impl Engine {
     async fn bring_up(&self, entry: &Entry, held: &mut Held, definition: Network) -> Result<()> {
         let uuid = entry.view().uuid;
         self.check_host(&definition)?;
+        let zone = self.choose_zone(&definition).await?;
         let bridge = definition.bridge_name().map(str::to_owned);
         let owned = definition.kind().owns_bridge();
         let live = LiveNetwork { definition, bridge };
@@ -98,7 +99,7 @@ impl Engine {
         self.record_network(uuid, &live, held, Phase::Starting)?;
         let view = entry.publish(|view| view.live = Some(Arc::new(live.clone())));
         let bridge = live.bridge.clone().unwrap_or_default();
-        let steps = plan::start(&live.definition, &bridge, random_mac());
+        let steps = plan::start(&live.definition, &bridge, random_mac(), zone.as_deref());
         if let Err(error) = self.carry_out(uuid, &live, &steps, held).await {
             let made = error.kind != ErrorKind::ResourceUnavailable || !is_taken(&error);
             entry.publish(|view| view.live = None);
@@ -119,7 +120,7 @@ impl Engine {
         }
         self.write_network_status(&view, held);
         self.tell_network_life(&view, STARTED);
-        self.warn_of_others(&live.definition);
+        self.settle_with_others(&live.definition);
         self.tell_network_hooks(&live, Operation::Started).await;
         Ok(())
     }
@@ -133,6 +134,7 @@ impl Engine {
     ) -> Result<()> {
         for step in steps {
             match step {
+                Step::Zone { device, zone } => self.put_into_zone(device, zone).await?,
                 Step::Firewall => self.apply_firewall().await?,
                 Step::Serve => {
                     let bridge = live.bridge.clone().unwrap_or_default();
@@ -243,9 +245,15 @@ impl Engine {
         {
             tracing::error!(%uuid, %error, "a network's bridge is left");
         }
+        if live.definition.kind().owns_bridge()
+            && let Some(bridge) = &live.bridge
+        {
+            self.leave_zone(&live.definition, bridge).await;
+        }
         if let Err(error) = self.apply_firewall().await {
             tracing::error!(%uuid, %error, "a network's rules are left");
         }
+        self.settle_beside_docker().await;
     }
 
     /// Reads which networks there are, finds the active ones again, and gives a
@@ -384,7 +392,7 @@ fn do_step(step: &Step) -> Result<()> {
             }
         }
         Step::FilterVlans { device } => crate::taps::keep_vlans_apart(device),
-        Step::Firewall | Step::Serve | Step::Register { .. } => Ok(()),
+        Step::Zone { .. } | Step::Firewall | Step::Serve | Step::Register { .. } => Ok(()),
     }
 }
 
