@@ -9,7 +9,7 @@ use model::domain::cpu::{
 };
 use thiserror::Error;
 
-use crate::caps::{AccelCaps, CpuTable, CpuVendor};
+use crate::caps::{AccelCaps, CpuTable, CpuVendor, is_version};
 
 /// Features that a machine cannot take along to another host.
 const NOT_MIGRATABLE: [&str; 2] = ["invtsc", "xsaves-state"];
@@ -233,12 +233,13 @@ pub fn baseline(
         return Err(CpuError::Incompatible);
     }
     let same = cpus.iter().all(|cpu| cpu.model == first.model);
-    // The nearest to a host may be another than the one it calls itself; what a machine asks for
-    // is to be found again.
-    let preferred = first.model.as_deref().filter(|_| same && machines);
+    let preferred = first
+        .model
+        .as_deref()
+        .filter(|name| same && !is_version(name));
     let model = match preferred {
         Some(model) => model,
-        None => nearest(table, vendor, &common).ok_or(CpuError::NoSuitable)?,
+        None => table.nearest(vendor, &common).ok_or(CpuError::NoSuitable)?,
     };
     let own = table.features(model).unwrap_or_default();
     let told = cpus.iter().all(|cpu| cpu.vendor.is_some());
@@ -246,7 +247,7 @@ pub fn baseline(
         mode: Some(CpuMode::Custom),
         match_: Some(CpuMatch::Exact),
         model: Some(CpuModel {
-            fallback: Some(match machines {
+            fallback: Some(match machines || preferred.is_some() {
                 true => CpuFallback::Forbid,
                 false => CpuFallback::Allow,
             }),
@@ -285,24 +286,6 @@ fn common_vendor(cpus: &[DescribedCpu]) -> Result<Option<CpuVendor>, CpuError> {
         }
     }
     Ok(common)
-}
-
-/// The model with the shortest list of differences.
-fn nearest<'a>(
-    table: &'a CpuTable,
-    vendor: Option<CpuVendor>,
-    features: &BTreeSet<String>,
-) -> Option<&'a str> {
-    let fits = |name: &&str| {
-        let of = CpuVendor::of_model(name);
-        of.is_none() || vendor.is_none() || of == vendor
-    };
-    table.names().filter(fits).min_by_key(|name| {
-        let own = table.features(name).unwrap_or_default();
-        let lacking = own.difference(features).count();
-        let differing = features.difference(&own).count() + lacking;
-        (differing, lacking, name.len())
-    })
 }
 
 fn differences(own: &BTreeSet<String>, wanted: &BTreeSet<String>, expand: bool) -> Vec<CpuFeature> {
@@ -417,6 +400,27 @@ mod tests {
         let mixed = [cpus[0].clone(), cpu("<cpu><model>Haswell</model></cpu>")];
         assert_eq!(baseline(table, &mixed, expand), Err(CpuError::Vendors));
         assert_eq!(baseline(table, &[], expand), Err(CpuError::None));
+    }
+
+    #[test]
+    fn a_model_that_lacks_little_is_preferred_to_one_that_has_more() {
+        let caps = caps();
+        let table = &caps.cpu_table;
+        let features = table.features("EPYC-Rome").unwrap();
+        let own = table.features("EPYC").unwrap();
+        // A processor with all of the small model and half of what the large one has besides.
+        let more: Vec<_> = features.difference(&own).step_by(2).cloned().collect();
+        let told = |name: &String| format!("<feature name='{name}'/>");
+        let cpu = cpu(&format!(
+            "<cpu><arch>x86_64</arch><model>EPYC-v1</model><vendor>AMD</vendor>{}</cpu>",
+            more.iter().map(told).collect::<String>()
+        ));
+        let found = baseline(table, &[cpu], BaselineWishes::default()).unwrap();
+        assert!(!is_version(found.model_name().unwrap()), "{found:?}");
+        let off = |f: &&CpuFeature| f.policy == FeaturePolicy::Disable;
+        assert!(found.features.iter().filter(off).count() < 4, "{found:?}");
+        let fallback = found.model.unwrap().fallback;
+        assert_eq!(fallback, Some(CpuFallback::Allow));
     }
 
     #[test]

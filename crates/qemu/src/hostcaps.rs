@@ -129,7 +129,7 @@ fn features(flags: &[String]) -> BTreeSet<String> {
 }
 
 /// Features which the kernel calls otherwise.
-const RENAMED: [(&str, &str); 24] = [
+const RENAMED: [(&str, &str); 25] = [
     ("avx512_4fmaps", "avx512-4fmaps"),
     ("avx512_4vnniw", "avx512-4vnniw"),
     ("avx512_bf16", "avx512-bf16"),
@@ -147,6 +147,7 @@ const RENAMED: [(&str, &str); 24] = [
     ("cr8_legacy", "cr8legacy"),
     ("flush_l1d", "flush-l1d"),
     ("md_clear", "md-clear"),
+    ("nonstop_tsc", "invtsc"),
     ("nrip_save", "nrip-save"),
     ("ospke", "ospke"),
     ("pclmulqdq", "pclmuldq"),

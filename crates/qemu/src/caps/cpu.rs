@@ -128,6 +128,8 @@ pub(super) struct Expansion {
     /// Family and model number.
     pub(super) signature: (u64, u64),
     pub(super) features: BTreeSet<String>,
+    /// Whether it tells the guest that it is one.
+    pub(super) tells_of_hypervisor: bool,
 }
 
 impl Expansion {
@@ -148,14 +150,18 @@ impl Expansion {
                 .to_owned(),
             signature: (number("family"), number("model")),
             features,
+            tells_of_hypervisor: props.get(HYPERVISOR) == Some(&Value::Bool(true)),
         }
     }
 }
 
+/// The feature every model is given for being a guest's; libvirt's models are without it.
+const HYPERVISOR: &str = "hypervisor";
+
 /// Whether a property is a feature of processors rather than a setting of QEMU's or one which
 /// follows from the accelerator or from being a guest at all.
 fn is_feature(name: &str) -> bool {
-    name != "hypervisor"
+    name != HYPERVISOR
         && !["kvm", "hv-", "vmx-", "x-"]
             .iter()
             .any(|prefix| name.starts_with(prefix))
@@ -170,6 +176,25 @@ pub(super) fn features_named(props: &Map<String, Value>) -> BTreeSet<String> {
         .collect()
 }
 
+/// How far a model is from a processor that lacks some of its features and has others besides:
+/// first of all by how much is to be told, then by how much of that is missing.
+///
+/// Each further feature that is missing weighs one more, as libvirt weighs them. libvirt begins
+/// with 2 and its own, poorer models; QEMU's of old processors have more, and would win too often.
+#[must_use]
+pub(crate) fn distance(lacking: usize, extra: usize) -> (usize, usize) {
+    let weight: usize = (1..=lacking).sum();
+    (weight + extra, lacking)
+}
+
+/// Whether a name is that of one version of a model ("EPYC-v2"). Guests are told the plain names.
+#[must_use]
+pub(crate) fn is_version(name: &str) -> bool {
+    name.rsplit_once("-v").is_some_and(|(_, number)| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
 /// Chooses among `candidates` the model that differs least from `host`. With `by_signature` a
 /// model of the same family and model number comes first.
 pub(super) fn nearest(
@@ -177,20 +202,22 @@ pub(super) fn nearest(
     candidates: &[Expansion],
     by_signature: bool,
 ) -> Option<HostModel> {
-    let distance = |candidate: &Expansion| {
+    let difference = |candidate: &Expansion| {
         let other_kind = by_signature && candidate.signature != host.signature;
         let lacking = candidate.features.difference(&host.features).count();
         let extra = host.features.difference(&candidate.features).count();
-        (other_kind, lacking + extra, lacking)
+        (other_kind, distance(lacking, extra))
     };
     let best = candidates
         .iter()
         .filter(|candidate| candidate.vendor == host.vendor)
-        .min_by_key(|candidate| distance(candidate))?;
+        .min_by_key(|candidate| difference(candidate))?;
+    let extra = host.features.difference(&best.features).cloned();
+    let told = host.tells_of_hypervisor.then(|| HYPERVISOR.to_owned());
     Some(HostModel {
         model: best.name.clone(),
         vendor: CpuVendor::from_id(&host.vendor),
-        require: host.features.difference(&best.features).cloned().collect(),
+        require: extra.chain(told).collect(),
         disable: best.features.difference(&host.features).cloned().collect(),
     })
 }
@@ -225,6 +252,23 @@ mod tests {
         );
         assert_eq!(found.disable, ["sse4a".to_owned()].into());
         assert_eq!(nearest(&host, &[far, near], true).unwrap().model, "Far");
+    }
+
+    #[test]
+    fn each_feature_that_is_missing_weighs_more_than_the_one_before() {
+        assert_eq!(distance(0, 9), (9, 0));
+        assert_eq!(distance(3, 2), (8, 3));
+        // Of equally far ones the one that lacks less.
+        assert!(distance(1, 5) < distance(3, 0));
+    }
+
+    #[test]
+    fn plain_names_are_told_from_versions() {
+        assert!(is_version("EPYC-v2"));
+        assert!(is_version("Skylake-Client-noTSX-IBRS-v10"));
+        for plain in ["EPYC", "EPYC-Milan", "Opteron_G3", "core-v", "x-v1a"] {
+            assert!(!is_version(plain), "{plain}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use cpu::is_version;
 pub use cpu::{AccelCaps, CpuModel, CpuVendor, HostModel};
 pub use names::{feature_from_qemu, feature_to_qemu};
 pub use probe::{PROBE_ROUNDS_MAX, Probe, ProbeError};
@@ -22,7 +23,7 @@ pub use table::CpuTable;
 use crate::qmp::reply::Version;
 
 /// The layout of [`QemuCaps`] in its JSON form; a cache with another number is asked anew.
-pub const CAPS_FORMAT: u32 = 3;
+pub const CAPS_FORMAT: u32 = 4;
 
 /// The oldest QEMU that Stead drives.
 pub const QEMU_VERSION_MIN: Version = Version {

@@ -1,10 +1,11 @@
 //! What each named model of processor consists of.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::cpu::{CpuVendor, Expansion};
+use super::cpu::{CpuVendor, Expansion, distance, is_version};
 
 /// The named models of processors, taken apart into features by libvirt's names. It is kept for as
 /// long as the daemon runs, so features are words of one line and not strings of their own.
@@ -62,6 +63,24 @@ impl CpuTable {
         self.models.keys().map(String::as_str)
     }
 
+    /// The model, by a plain name, from which a processor of this vendor differs least; of equally
+    /// near ones the vendor's own, and of these the newest.
+    #[must_use]
+    pub fn nearest(&self, vendor: Option<CpuVendor>, features: &BTreeSet<String>) -> Option<&str> {
+        let fits = |name: &str| {
+            let of = CpuVendor::of_model(name);
+            !is_version(name) && (of.is_none() || vendor.is_none() || of == vendor)
+        };
+        let plain = self.models.iter().filter(|(name, _)| fits(name));
+        let nearest = plain.min_by_key(|(name, cpu)| {
+            let lacking = cpu.words().filter(|word| !features.contains(*word)).count();
+            let extra = features.len() + lacking - cpu.words().count();
+            let generic = CpuVendor::of_model(name).is_none();
+            (distance(lacking, extra), generic, Reverse(cpu.signature))
+        });
+        nearest.map(|(name, _)| name.as_str())
+    }
+
     /// The named model that comes nearest to a processor and has no feature the processor lacks:
     /// first one of the same family and model number, then the one with most features.
     #[must_use]
@@ -79,10 +98,11 @@ impl CpuTable {
             })
             .filter(|(_, cpu)| cpu.words().all(|word| features.contains(word)))
             .max_by_key(|(name, cpu)| {
-                let unversioned = !name
-                    .rsplit_once("-v")
-                    .is_some_and(|(_, tail)| is_number(tail));
-                (cpu.signature == signature, cpu.words().count(), unversioned)
+                (
+                    cpu.signature == signature,
+                    cpu.words().count(),
+                    !is_version(name),
+                )
             })
             .map(|(name, _)| name.as_str())
     }
@@ -96,10 +116,6 @@ impl NamedCpu {
 
 fn filled(word: &&str) -> bool {
     !word.is_empty()
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn join(words: &BTreeSet<String>) -> String {
