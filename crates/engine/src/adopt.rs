@@ -130,6 +130,9 @@ async fn adopt(
         log_dir: engine.places().log.join("qemu"),
         intent: record.intent,
     }));
+    if let Err(error) = live.count_events(&live.definition()) {
+        tracing::warn!(domain = record.name, %error, "its events are no longer counted");
+    }
     let (reply, answer) = oneshot::channel();
     owner::send(
         engine,

@@ -19,7 +19,7 @@ use crate::process::Process;
 use crate::run::{self, Run};
 use crate::saved::SavedState;
 use crate::status::Phase;
-use crate::tuning;
+use crate::tuning::{self, PerfCounters};
 use qemu::caps::Accelerator;
 use qemu::machine::{PausedReason, RunningReason, Status};
 use qemu::qmp::commands::{self, Stream};
@@ -129,7 +129,11 @@ async fn start_run(
     run.joined().await;
     crash_point(Step::StartJoined);
     match came_up {
-        Ok((monitor, news)) => Ok(finish(engine, run, process, monitor, news, options)?),
+        Ok((monitor, news, counters)) => {
+            let launched = finish(engine, run, process, monitor, news, options)?;
+            launched.live.take_counters(counters);
+            Ok(launched)
+        }
         Err(error) => {
             // Its monitor closes a moment before it is gone.
             let ending = error.kind == ErrorKind::MonitorClosed;
@@ -183,10 +187,12 @@ async fn bring_up(
     run: &mut Run,
     from: &StartFrom,
     options: StartOptions,
-) -> Result<(Monitor, mpsc::Receiver<News>)> {
+) -> Result<(Monitor, mpsc::Receiver<News>, PerfCounters)> {
     let timeout = Duration::from_millis(QEMU_START_TIMEOUT_MS);
     let (monitor, news) = Monitor::reach(&monitor_path(&run.directory)).await?;
     crash_point(Step::StartReached);
+    let mut counters = PerfCounters::default();
+    counters.follow(&run.domain, process.pid())?;
     let plain_boot = matches!(from, StartFrom::Boot)
         && run.setup.is_empty()
         && !tuning::threads_are_tuned(&run.domain)
@@ -205,7 +211,7 @@ async fn bring_up(
     }
     running?;
     if plain_boot {
-        return Ok((monitor, news));
+        return Ok((monitor, news, counters));
     }
     let plugged = run.domain.plugged_vcpus();
     if !plugged.is_empty() {
@@ -236,7 +242,7 @@ async fn bring_up(
     }
     let_run(&monitor, !options.paused, SETUP_TIMEOUT).await?;
     crash_point(Step::RestoreRunning);
-    Ok((monitor, news))
+    Ok((monitor, news, counters))
 }
 
 async fn let_run(monitor: &Monitor, wanted: bool, timeout: Duration) -> Result<()> {

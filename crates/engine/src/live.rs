@@ -11,6 +11,7 @@ use crate::monitor::Monitor;
 use crate::options::SessionId;
 use crate::process::Process;
 use crate::status::Holdings;
+use crate::tuning::PerfCounters;
 use crate::view::Summary;
 use model::domain::Domain;
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ pub struct LiveMachine {
     running: std::sync::atomic::AtomicBool,
     intent: Mutex<Option<Intent>>,
     unplugs: Mutex<BTreeMap<String, oneshot::Sender<Unplugged>>>,
+    perf: Mutex<PerfCounters>,
 }
 
 /// What became of a device the guest was asked to let go of.
@@ -93,6 +95,7 @@ impl LiveMachine {
             running: std::sync::atomic::AtomicBool::new(false),
             intent: Mutex::new(parts.intent),
             unplugs: Mutex::default(),
+            perf: Mutex::default(),
         }
     }
 
@@ -120,6 +123,23 @@ impl LiveMachine {
             .definition
             .write()
             .unwrap_or_else(PoisonError::into_inner) = (Arc::new(definition), summary);
+    }
+
+    /// Has those events counted that a definition asks for, and no others.
+    pub(crate) fn count_events(&self, definition: &Domain) -> Result<()> {
+        let mut counters = self.perf.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.follow(definition, self.pid())
+    }
+
+    /// Goes on with counting that began before the run was one.
+    pub(crate) fn take_counters(&self, counters: PerfCounters) {
+        *self.perf.lock().unwrap_or_else(PoisonError::into_inner) = counters;
+    }
+
+    /// How often each of the counted events happened.
+    pub(crate) fn events_counted(&self) -> Vec<(&'static str, u64)> {
+        let counters = self.perf.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.read()
     }
 
     /// The process id of its QEMU.

@@ -10,6 +10,7 @@ use crate::monitor::Monitor;
 use model::domain::Domain;
 use model::domain::disk::Disk;
 use qemu::qmp::commands;
+pub use qemu::qmp::reply::IoThread;
 use qemu::qmp::reply::{BlockCounters, BlockDevice, BlockStats};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -31,6 +32,10 @@ pub struct StatsWanted {
     pub block: bool,
     /// How fast memory is written.
     pub dirty_rate: bool,
+    /// Events that are counted.
+    pub perf: bool,
+    /// Each I/O thread.
+    pub iothread: bool,
 }
 
 /// Statistics of one machine; what could not be had is left out.
@@ -50,6 +55,10 @@ pub struct DomainStats {
     pub blocks: Vec<BlockFigures>,
     /// How fast memory is written, as it was measured last.
     pub dirty_rate: Option<DirtyRate>,
+    /// How often each of the counted events happened, by libvirt's names.
+    pub perf: Vec<(&'static str, u64)>,
+    /// Each I/O thread, where QEMU could be asked.
+    pub iothreads: Option<Vec<IoThread>>,
 }
 
 /// Processor time, in nanoseconds.
@@ -199,6 +208,12 @@ async fn stats_of(live: &LiveMachine, wanted: StatsWanted) -> DomainStats {
     if wanted.block {
         stats.blocks = block_figures(live).await;
     }
+    if wanted.perf {
+        stats.perf = live.events_counted();
+    }
+    if wanted.iothread {
+        stats.iothreads = iothreads(live).await;
+    }
     if wanted.dirty_rate
         && let Some(monitor) = answering(live)
     {
@@ -208,6 +223,15 @@ async fn stats_of(live: &LiveMachine, wanted: StatsWanted) -> DomainStats {
             .ok();
     }
     stats
+}
+
+/// QEMU is not asked where the definition says that there are none.
+async fn iothreads(live: &LiveMachine) -> Option<Vec<IoThread>> {
+    if live.definition().iothread_numbers().is_empty() {
+        return Some(Vec::new());
+    }
+    let query = commands::query_iothreads();
+    answering(live)?.ask(&query, PATIENCE).await.ok()
 }
 
 fn cpu_stats(live: &LiveMachine) -> CpuStats {

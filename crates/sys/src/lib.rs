@@ -23,6 +23,7 @@ pub mod net;
 mod netlink;
 pub mod notify;
 pub mod open_files;
+pub mod perf;
 pub mod process;
 pub mod pty;
 pub mod sparse;

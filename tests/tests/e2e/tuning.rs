@@ -370,6 +370,12 @@ fn disks_share_the_limits_of_a_group() {
         .stead(&["domthrottlegroupdel", "web1", "other", "--live"])
         .succeeds();
     assert!(limits("other").succeeds().contains("DeviceNotFound"));
+    // What is not there is away already.
+    for change in ["--live", "--config"] {
+        let _ = host
+            .virsh(&["domthrottlegroupdel", "web1", "nobody", change])
+            .succeeds();
+    }
     let stored = host.virsh(&["dumpxml", "web1", "--inactive"]).succeeds();
     assert!(
         stored.contains("<total_iops_sec>250</total_iops_sec>"),
@@ -381,4 +387,91 @@ fn disks_share_the_limits_of_a_group() {
         refused.contains("throttle group 'gone' not found"),
         "{refused}"
     );
+}
+
+/// The value of one event among a machine's statistics.
+fn counted(host: &Host, event: &str) -> Option<u64> {
+    let stats = host.virsh(&["domstats", "web1", "--perf"]).succeeds();
+    let prefix = format!("perf.{event}=");
+    let value = stats
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(&prefix));
+    value.map(|value| value.parse().expect("a number"))
+}
+
+#[test]
+fn events_of_the_host_are_counted_for_a_machine() {
+    let mut host = Host::start();
+    let perf = "<perf><event name='page_faults' enabled='yes'/></perf>";
+    let xml = guest::bare_machine("web1").replace("<devices>", &format!("{perf}<devices>"));
+    host.define(&xml);
+    let started = host.virsh(&["start", "web1"]);
+    if started.status != 0 {
+        // A kernel that lets nobody count says so, and nothing runs.
+        let refused = started.fails();
+        let words = "unable to open host cpu perf event for page_faults: ";
+        assert!(refused.contains(words), "{refused}");
+        assert!(host.virsh(&["list", "--name"]).succeeds().trim().is_empty());
+        return;
+    }
+    assert!(counted(&host, "page_faults") > Some(0));
+    assert_eq!(counted(&host, "context_switches"), None);
+    let change = [
+        "perf",
+        "web1",
+        "--live",
+        "--enable",
+        "context_switches,task_clock",
+    ];
+    let _ = host.virsh(&change).succeeds();
+    // Being asked makes QEMU work.
+    let _ = host
+        .virsh(&["qemu-monitor-command", "web1", "--hmp", "info version"])
+        .succeeds();
+    assert!(counted(&host, "context_switches") > Some(0));
+    let _ = host
+        .stead(&["perf", "web1", "--live", "--disable", "task_clock"])
+        .succeeds();
+    assert_eq!(counted(&host, "task_clock"), None);
+    let _ = host.stop_daemon();
+    host.start_daemon();
+    let _ = host
+        .virsh(&["qemu-monitor-command", "web1", "--hmp", "info version"])
+        .succeeds();
+    assert!(counted(&host, "context_switches") > Some(0));
+
+    // What the processor counts is there where this host's can: if not, the kernel's reason is told.
+    let cycles = host.virsh(&["perf", "web1", "--live", "--enable", "cpu_cycles"]);
+    if cycles.status == 0 {
+        assert!(counted(&host, "cpu_cycles").is_some());
+    } else {
+        let refused = cycles.fails();
+        let words = "unable to open host cpu perf event for cpu_cycles: ";
+        assert!(refused.contains(words), "{refused}");
+        assert_eq!(counted(&host, "cpu_cycles"), None);
+    }
+    let refused = host
+        .virsh(&["perf", "web1", "--live", "--enable", "cmt"])
+        .fails();
+    let words = "unable to enable host cpu perf event for cmt";
+    assert!(refused.contains(words), "{refused}");
+    assert!(counted(&host, "page_faults").is_some());
+}
+
+#[test]
+fn io_threads_are_among_the_statistics() {
+    let host = Host::start();
+    host.define(
+        &tuned_machine(&host, "web1")
+            .replace("<iothreads>1</iothreads>", "<iothreads>2</iothreads>"),
+    );
+    let _ = host.virsh(&["start", "web1"]).succeeds();
+    let stats = host.virsh(&["domstats", "web1", "--iothread"]).succeeds();
+    for line in [
+        "iothread.count=2",
+        "iothread.1.poll-max-ns=32768",
+        "iothread.2.poll-grow=0",
+    ] {
+        assert!(stats.lines().any(|shown| shown.trim() == line), "{stats}");
+    }
 }

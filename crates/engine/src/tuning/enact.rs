@@ -74,7 +74,7 @@ impl Tuning {
                     format!("disk '{disk}' has no device in the running machine"),
                 )),
             },
-            Self::Perf(_) => super::refuse_perf(after),
+            Self::Perf(_) => live.count_events(after),
             Self::SetThrottleGroup { group, .. } => {
                 throttle_groups::enact_set(live, after, group).await
             }

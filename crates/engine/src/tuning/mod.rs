@@ -26,8 +26,8 @@ use model::domain::interface::{Bandwidth, Interface};
 use model::domain::resources::{BlkioTune, CpuTune, MemTune, NumaMemory};
 
 pub(crate) use groups::{apply as apply_groups, confines as groups_confine};
-pub(crate) use perf::refuse as refuse_perf;
 pub use perf::{PERF_EVENTS, perf_event_is_on};
+pub(crate) use perf::{PerfCounters, refuse as refuse_perf};
 pub use present::DiskError;
 pub use qemu::command_line::throttle_target;
 pub(crate) use threads::{apply as apply_threads, are_tuned as threads_are_tuned, initial_cpus};

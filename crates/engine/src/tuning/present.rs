@@ -58,10 +58,9 @@ impl LiveMachine {
             .monitor()?
             .execute(&qemu::qmp::commands::query_iothreads())
             .await?;
-        let number = |id: &str| id.strip_prefix("iothread")?.parse().ok();
         let named = threads
             .iter()
-            .filter_map(|t| Some((number(&t.id)?, t.thread_id)));
+            .filter_map(|t| Some((t.number()?, t.thread_id)));
         Ok(named.collect())
     }
 

@@ -35,7 +35,6 @@ impl Threads {
             true => monitor.ask(&commands::query_iothreads(), timeout).await?,
             false => Vec::new(),
         };
-        let number = |id: &str| id.strip_prefix("iothread")?.parse().ok();
         Ok(Self {
             pid,
             vcpus: cpus
@@ -44,7 +43,7 @@ impl Threads {
                 .collect(),
             iothreads: threads
                 .iter()
-                .filter_map(|thread| Some((number(&thread.id)?, thread.thread_id)))
+                .filter_map(|thread| Some((thread.number()?, thread.thread_id)))
                 .collect(),
         })
     }

@@ -33,7 +33,7 @@ pub(super) fn set(domain: &mut Domain, name: &str, change: &IoTune) -> Result<()
     Ok(())
 }
 
-/// Takes the group away, unless a disk is in it.
+/// Takes the group away, unless a disk is in it. One that is not there is away already.
 pub(super) fn remove(domain: &mut Domain, name: &str) -> Result<()> {
     let uses = |disk: &&Disk| {
         let filters = disk.throttle_filters.as_ref();
@@ -44,10 +44,6 @@ pub(super) fn remove(domain: &mut Domain, name: &str) -> Result<()> {
             "throttle group '{name}' is still being used by disk {}",
             disk.target_dev()
         );
-        return Err(EngineError::new(ErrorKind::InvalidArgument, message));
-    }
-    if find(domain, name).is_none() {
-        let message = format!("throttle group '{name}' not found");
         return Err(EngineError::new(ErrorKind::InvalidArgument, message));
     }
     if let Some(groups) = &mut domain.throttle_groups {
@@ -79,6 +75,9 @@ pub(super) async fn enact_set(live: &LiveMachine, after: &Domain, name: &str) ->
 
 /// Takes the group out of a running machine.
 pub(super) async fn enact_remove(live: &LiveMachine, name: &str) -> Result<()> {
+    if find(&live.definition(), name).is_none() {
+        return Ok(());
+    }
     let command = commands::object_del(&throttle_group_id(name));
     live.monitor()?.execute(&command).await.map(drop)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::inspect::DirtyRate;
-use engine::stats::{BlockFigures, DomainStats, StatsWanted, stats_of_all};
+use engine::stats::{BlockFigures, DomainStats, IoThread, StatsWanted, stats_of_all};
 use engine::{DomainHandle, DomainView};
 use wire::consts::domain::*;
 use wire::consts::flags::*;
@@ -32,6 +32,8 @@ const GROUPS: u32 = VIR_DOMAIN_STATS_STATE
     | VIR_DOMAIN_STATS_VCPU
     | VIR_DOMAIN_STATS_INTERFACE
     | VIR_DOMAIN_STATS_BLOCK
+    | VIR_DOMAIN_STATS_PERF
+    | VIR_DOMAIN_STATS_IOTHREAD
     | VIR_DOMAIN_STATS_DIRTYRATE;
 
 async fn get_all(
@@ -71,6 +73,8 @@ async fn get_all(
         interface: groups & VIR_DOMAIN_STATS_INTERFACE != 0,
         block: groups & VIR_DOMAIN_STATS_BLOCK != 0,
         dirty_rate: groups & VIR_DOMAIN_STATS_DIRTYRATE != 0,
+        perf: groups & VIR_DOMAIN_STATS_PERF != 0,
+        iothread: groups & VIR_DOMAIN_STATS_IOTHREAD != 0,
     };
     let stats = stats_of_all(&domains, wanted).await;
     let ret_stats = domains
@@ -107,10 +111,31 @@ fn record(view: &DomainView, stats: &DomainStats, groups: u32) -> Vec<TypedParam
     if groups & VIR_DOMAIN_STATS_BLOCK != 0 && view.is_active() {
         blocks(&mut params, &stats.blocks);
     }
+    for (event, count) in &stats.perf {
+        params.push(TypedParam::new(format!("perf.{event}"), *count));
+    }
+    if let Some(threads) = &stats.iothreads {
+        iothreads(&mut params, threads);
+    }
     if let Some(rate) = &stats.dirty_rate {
         dirty_rate(&mut params, rate);
     }
     params
+}
+
+fn iothreads(params: &mut Vec<TypedParam>, threads: &[IoThread]) {
+    params.push(TypedParam::new("iothread.count", threads.len() as u32));
+    let numbered = threads.iter().filter_map(|t| Some((t.number()?, t)));
+    for (number, thread) in numbered {
+        let name = |what: &str| format!("iothread.{number}.{what}");
+        let factor = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        params.push(TypedParam::new(name("poll-max-ns"), thread.poll_max_ns));
+        params.push(TypedParam::new(name("poll-grow"), factor(thread.poll_grow)));
+        params.push(TypedParam::new(
+            name("poll-shrink"),
+            factor(thread.poll_shrink),
+        ));
+    }
 }
 
 /// What the guest says of its memory: QEMU's name, libvirt's name, libvirt's number, and whether

@@ -145,6 +145,23 @@ pub struct IoThread {
     /// The host's thread.
     #[serde(rename = "thread-id")]
     pub thread_id: i32,
+    /// How long it looks for work before it sleeps, at most, in nanoseconds.
+    #[serde(rename = "poll-max-ns", default)]
+    pub poll_max_ns: u64,
+    /// By what that time is multiplied when it was too short; 0 leaves it to QEMU.
+    #[serde(rename = "poll-grow", default)]
+    pub poll_grow: u64,
+    /// By what it is divided when it was too long; 0 leaves it to QEMU.
+    #[serde(rename = "poll-shrink", default)]
+    pub poll_shrink: u64,
+}
+
+impl IoThread {
+    /// Its number, which its id ends with.
+    #[must_use]
+    pub fn number(&self) -> Option<u32> {
+        self.id.strip_prefix("iothread")?.parse().ok()
+    }
 }
 
 /// A property of a kind of object.
