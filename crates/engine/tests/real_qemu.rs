@@ -240,6 +240,8 @@ async fn a_stopped_qemu_times_out_alone_and_can_be_destroyed_at_once() {
         interface: true,
         block: true,
         dirty_rate: false,
+        perf: false,
+        iothread: false,
     };
     let both = [held.clone(), free.clone()];
     let stats = stead_engine::stats::stats_of_all(&both, wanted).await;
