@@ -33,4 +33,5 @@ mod snapshots;
 mod storage;
 mod storage_faults;
 mod tuning;
+mod virt_manager;
 mod volume_disks;

@@ -75,11 +75,12 @@ impl Builder<'_> {
             return Ok(());
         };
         match pit.tickpolicy {
-            // Only KVM's timer can be told what to do about lost ticks.
-            Some(TickPolicy::Delay) if self.kvm() => {
+            // Only KVM's timer can be told what to do about lost ticks; emulation has none and
+            // passes over it.
+            Some(TickPolicy::Delay) => {
                 self.option("-global", "kvm-pit.lost_tick_policy=delay");
             }
-            Some(TickPolicy::Discard) if self.kvm() => {
+            Some(TickPolicy::Discard) => {
                 self.option("-global", "kvm-pit.lost_tick_policy=discard");
             }
             Some(TickPolicy::Merge) => {
