@@ -12,6 +12,9 @@ pub const HEADER_EXTENSIONS_MAX: usize = 64;
 /// The largest first-level table of a qcow2 image QEMU opens.
 pub const L1_TABLE_MAX_BYTES: u64 = 32 * 1024 * 1024;
 
+/// The table of reference counts of a qcow2 image; QEMU takes no larger one.
+pub const REFCOUNT_TABLE_MAX_BYTES: u64 = 8 * 1024 * 1024;
+
 /// Snapshots in a qcow2 image QEMU opens.
 pub const SNAPSHOTS_MAX: u32 = 65_536;
 

@@ -18,6 +18,7 @@ mod install;
 mod library;
 mod links;
 mod machines;
+mod malice;
 mod netboot;
 mod networks;
 mod nwfilters;

@@ -6,7 +6,8 @@ use model::storage::VolumeFeature;
 
 use super::{Backing, Image, Source, be32, be64, name_at};
 use crate::limits::{
-    BACKING_NAME_MAX_BYTES, HEADER_EXTENSIONS_MAX, L1_TABLE_MAX_BYTES, SNAPSHOTS_MAX,
+    BACKING_NAME_MAX_BYTES, HEADER_EXTENSIONS_MAX, L1_TABLE_MAX_BYTES, REFCOUNT_TABLE_MAX_BYTES,
+    SNAPSHOTS_MAX,
 };
 
 const EXTENSION_END: u32 = 0;
@@ -19,6 +20,8 @@ const COMPATIBLE_LAZY_REFCOUNTS: u64 = 1;
 
 /// Bytes of a header of version 2.
 const V2_HEADER_BYTES: usize = 72;
+/// Bytes of the shortest header of version 3.
+const V3_HEADER_BYTES: u32 = 104;
 
 pub(super) fn read(head: &[u8], source: &mut dyn Source) -> Image {
     match be32(head, 4) {
@@ -53,10 +56,26 @@ fn read_v2(head: &[u8], source: &mut dyn Source, version: u32) -> Option<Image> 
     }
     let l1_entries = be32(head, 36)?;
     let snapshots = be32(head, 60)?;
-    if u64::from(l1_entries) * 8 > L1_TABLE_MAX_BYTES || snapshots > SNAPSHOTS_MAX {
+    let refcounts = u64::from(be32(head, 56)?) << cluster_bits;
+    if u64::from(l1_entries) * 8 > L1_TABLE_MAX_BYTES
+        || refcounts > REFCOUNT_TABLE_MAX_BYTES
+        || snapshots > SNAPSHOTS_MAX
+    {
         return Some(Image::damaged("qcow2", "its tables are too large"));
     }
+    if version == 3 && !(V3_HEADER_BYTES..=1 << cluster_bits).contains(&be32(head, 100)?) {
+        return Some(Image::damaged(
+            "qcow2",
+            "its header is not of a length that can be",
+        ));
+    }
     let extensions = extensions(head, version)?;
+    let has_data_file = version == 3 && be64(head, 72)? & INCOMPATIBLE_DATA_FILE != 0;
+    if has_data_file && extensions.data_file.is_none() {
+        // Further on in the header than any program writes it, there may be any name.
+        let why = "its data lies in another file, whose name is not where it should be";
+        return Some(Image::damaged("qcow2", why));
+    }
     let image = Image {
         format: "qcow2",
         backing: backing(head, source, extensions.backing_format)?,
@@ -170,6 +189,32 @@ mod tests {
 
     fn set(head: &mut [u8], at: usize, bytes: &[u8]) {
         head[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    #[test]
+    fn a_data_file_cannot_be_hidden() {
+        let mut head = header();
+        set(&mut head, 72, &INCOMPATIBLE_DATA_FILE.to_be_bytes());
+        let damage = |head: &[u8]| inspect(&mut &head[..]).damage;
+        assert!(damage(&head).is_some(), "no name at all");
+        let mut long = header();
+        long.resize(128 * 1024, 0);
+        set(&mut long, 72, &INCOMPATIBLE_DATA_FILE.to_be_bytes());
+        // One extension that fills what is looked at, and the name behind it.
+        set(&mut long, 104, &0x1234_5678u32.to_be_bytes());
+        set(&mut long, 108, &60_000u32.to_be_bytes());
+        set(&mut long, 60_112, &EXTENSION_DATA_FILE.to_be_bytes());
+        set(&mut long, 60_116, &11u32.to_be_bytes());
+        set(&mut long, 60_120, b"/etc/shadow");
+        assert!(damage(&long).is_some(), "a name far behind");
+        set(&mut head, 104, &EXTENSION_DATA_FILE.to_be_bytes());
+        set(&mut head, 108, &5u32.to_be_bytes());
+        set(&mut head, 112, b"/data");
+        let image = inspect(&mut &head[..]);
+        assert_eq!(
+            (image.data_file.as_deref(), image.damage),
+            (Some("/data"), None)
+        );
     }
 
     #[test]
