@@ -236,14 +236,23 @@ fn a_guest_forgets_who_it_is_and_grows() {
     );
     let _ = stead(
         &host,
-        &["sysprep", "g", "--operations", "ssh-hostkeys,machine-id"],
+        &[
+            "sysprep",
+            "g",
+            "--operations",
+            "ssh-hostkeys,machine-id",
+            "--hostname",
+            "nobody",
+        ],
     )
     .succeeds();
     let _ = stead(&host, &["image", "grow", "g", "--size", "200M"]).succeeds();
     let said = look(
         &disk,
-        "ls /etc/ssh : cat /etc/machine-id : cat /var/log/messages : statvfs /",
+        "ls /etc/ssh : filesize /etc/machine-id : cat /etc/hostname : cat /var/log/messages : statvfs /",
     );
+    // Whatever is made of this disk gets an identity of its own at its first start.
+    assert!(said.starts_with("0\nnobody\n"), "{said}");
     assert!(
         !said.contains("ssh_host") && !said.contains("0123456789abcdef"),
         "{said}"

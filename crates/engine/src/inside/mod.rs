@@ -75,23 +75,28 @@ impl Engine {
     ) -> Result<Arc<JobView>> {
         let disks = self.disks_at_rest(domain, what.writes())?;
         let secrets = SecretFiles::hide(&mut what, &self.guestfs_directory()?)?;
-        let tool = self.guestfs(&what, &disks)?;
+        let program = what.program();
         let spec = JobSpec {
-            kind: what.program(),
+            kind: program,
             target: domain.view().name.to_string(),
             plan: None,
         };
+        let stages = what.stages();
+        let tools = stages.iter().map(|stage| self.guestfs(stage, &disks));
+        let tools = tools.collect::<Result<Vec<Tool>>>()?;
         self.start_job(spec, |job| async move {
-            job.step(format!("running {}", what.program()), 0, JobUnit::Items);
-            let said = tool
-                .run(&job, |words| {
+            let _secrets = secrets;
+            let mut said = String::new();
+            for tool in tools {
+                job.step(format!("running {program}"), 0, JobUnit::Items);
+                let words = tool.run(&job, |words| {
                     if let Some(line) = words.lines().rfind(|line| !line.trim().is_empty()) {
                         job.step(line.trim(), 0, JobUnit::Items);
                     }
-                })
-                .await;
-            drop(secrets);
-            Ok(json!({"said": said?}))
+                });
+                said.push_str(&words.await?);
+            }
+            Ok(json!({"said": said}))
         })
         .await
     }

@@ -6,6 +6,9 @@ pub mod grow;
 
 pub use change::{Change, Profile, customization};
 
+/// The operations of sysprep that changes may undo.
+const IDENTITY: [&str; 2] = ["machine-id", "ssh-hostkeys"];
+
 /// An image to be looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestDisk {
@@ -71,6 +74,30 @@ pub enum Inside {
 }
 
 impl Inside {
+    /// What is run, one program after the other.
+    ///
+    /// Making changes gives a guest a machine id of its own, and installing programs may make keys:
+    /// all that is made of the image would share them. So they are taken away once more at the end.
+    pub fn stages(self) -> Vec<Inside> {
+        let again: Vec<String> = match &self {
+            Inside::Sysprep {
+                operations,
+                changes,
+            } if !changes.is_empty() => {
+                let all = operations.is_empty();
+                let wanted = |name: &&str| all || operations.iter().any(|o| o == name);
+                let identity = IDENTITY.iter().copied().filter(wanted);
+                identity.map(str::to_owned).collect()
+            }
+            _ => Vec::new(),
+        };
+        let forget_again = (!again.is_empty()).then_some(Inside::Sysprep {
+            operations: again,
+            changes: Vec::new(),
+        });
+        std::iter::once(self).chain(forget_again).collect()
+    }
+
     /// Whether the image is written to.
     pub fn writes(&self) -> bool {
         !matches!(
@@ -196,6 +223,30 @@ mod tests {
             "{said}"
         );
         assert!(sysprep.writes());
+    }
+
+    #[test]
+    fn what_changes_bring_of_an_identity_is_forgotten_again() {
+        let stages = |operations: &[&str], changes: Vec<Change>| {
+            let sysprep = Inside::Sysprep {
+                operations: operations.iter().map(|&o| o.to_owned()).collect(),
+                changes,
+            };
+            let said = |stage: &Inside| stage.args(&[]).join(" ");
+            sysprep.stages().iter().map(said).collect::<Vec<_>>()
+        };
+        let change = || vec![Change::Hostname("x".into())];
+        let again = "--operations machine-id,ssh-hostkeys";
+        assert_eq!(stages(&[], change()), ["--hostname x", again]);
+        assert_eq!(
+            stages(&["logfiles", "machine-id"], change()),
+            [
+                "--operations logfiles,machine-id,customize --hostname x",
+                "--operations machine-id"
+            ]
+        );
+        assert_eq!(stages(&["logfiles"], change()).len(), 1);
+        assert_eq!(stages(&[], Vec::new()), [""]);
     }
 
     #[test]
