@@ -31,7 +31,7 @@ pub use network::{FirewallSet, FirewallSetChange, NetworkAddress, Plan, PlanRequ
 pub use package::{Export, ExportFormat, Exported, PackageImport, Packaged};
 pub use problem::Problem;
 pub use version::Version;
-pub use volume::{VolumeCopy, VolumeMade};
+pub use volume::{VolumeCopy, VolumeMade, VolumeWipe};
 
 /// What every path begins with.
 pub const BASE: &str = "/api/v1";

@@ -23,6 +23,18 @@ pub struct VolumeCopy {
     pub reflink: bool,
 }
 
+/// A volume to be overwritten; answered with a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VolumeWipe {
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub name: String,
+    /// The algorithm, by libvirt's number; 0 writes zeros.
+    #[serde(default)]
+    pub algorithm: u32,
+}
+
 /// A volume that was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VolumeMade {

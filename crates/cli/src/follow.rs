@@ -16,6 +16,11 @@ use crate::session::Session;
 /// How often a bar moves although nothing is heard.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Whether a person looks on, and the daemon has jobs to be watched: it is Stead's own, on this host.
+pub(crate) fn is_watched(s: &mut Session) -> bool {
+    !s.out.quiet && std::io::stderr().is_terminal() && s.rest().is_ok()
+}
+
 /// Follows a job to its end and gives back what it made. Ctrl-C cancels it.
 ///
 /// # Errors

@@ -100,3 +100,65 @@ fn strange_requests_end_their_own_connection_only() {
     }
     assert!(get(&host, "/api/v1/version").starts_with("HTTP/1.1 200"));
 }
+
+fn post(host: &Host, path: &str, body: &serde_json::Value) -> serde_json::Value {
+    let body = body.to_string();
+    let said = ask(
+        host,
+        &format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ),
+    );
+    let answer = said.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    serde_json::from_str(answer).unwrap_or_else(|_| panic!("no answer to {path}: {said}"))
+}
+
+#[test]
+fn work_on_volumes_that_is_cancelled_leaves_what_was_there() {
+    const LENGTH: usize = 96 << 20;
+    let host = Host::start();
+    let folder = host.folder().join("pool");
+    std::fs::create_dir(&folder).expect("there is room");
+    let place = folder.to_string_lossy();
+    let _ = host
+        .virsh(&["pool-create-as", "p", "dir", "--target", &place])
+        .succeeds();
+    std::fs::write(folder.join("v"), vec![b's'; LENGTH]).expect("there is room");
+    let _ = host.virsh(&["pool-refresh", "p"]).succeeds();
+    let cancelled = |path: &str, body: serde_json::Value| {
+        let job = post(&host, &format!("/api/v1{path}"), &body);
+        let id = job["id"].as_u64().expect("a job").to_string();
+        let _ = host.stead(&["job", "cancel", &id]).succeeds();
+        let said = host.stead(&["job", "wait", &id]).fails();
+        assert!(said.contains("cancelled"), "{path}: {said}");
+        let shown = host.stead(&["--format", "json", "jobs"]).succeeds();
+        let jobs: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+        let all = jobs.as_array().expect("rows").iter();
+        let states: Vec<_> = all.map(|job| job["state"].clone()).collect();
+        assert!(
+            states.iter().all(|state| state == "cancelled"),
+            "{states:?}"
+        );
+    };
+    let copy = |format: &str| {
+        let xml = format!(
+            "<volume><name>copy</name><capacity>0</capacity><target><format type='{format}'/></target></volume>"
+        );
+        serde_json::json!({"pool": "p", "xml": xml, "source_pool": "p", "source": "v"})
+    };
+    cancelled("/volumes/copies", copy("raw"));
+    cancelled("/volumes/copies", copy("qcow2"));
+    // 35 passes: it is not over when the word comes.
+    let wipe = serde_json::json!({"pool": "p", "name": "v", "algorithm": 5});
+    cancelled("/volumes/wipes", wipe);
+
+    let left = std::fs::read_dir(&folder).expect("it is there").flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["v"]);
+    let length = std::fs::metadata(folder.join("v")).expect("there").len();
+    assert_eq!(length, LENGTH as u64);
+    // Nobody holds it any more.
+    let _ = host.virsh(&["vol-delete", "v", "p"]).succeeds();
+}

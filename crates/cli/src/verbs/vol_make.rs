@@ -1,7 +1,5 @@
 //! Volumes: creating and cloning.
 
-use std::io::IsTerminal;
-
 use client::api::{Job, VolumeCopy, VolumeMade};
 use client::wire::remote::{self, RemoteStoragePool};
 
@@ -187,8 +185,7 @@ fn copy(
     call: remote::StorageVolCreateXmlFromArgs,
     failed: impl FnOnce() -> String,
 ) -> Result<String, Failure> {
-    let is_watched = !s.out.quiet && std::io::stderr().is_terminal();
-    if is_watched && s.rest().is_ok() {
+    if follow::is_watched(s) {
         let copy = VolumeCopy {
             pool: call.pool.name,
             xml: call.xml,

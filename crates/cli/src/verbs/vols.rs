@@ -1,10 +1,12 @@
 //! Volumes: listing, showing, deleting, resizing, wiping.
 
+use client::api::{Job, VolumeWipe};
 use client::wire::remote;
 
 use crate::args::Args;
 use crate::domain::{flags, show_uuid};
 use crate::failure::{Failure, OrFail, Outcome};
+use crate::follow;
 use crate::output::{extra, sayln};
 use crate::session::Session;
 use crate::storage::{OF_POOL, POOL, VOL, pool, pretty_size, vol, vol_kind};
@@ -238,25 +240,34 @@ fn resize(s: &mut Session, args: &Args) -> Outcome {
 
 fn wipe(s: &mut Session, args: &Args) -> Outcome {
     let target = vol(s, args)?;
-    let done = match args.text("algorithm")? {
-        None => s.call(&remote::StorageVolWipeArgs {
-            vol: target.vol,
-            flags: 0,
-        }),
+    let algorithm = match args.text("algorithm")? {
+        None => None,
         Some(algorithm) => {
             let number = (0u32..).zip(ALGORITHMS).find(|(_, a)| **a == algorithm);
-            let Some((number, _)) = number else {
-                let what = format!("Unsupported algorithm '{algorithm}'");
-                return Err(Failure::said(what));
-            };
-            s.call(&remote::StorageVolWipePatternArgs {
-                vol: target.vol,
-                algorithm: number,
-                flags: 0,
-            })
+            let unknown = || Failure::said(format!("Unsupported algorithm '{algorithm}'"));
+            Some(number.ok_or_else(unknown)?.0)
         }
     };
-    done.or_fail(|| format!("Failed to wipe vol {}", target.given))?;
+    if follow::is_watched(s) {
+        let wipe = VolumeWipe {
+            pool: target.vol.pool,
+            name: target.vol.name,
+            algorithm: algorithm.unwrap_or(0),
+        };
+        let job: Job = s.rest()?.post("/volumes/wipes", &wipe)?;
+        follow::follow_to_end(s, &job)?;
+    } else {
+        let (vol, flags) = (target.vol, 0);
+        let done = match algorithm {
+            None => s.call(&remote::StorageVolWipeArgs { vol, flags }),
+            Some(algorithm) => s.call(&remote::StorageVolWipePatternArgs {
+                vol,
+                algorithm,
+                flags,
+            }),
+        };
+        done.or_fail(|| format!("Failed to wipe vol {}", target.given))?;
+    }
     extra!(s, "Vol {} wiped\n", target.given);
     Ok(())
 }

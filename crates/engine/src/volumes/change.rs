@@ -1,22 +1,18 @@
-//! Volumes deleted, resized and wiped.
+//! Volumes deleted and resized.
 
 use super::Volume;
 use super::tool::{ToolRun, key_file};
 use crate::aside::aside;
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
-use crate::limits::VOLUME_PIECE_BYTES;
 use crate::pools::Pool;
 use crate::pools::claim::Purpose;
 use crate::secrets::SecretValue;
 use model::storage::VolumeKind;
 use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use storage::tool::{ImageFile, Preallocation};
-use sys::sparse::Stretch;
 
 /// How a volume gets another size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,104 +27,16 @@ pub struct Resize {
     pub allocate: bool,
 }
 
-/// With what a volume is overwritten.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WipeAlgorithm {
-    /// Zeros.
-    Zero,
-    /// Four passes of NNSA policy letter NAP-14.1-C.
-    Nnsa,
-    /// Four passes of DoD 5220.22-M.
-    Dod,
-    /// Nine passes of the German BSI.
-    Bsi,
-    /// Gutmann's 35 passes.
-    Gutmann,
-    /// Schneier's seven passes.
-    Schneier,
-    /// Pfitzner's seven random passes.
-    Pfitzner7,
-    /// Pfitzner's 33 random passes.
-    Pfitzner33,
-    /// One random pass.
-    Random,
-    /// The space is given back.
-    Trim,
-}
-
-/// One time over the volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pass {
-    Bytes([u8; 3]),
-    Random,
-}
-
-const fn byte(byte: u8) -> Pass {
-    Pass::Bytes([byte; 3])
-}
-
-impl WipeAlgorithm {
-    /// In the order of libvirt's numbers.
-    pub const ALL: [WipeAlgorithm; 10] = [
-        WipeAlgorithm::Zero,
-        WipeAlgorithm::Nnsa,
-        WipeAlgorithm::Dod,
-        WipeAlgorithm::Bsi,
-        WipeAlgorithm::Gutmann,
-        WipeAlgorithm::Schneier,
-        WipeAlgorithm::Pfitzner7,
-        WipeAlgorithm::Pfitzner33,
-        WipeAlgorithm::Random,
-        WipeAlgorithm::Trim,
-    ];
-
-    fn passes(self) -> Vec<Pass> {
-        use WipeAlgorithm::*;
-        match self {
-            Zero => vec![byte(0)],
-            Nnsa => vec![Pass::Random, Pass::Random, byte(0)],
-            Dod => vec![Pass::Random, byte(0), byte(0xff)],
-            Bsi => [0xff, 0xfe, 0xfd, 0xfb, 0xf7, 0xef, 0xdf, 0xbf, 0x7f]
-                .map(byte)
-                .to_vec(),
-            Gutmann => gutmann(),
-            Schneier => {
-                let mut passes = vec![byte(0), byte(0xff)];
-                passes.extend([Pass::Random; 5]);
-                passes
-            }
-            Pfitzner7 => vec![Pass::Random; 7],
-            Pfitzner33 => vec![Pass::Random; 33],
-            Random => vec![Pass::Random],
-            Trim => Vec::new(),
-        }
-    }
-}
-
-/// Four random passes, 27 patterns, four random passes.
-fn gutmann() -> Vec<Pass> {
-    let mut passes = vec![Pass::Random; 4];
-    passes.extend([0x55, 0xaa].map(byte));
-    let turning = [[0x92, 0x49, 0x24], [0x49, 0x24, 0x92], [0x24, 0x92, 0x49]];
-    passes.extend(turning.map(Pass::Bytes));
-    passes.extend((0..16).map(|n| byte(n * 0x11)));
-    passes.extend(turning.map(Pass::Bytes));
-    let inverse = [[0x6d, 0xb6, 0xdb], [0xb6, 0xdb, 0x6d], [0xdb, 0x6d, 0xb6]];
-    passes.extend(inverse.map(Pass::Bytes));
-    passes.extend([Pass::Random; 4]);
-    passes
-}
-
 impl Pool {
     /// Changes a volume: nobody else does meanwhile, and no running machine uses it.
-    async fn change(
+    pub(super) async fn change(
         &self,
         engine: &Engine,
         name: &str,
-        what: &'static str,
+        (purpose, what): (Purpose, &'static str),
         change: impl FnOnce(&Volume) -> Result<()> + Send + 'static,
     ) -> Result<Option<Arc<Volume>>> {
-        let claim = self.claim(name, Purpose::Change).await?;
+        let claim = self.claim(name, purpose).await?;
         let volume = self.volume(name)?;
         let engine = engine.clone();
         let done = aside(move || {
@@ -141,14 +49,14 @@ impl Pool {
         shown
     }
 
-    /// Removes a volume.
+    /// Removes a volume. An upload of it that is under way comes to nothing.
     ///
     /// # Errors
     /// If it is in use, or a machine's disk or an image of the library builds upon it.
     pub async fn delete_volume(&self, engine: &Engine, name: &str) -> Result<()> {
         let path = PathBuf::from(self.volume(name)?.path());
         engine.refuse_if_needed(&path, "delete")?;
-        let deleted = self.change(engine, name, "delete", |volume| {
+        let deleted = self.change(engine, name, (Purpose::Delete, "delete"), |volume| {
             let path = volume.path();
             match volume.definition.kind {
                 VolumeKind::Dir => std::fs::remove_dir(path)
@@ -171,32 +79,8 @@ impl Pool {
             engine.check_no_clones(volume.path(), "shrink")?;
         }
         let key = engine.volume_key(&volume)?;
-        let changed = self.change(engine, name, "resize", move |volume| {
+        let changed = self.change(engine, name, (Purpose::Change, "resize"), move |volume| {
             carry_out_resize(volume, bytes, resize, key)
-        });
-        changed.await.map(drop)
-    }
-
-    /// Overwrites a volume.
-    ///
-    /// # Errors
-    /// If it is in use, is a directory, or cannot be written.
-    pub async fn wipe_volume(
-        &self,
-        engine: &Engine,
-        name: &str,
-        algorithm: WipeAlgorithm,
-    ) -> Result<()> {
-        engine.check_no_clones(self.volume(name)?.path(), "wipe")?;
-        let changed = self.change(engine, name, "wipe", move |volume| {
-            if volume.definition.kind == VolumeKind::Dir {
-                return Err(EngineError::new(
-                    ErrorKind::Unsupported,
-                    format!("the volume '{}' is a directory", volume.name()),
-                ));
-            }
-            wipe(volume.path(), algorithm)
-                .map_err(|e| EngineError::io(&format!("cannot wipe '{}'", volume.path()), &e))
         });
         changed.await.map(drop)
     }
@@ -298,110 +182,4 @@ fn carry_out_resize(
     }
     file.set_len(bytes)
         .map_err(|e| failed("Failed to truncate", &e))
-}
-
-/// Overwrites what is data; holes hold nothing of anybody.
-fn wipe(path: &str, algorithm: WipeAlgorithm) -> std::io::Result<()> {
-    let file = File::options().read(true).write(true).open(path)?;
-    for pass in algorithm.passes() {
-        let mut source = PassSource::new(pass)?;
-        each_data(&file, |at, length| {
-            let piece = source.piece(length)?;
-            file.write_all_at(piece, at)
-        })?;
-        // Passes that stay in memory overwrite nothing.
-        file.sync_data()?;
-    }
-    if algorithm == WipeAlgorithm::Trim {
-        let length = file.metadata()?.len();
-        if length > 0 {
-            sys::sparse::punch(&file, 0, length).map_err(|e| match e.errno() {
-                Some(number) => std::io::Error::from_raw_os_error(number),
-                None => std::io::Error::other(e),
-            })?;
-        }
-    }
-    Ok(())
-}
-
-fn each_data(
-    file: &File,
-    mut write: impl FnMut(u64, usize) -> std::io::Result<()>,
-) -> std::io::Result<()> {
-    let mut at = 0;
-    while let Some(stretch) = sys::sparse::stretch(file, at).map_err(std::io::Error::other)? {
-        let end = match stretch {
-            Stretch::Hole(end) => {
-                at = end;
-                continue;
-            }
-            Stretch::Data(end) => end,
-        };
-        while at < end {
-            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
-            let length = left.min(VOLUME_PIECE_BYTES);
-            write(at, length)?;
-            at += length as u64;
-        }
-    }
-    Ok(())
-}
-
-/// Where the bytes of a pass come from.
-struct PassSource {
-    buffer: Vec<u8>,
-    random: Option<File>,
-}
-
-impl PassSource {
-    fn new(pass: Pass) -> std::io::Result<PassSource> {
-        Ok(match pass {
-            Pass::Bytes(pattern) => PassSource {
-                buffer: pattern
-                    .iter()
-                    .copied()
-                    .cycle()
-                    .take(VOLUME_PIECE_BYTES)
-                    .collect(),
-                random: None,
-            },
-            Pass::Random => PassSource {
-                buffer: vec![0; VOLUME_PIECE_BYTES],
-                random: Some(File::open("/dev/urandom")?),
-            },
-        })
-    }
-
-    fn piece(&mut self, length: usize) -> std::io::Result<&[u8]> {
-        if let Some(random) = &mut self.random {
-            random.read_exact(&mut self.buffer[..length])?;
-        }
-        Ok(&self.buffer[..length])
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn algorithms_have_as_many_passes_as_they_say() {
-        let counts = WipeAlgorithm::ALL.map(|algorithm| algorithm.passes().len());
-        assert_eq!(counts, [1, 3, 3, 9, 35, 7, 7, 33, 1, 0]);
-    }
-
-    #[test]
-    fn data_is_overwritten_and_the_length_stays() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("v");
-        let path = path.to_str().expect("text");
-        for algorithm in WipeAlgorithm::ALL {
-            std::fs::write(path, vec![b's'; 100_000]).expect("written");
-            wipe(path, algorithm).expect("wiped");
-            let bytes = std::fs::read(path).expect("read");
-            assert_eq!(bytes.len(), 100_000);
-            let same = bytes.windows(8).any(|piece| piece == b"ssssssss");
-            assert!(!same, "{algorithm:?}");
-        }
-    }
 }

@@ -4,7 +4,7 @@
 //! A new volume is filled under a name nobody sees and gets its own name when it is complete, so
 //! that a daemon that dies on the way leaves the old state and a file it knows to remove.
 //!
-//! - `make`: new volumes, empty or copies (`copy_job`: as jobs). `change`: delete, resize, wipe.
+//! - `make`: new volumes, empty or copies (`copy_job`: as jobs). `change`: delete, resize; `wipe`.
 //! - `transfer`: upload and download.
 //! - `task`: qemu-img's other commands, on any image. `tool`: qemu-img, confined. `chain`: which images an image makes it open.
 //! - `uses`: which running machine uses a file. `keys`: what encrypted volumes are opened with.
@@ -21,6 +21,7 @@ mod task;
 mod tool;
 mod transfer;
 mod uses;
+mod wipe;
 
 pub(crate) use strays::{remove_own as remove_own_strays, unfinished_name};
 
@@ -31,13 +32,14 @@ use model::storage::VolumeDefinition;
 use std::sync::Arc;
 use storage::image::Image;
 
-pub use change::{Resize, WipeAlgorithm};
+pub use change::Resize;
 pub use copy_job::VolumeCopy;
 pub use storage::task::{ImageTask, SnapshotChange};
 pub use storage::volume::Wishes;
 pub use strays::Stray;
 pub use task::ImageJob;
-pub use transfer::{Download, Piece, PieceShape, Range, Upload};
+pub use transfer::{Download, Piece, PieceShape, Range, Source, Upload};
+pub use wipe::WipeAlgorithm;
 
 /// A volume as it was when its pool last looked.
 #[derive(Debug, Clone, PartialEq)]
