@@ -8,11 +8,12 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 
-use wire::connection::{Call, Procedure, encode_reply, encode_reply_with_fds};
+use wire::connection::{Call, Procedure, encode_reply, encode_reply_by, encode_reply_with_fds};
 use wire::frame::Outgoing;
 use wire::procedure::Call as CallArgs;
 use wire::qemu;
 use wire::remote::RpcError;
+use wire::xdr::Encoder;
 
 use crate::client::Client;
 use crate::failure::{Answer, Failure};
@@ -97,6 +98,20 @@ impl Dispatch {
         self.put::<A>(Handler::Inline(Box::new(move |client, call| {
             let ret = function(client, call.args::<A>()?).map_err(|Failure(error)| error)?;
             encode_reply(call.header, &ret)
+        })));
+    }
+
+    /// A procedure answered at once whose answer is large: `function` gives what writes it, and
+    /// about how many bytes that is.
+    pub(crate) fn inline_large<A, W>(&mut self, function: fn(&Client, A) -> Answer<(usize, W)>)
+    where
+        A: CallArgs + 'static,
+        W: FnOnce(&mut Encoder) + 'static,
+    {
+        self.put::<A>(Handler::Inline(Box::new(move |client, call| {
+            let begun = function(client, call.args::<A>()?);
+            let (room, write) = begun.map_err(|Failure(error)| error)?;
+            encode_reply_by(call.header, room, write)
         })));
     }
 

@@ -135,6 +135,27 @@ impl Encoder {
         }
     }
 
+    /// As [`Encoder::list`], of elements that are written one by one rather than held in memory.
+    pub fn list_of<T>(
+        &mut self,
+        items: impl ExactSizeIterator<Item = T>,
+        max: usize,
+        what: &'static str,
+        mut write: impl FnMut(&mut Encoder, T),
+    ) {
+        if self.length(items.len(), max, what) {
+            items.for_each(|item| write(self, item));
+        }
+    }
+
+    /// Text.
+    pub fn text(&mut self, text: &str) {
+        if text.as_bytes().contains(&0) {
+            self.refuse(XdrError::NotText);
+        }
+        self.opaque(text.as_bytes(), STRING_MAX_BYTES, "string");
+    }
+
     /// At most `max` bytes as they are.
     pub fn opaque(&mut self, data: &[u8], max: usize, what: &'static str) {
         if self.length(data.len(), max, what) {
@@ -295,10 +316,7 @@ impl Xdr for () {
 
 impl Xdr for String {
     fn encode(&self, out: &mut Encoder) {
-        if self.as_bytes().contains(&0) {
-            out.refuse(XdrError::NotText);
-        }
-        out.opaque(self.as_bytes(), STRING_MAX_BYTES, "string");
+        out.text(self);
     }
 
     fn decode(input: &mut Decoder<'_>) -> Result<String, XdrError> {

@@ -95,6 +95,7 @@ impl Engine {
             uuid: view.uuid,
             view: Mutex::new(Arc::new(view)),
             volumes: RwLock::default(),
+            names: Mutex::default(),
             mailbox,
             listed: AtomicBool::new(listed),
         });

@@ -6,11 +6,12 @@
 //!   that hangs delays only those who ask for something of this pool.
 //! - `define`: which pool a definition is about. `record`: what is kept of a pool.
 //! - `host`: directories and mounts. `scan`: which volumes are there.
-//! - `claim`: who works on which volume.
+//! - `names`: what lists of volumes need. `claim`: who works on which volume.
 
 pub(crate) mod claim;
 mod define;
 mod host;
+mod names;
 mod owner;
 mod record;
 pub(crate) mod scan;
@@ -27,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 pub use host::Overwrite as BuildOverwrite;
+pub use names::VolumeNames;
 
 /// A pool as it was at its last change.
 #[derive(Debug, Clone)]
@@ -88,6 +90,8 @@ pub(crate) struct Entry {
     view: Mutex<Arc<PoolView>>,
     /// Changed by the owner alone.
     volumes: RwLock<Volumes>,
+    /// Their names and paths, while nothing has changed since somebody asked.
+    names: Mutex<Option<Arc<VolumeNames>>>,
     mailbox: mpsc::UnboundedSender<Request>,
     /// Whether readers are shown the pool.
     listed: AtomicBool,
@@ -108,7 +112,19 @@ impl Entry {
     }
 
     fn change_volumes<T>(&self, change: impl FnOnce(&mut Volumes) -> T) -> T {
-        change(&mut self.volumes.write().unwrap_or_else(PoisonError::into_inner))
+        let mut volumes = self.volumes.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&mut volumes);
+        // Before the volumes can be read again, so that nobody keeps the names of before.
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        changed
+    }
+
+    fn volume_names(&self) -> Arc<VolumeNames> {
+        let volumes = self.volumes();
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names
+            .get_or_insert_with(|| Arc::new(VolumeNames::of(volumes.values())))
+            .clone()
     }
 }
 
@@ -147,6 +163,15 @@ impl Pool {
     pub fn volumes(&self) -> Result<Vec<Arc<Volume>>> {
         self.view().need_active()?;
         Ok(self.entry.volumes().values().cloned().collect())
+    }
+
+    /// The name and path of every volume, in the order of their names.
+    ///
+    /// # Errors
+    /// If the pool is not active.
+    pub fn volume_names(&self) -> Result<Arc<VolumeNames>> {
+        self.view().need_active()?;
+        Ok(self.entry.volume_names())
     }
 
     /// How many volumes there are.

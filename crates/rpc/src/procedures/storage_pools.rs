@@ -6,6 +6,7 @@ use engine::pools::{BuildOverwrite, Pool, PoolView};
 use model::schema::Schema;
 use wire::errors::{ErrorCode, ErrorDomain};
 use wire::remote::*;
+use wire::xdr::{Encoder, Xdr};
 
 use super::{check_flags, exclusive_flags, not_negative, states, validate};
 use crate::client::Client;
@@ -18,6 +19,11 @@ const DEFINE_VALIDATE: u32 = 1;
 const STATE_INACTIVE: u8 = 0;
 /// `VIR_STORAGE_POOL_RUNNING`.
 const STATE_RUNNING: u8 = 2;
+
+/// Volumes in one answer, at most, as the protocol has it.
+const VOLUMES_MAX: usize = 16_384;
+/// What a volume in an answer takes beside its texts: three lengths, and padding.
+const VOLUME_FRAME_BYTES: usize = 21;
 
 /// `VIR_CONNECT_LIST_STORAGE_POOLS_*`: the first of the kinds, and all of them.
 mod list {
@@ -53,7 +59,7 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.inline(is_persistent);
     dispatch.inline(num_of_volumes);
     dispatch.inline(list_volumes);
-    dispatch.inline(list_all_volumes);
+    dispatch.inline_large(list_all_volumes);
     dispatch.task(refresh);
     dispatch.task(create);
     dispatch.task(destroy);
@@ -317,20 +323,31 @@ fn list_volumes(
 fn list_all_volumes(
     client: &Client,
     args: StoragePoolListAllVolumesArgs,
-) -> Answer<StoragePoolListAllVolumesRet> {
+) -> Answer<(usize, impl FnOnce(&mut Encoder) + use<>)> {
     check_flags(args.flags, 0, "storagePoolListAllVolumes")?;
     let pool = pool(client, &args.pool)?;
-    let volumes = pool.volumes().map_err(of_storage)?;
-    let ret = u32::try_from(volumes.len()).unwrap_or(u32::MAX);
-    let name = pool.view().name.clone();
-    let vols = match args.need_results {
-        0 => Vec::new(),
-        _ => volumes
-            .iter()
-            .map(|volume| super::storage_volumes::remote(&name, volume))
-            .collect(),
+    let view = pool.view();
+    let names = pool.volume_names().map_err(of_storage)?;
+    let told = if args.need_results == 0 {
+        0
+    } else {
+        names.len()
     };
-    Ok(StoragePoolListAllVolumesRet { vols, ret })
+    let room = match told {
+        0 => 0,
+        _ => names.text_bytes() + told * (view.name.len() + VOLUME_FRAME_BYTES),
+    };
+    let write = move |out: &mut Encoder| {
+        let volumes = names.iter().take(told);
+        let what = "StoragePoolListAllVolumesRet.vols";
+        out.list_of(volumes, VOLUMES_MAX, what, |out, (name, path)| {
+            out.text(&view.name);
+            out.text(name);
+            out.text(path);
+        });
+        u32::try_from(names.len()).unwrap_or(u32::MAX).encode(out);
+    };
+    Ok((room, write))
 }
 
 async fn refresh(client: Arc<Client>, args: StoragePoolRefreshArgs) -> Answer<()> {
