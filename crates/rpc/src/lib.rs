@@ -11,6 +11,7 @@ mod dispatch;
 mod event_name;
 mod events;
 mod failure;
+mod lent;
 pub mod limits;
 mod notices;
 mod object_events;

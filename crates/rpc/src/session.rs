@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,12 +24,13 @@ use wire::remote::{self, RpcError};
 
 use crate::client::Client;
 use crate::dispatch::{self, Handler, Ready, Serve};
+use crate::lent::{self, Loan};
 use crate::limits::{
     CLIENT_CALLS_MAX, KEEPALIVE_COUNT, KEEPALIVE_INTERVAL_MS, OUTPUT_HIGH_WATER_BYTES,
     OUTPUT_MAX_BYTES, PACKET_MAX_BYTES, READ_BYTES, READ_ONLY_PACKET_MAX_BYTES,
 };
 use crate::procedures;
-use crate::stream::{StreamEnd, StreamMessage, ToClient};
+use crate::stream::{FromClient, Inbox, StreamEnd, StreamMessage, ToClient};
 
 /// What reaches a connection from the tasks that work for it.
 pub(crate) enum ToConnection {
@@ -67,9 +68,11 @@ pub(crate) struct Session {
     started: Instant,
     to_self: mpsc::UnboundedSender<ToConnection>,
     from_tasks: mpsc::UnboundedReceiver<ToConnection>,
-    streams: BTreeMap<u32, mpsc::Sender<StreamPacket>>,
-    /// A stream's packet that its procedure has no room for yet; nothing is read meanwhile.
-    stalled: Option<(mpsc::Sender<StreamPacket>, StreamPacket)>,
+    streams: BTreeMap<u32, Inbox>,
+    /// What a stream's procedure has no room for yet; nothing is read meanwhile.
+    stalled: Option<(Inbox, FromClient)>,
+    /// The socket is read by whoever serves a stream.
+    loan: Option<Loan>,
     events: Option<EventStream>,
     notices: Option<NoticeStream>,
     /// Packets of events of other things than domains.
@@ -103,6 +106,7 @@ impl Session {
             from_tasks,
             streams: BTreeMap::new(),
             stalled: None,
+            loan: None,
             events: None,
             notices: None,
             object_events,
@@ -119,6 +123,10 @@ impl Session {
         let session = self.client.session;
         tracing::debug!(?session, uid = self.client.peer.uid, %end, "client gone");
         self.streams.clear();
+        if self.loan.is_some() {
+            // Whoever reads from it is waiting for more, perhaps.
+            sys::unix::shut_down(&self.socket);
+        }
         self.client.engine.session_closed(session).await;
     }
 
@@ -131,7 +139,7 @@ impl Session {
             return Err(End::TooSlow);
         }
         let is_behind = output > OUTPUT_HIGH_WATER_BYTES;
-        let wants_input = self.connection.wants_input() && self.stalled.is_none() && !is_behind;
+        let wants_input = self.may_read() && !is_behind;
         let mut interest = Interest::ERROR;
         if wants_input {
             interest |= Interest::READABLE;
@@ -162,9 +170,24 @@ impl Session {
                 self.connection.send_encoded_event(&packet);
             }
             () = room(&self.stalled) => self.unstall(),
-            () = at(self.started, deadline) => self.connection.tick(self.started.elapsed())?,
+            missing = returned(&mut self.loan) => {
+                self.loan = None;
+                self.connection.heard(self.started.elapsed());
+                self.connection.take_back(missing);
+            }
+            () = at(self.started, deadline) => {
+                let now = self.started.elapsed();
+                if self.loan.as_mut().is_some_and(Loan::heard) {
+                    self.connection.heard(now);
+                }
+                self.connection.tick(now)?;
+            }
         }
         Ok(())
+    }
+
+    fn may_read(&self) -> bool {
+        self.connection.wants_input() && self.stalled.is_none() && self.loan.is_none()
     }
 
     /// Handles every call and stream packet that is there.
@@ -311,37 +334,57 @@ impl Session {
             return self.connection.reply_error(header, &error);
         }
         self.connection.reply_encoded(header, Ok(packet));
-        let (end, sender) = StreamEnd::new(header.serial, self.to_self.clone());
-        self.streams.insert(header.serial, sender);
+        let (end, inbox) = StreamEnd::new(header.serial, self.to_self.clone());
+        self.streams.insert(header.serial, inbox);
         tokio::spawn(serve(end));
     }
 
     fn stream_packet(&mut self, serial: u32, packet: StreamPacket) {
         let aborted = packet == StreamPacket::Abort;
-        if let Some(sender) = self.streams.get(&serial) {
-            match sender.try_send(packet) {
-                Err(mpsc::error::TrySendError::Full(packet)) => {
-                    self.stalled = Some((sender.clone(), packet));
-                }
-                // The procedure has ended; what the client still sends is of no use.
-                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-            }
+        if let Some(inbox) = self.streams.get(&serial).cloned() {
+            self.put(inbox, FromClient::Packet(packet));
         }
         if aborted {
             self.streams.remove(&serial);
         }
     }
 
-    fn unstall(&mut self) {
-        if let Some((sender, packet)) = self.stalled.take()
-            && let Err(mpsc::error::TrySendError::Full(packet)) = sender.try_send(packet)
-        {
-            self.stalled = Some((sender, packet));
+    fn put(&mut self, inbox: Inbox, what: FromClient) {
+        if let Err(what) = inbox.put(what) {
+            self.stalled = Some((inbox, what));
         }
+    }
+
+    fn unstall(&mut self) {
+        if let Some((inbox, what)) = self.stalled.take() {
+            self.put(inbox, what);
+        }
+    }
+
+    /// Lends the socket to the stream whose large packet is arriving, if it takes that.
+    fn lend(&mut self) -> io::Result<bool> {
+        let Some((serial, header)) = self.connection.arriving() else {
+            return Ok(false);
+        };
+        let inbox = self.streams.get(&serial).filter(|i| i.takes_socket());
+        let Some(inbox) = inbox.cloned() else {
+            return Ok(false);
+        };
+        let socket = self.socket.as_fd().try_clone_to_owned()?;
+        let Some(packet) = self.connection.give_away() else {
+            return Ok(false);
+        };
+        let (loan, lent) = lent::lend(socket, header, packet);
+        self.loan = Some(loan);
+        self.put(inbox, FromClient::Socket(lent));
+        Ok(true)
     }
 
     /// Takes what the socket has, once; the data of a stream's large packet right to its place.
     fn read(&mut self) -> Result<(), End> {
+        if self.lend()? {
+            return Ok(());
+        }
         let Some((place, missing)) = self.connection.room() else {
             return self.read_calls();
         };
@@ -440,10 +483,17 @@ async fn next_notice(notices: &mut Option<NoticeStream>) -> Result<Arc<Notice>, 
     }
 }
 
-async fn room(stalled: &Option<(mpsc::Sender<StreamPacket>, StreamPacket)>) {
+async fn room(stalled: &Option<(Inbox, FromClient)>) {
     match stalled {
-        // Room, or nobody who could want it: either way the packet can go.
-        Some((sender, _)) => drop(sender.reserve().await),
+        Some((inbox, _)) => inbox.room().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a lent socket; how much of a packet is still missing on it then.
+async fn returned(loan: &mut Option<Loan>) -> usize {
+    match loan {
+        Some(loan) => loan.returned().await,
         None => std::future::pending().await,
     }
 }

@@ -1,12 +1,14 @@
 //! The daemon's end of a stream: what a procedure that opened one talks to.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use wire::connection::StreamPacket;
 use wire::frame::{STREAM_DATA_MAX_BYTES, STREAM_ROOM_BYTES};
 use wire::remote::RpcError;
 
+use crate::lent::Lent;
 use crate::limits::{STREAM_INPUT_MAX, STREAM_PIECES_MAX};
 
 /// What a stream tells its connection.
@@ -31,11 +33,49 @@ pub(crate) struct StreamMessage {
     pub(crate) what: ToClient,
 }
 
+/// What comes to a stream.
+#[derive(Debug)]
+pub(crate) enum FromClient {
+    /// A packet.
+    Packet(StreamPacket),
+    /// The socket itself, with data of this stream on it.
+    Socket(Lent),
+}
+
+/// Where a connection puts what a client sends on a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Inbox {
+    sender: mpsc::Sender<FromClient>,
+    takes_socket: Arc<AtomicBool>,
+}
+
+impl Inbox {
+    /// Puts it there, or gives it back while the stream is behind. A stream that has ended needs
+    /// nothing any more.
+    pub(crate) fn put(&self, what: FromClient) -> Result<(), FromClient> {
+        match self.sender.try_send(what) {
+            Err(mpsc::error::TrySendError::Full(what)) => Err(what),
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        }
+    }
+
+    /// Waits until there is room, or nobody who could want it.
+    pub(crate) async fn room(&self) {
+        drop(self.sender.reserve().await);
+    }
+
+    /// Whether the stream's data may be read from the socket by whoever serves it.
+    pub(crate) fn takes_socket(&self) -> bool {
+        self.takes_socket.load(Ordering::Relaxed) && !self.sender.is_closed()
+    }
+}
+
 /// One open stream, seen from the procedure.
 #[derive(Debug)]
 pub(crate) struct StreamEnd {
     serial: u32,
-    from_client: mpsc::Receiver<StreamPacket>,
+    from_client: mpsc::Receiver<FromClient>,
+    takes_socket: Arc<AtomicBool>,
     to_connection: mpsc::UnboundedSender<crate::session::ToConnection>,
     pieces: Arc<Semaphore>,
     settled: bool,
@@ -50,16 +90,22 @@ impl StreamEnd {
     pub(crate) fn new(
         serial: u32,
         to_connection: mpsc::UnboundedSender<crate::session::ToConnection>,
-    ) -> (StreamEnd, mpsc::Sender<StreamPacket>) {
+    ) -> (StreamEnd, Inbox) {
         let (sender, from_client) = mpsc::channel(STREAM_INPUT_MAX);
+        let takes_socket = Arc::new(AtomicBool::new(false));
         let end = StreamEnd {
             serial,
             from_client,
+            takes_socket: takes_socket.clone(),
             to_connection,
             pieces: Arc::new(Semaphore::new(STREAM_PIECES_MAX)),
             settled: false,
         };
-        (end, sender)
+        let inbox = Inbox {
+            sender,
+            takes_socket,
+        };
+        (end, inbox)
     }
 
     /// Sends data; waits while the client is behind.
@@ -90,14 +136,30 @@ impl StreamEnd {
         pieces.acquire_owned().await.map_err(|_| Gone)
     }
 
-    /// What the client sends next; `None` when it has given the stream up.
-    pub(crate) async fn receive(&mut self) -> Option<StreamPacket> {
-        let packet = self.from_client.recv().await;
-        if matches!(packet, None | Some(StreamPacket::Abort)) {
+    /// From now on [`StreamEnd::next`] may give the socket in place of packets.
+    pub(crate) fn take_socket(&self) {
+        self.takes_socket.store(true, Ordering::Relaxed);
+    }
+
+    /// What comes next, a packet or the socket; `None` when the client has given the stream up.
+    pub(crate) async fn next(&mut self) -> Option<FromClient> {
+        let next = self.from_client.recv().await;
+        if matches!(next, None | Some(FromClient::Packet(StreamPacket::Abort))) {
             self.settled = true;
             return None;
         }
-        packet
+        next
+    }
+
+    /// The packet the client sends next; `None` when it has given the stream up.
+    pub(crate) async fn receive(&mut self) -> Option<StreamPacket> {
+        loop {
+            match self.next().await? {
+                FromClient::Packet(packet) => return Some(packet),
+                // Nobody asked for it: it goes back, with what there was on it lost.
+                FromClient::Socket(_) => {}
+            }
+        }
     }
 
     /// Says that there is no more data and waits until the client has finished too.

@@ -258,6 +258,36 @@ pub fn receive_with_fds(
     Ok(message.bytes)
 }
 
+/// Receives bytes; descriptors that come with them are closed. Never waits: an error of kind
+/// `WouldBlock` when there is nothing. 0 bytes is the end.
+pub fn receive(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<usize> {
+    let (count, _) = rustix::net::recv(socket, bytes, RecvFlags::DONTWAIT)?;
+    Ok(count)
+}
+
+/// As [`receive`], but the bytes stay there to be received.
+pub fn peek(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<usize> {
+    let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
+    let (count, _) = rustix::net::recv(socket, bytes, flags)?;
+    Ok(count)
+}
+
+/// Waits until there is something to receive, or the socket has ended or failed.
+pub fn wait_readable(socket: impl AsFd) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut wanted = [PollFd::new(&socket, PollFlags::IN)];
+    match poll(&mut wanted, None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Ends a connection in both directions, for everybody who has its socket.
+pub fn shut_down(socket: impl AsFd) {
+    // One whose other side is gone is at its end already.
+    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+}
+
 /// Two connected sockets, blocking, closed on exec.
 pub fn pair() -> SysResult<(OwnedFd, OwnedFd)> {
     socketpair(

@@ -16,7 +16,7 @@ use crate::ping::{self, Due, Pinger};
 use crate::procedure::Event;
 use crate::qemu;
 use crate::remote::{self, RpcError};
-use crate::xdr::{Xdr, XdrError};
+use crate::xdr::{Encoder, Xdr, XdrError};
 
 /// Calls that wait for their turn before reading stops.
 const CALLS_WAITING_MAX: usize = 64;
@@ -187,7 +187,28 @@ impl Connection {
         self.reader.room()
     }
 
-    /// Bytes came in by [`Connection::room`].
+    /// The stream whose large packet is arriving, by the serial of the call that opened it, and the
+    /// packet's header.
+    pub fn arriving(&self) -> Option<(u32, Header)> {
+        let header = self.reader.under_way()?;
+        let call = self.streams.get(&header.serial)?;
+        let expected = call.stream(Status::Continue);
+        (header == expected).then_some((header.serial, header))
+    }
+
+    /// Gives the rest of that packet, and the socket, to somebody else: see
+    /// [`Reader::give_away`](frame::Reader::give_away).
+    pub fn give_away(&mut self) -> Option<(Vec<u8>, usize)> {
+        self.reader.give_away()
+    }
+
+    /// The socket is this connection's again, and the next so many bytes belong to a packet that
+    /// nobody wants.
+    pub fn take_back(&mut self, missing: usize) {
+        self.reader.take_back(missing);
+    }
+
+    /// Bytes came in by [`Connection::room`], or to whom the socket was given.
     pub fn heard(&mut self, now: Duration) {
         if let Some(pinger) = &mut self.pinger {
             pinger.heard(now);
@@ -463,6 +484,15 @@ impl Connection {
 /// A reply's packet, for answers that are made away from the connection.
 pub fn encode_reply<T: Xdr>(call: Header, body: &T) -> Result<Vec<u8>, Box<RpcError>> {
     frame::packet(call.reply(Status::Ok), body).map_err(|e| unsendable(&e))
+}
+
+/// As [`encode_reply`], with a body of about `room` bytes that `body` writes.
+pub fn encode_reply_by(
+    call: Header,
+    room: usize,
+    body: impl FnOnce(&mut Encoder),
+) -> Result<Vec<u8>, Box<RpcError>> {
+    frame::packet_by(call.reply(Status::Ok), room, body).map_err(|e| unsendable(&e))
 }
 
 /// A reply's packet with descriptors to hand over.

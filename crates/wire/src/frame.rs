@@ -180,11 +180,13 @@ struct Large {
     header: Header,
     body: Vec<u8>,
     length: usize,
+    /// Bytes of it that somebody else has taken; then nobody wants the packet here.
+    elsewhere: usize,
 }
 
 impl Large {
     fn missing(&self) -> usize {
-        self.length - self.body.len()
+        self.length - self.elsewhere - self.body.len()
     }
 }
 
@@ -212,6 +214,32 @@ impl Reader {
         let large = self.large.as_mut()?;
         let missing = large.missing();
         (missing > 0).then_some((&mut large.body, missing))
+    }
+
+    /// The header of a large packet that is still arriving.
+    pub fn under_way(&self) -> Option<Header> {
+        let large = self.large.as_ref()?;
+        (large.missing() > 0).then_some(large.header)
+    }
+
+    /// Gives away the large packet that is still arriving: what is there of its body, and how much
+    /// of it is missing. Whoever takes it reads from the socket in this reader's place until
+    /// [`Reader::take_back`]; the packet does not come out here.
+    pub fn give_away(&mut self) -> Option<(Vec<u8>, usize)> {
+        let large = self.large.as_mut()?;
+        let arrived = std::mem::take(&mut large.body);
+        large.elsewhere += arrived.len();
+        Some((arrived, large.missing()))
+    }
+
+    /// The socket is at a place where so much of a packet's body is missing, which is dropped.
+    pub fn take_back(&mut self, missing: usize) {
+        if let Some(large) = &mut self.large {
+            large.elsewhere = large.length.saturating_sub(missing);
+            if large.missing() == 0 {
+                self.large = None;
+            }
+        }
     }
 
     /// Takes what a socket gave: bytes, and the descriptors that came with them.
@@ -246,6 +274,7 @@ impl Reader {
     pub fn next_packet(&mut self) -> Result<Option<Packet>, FrameError> {
         if let Some(large) = self.large.take() {
             return match large.missing() {
+                0 if large.elsewhere > 0 => self.next_packet(),
                 0 => Ok(Some(Packet {
                     header: large.header,
                     body: large.body,
@@ -314,6 +343,7 @@ impl Reader {
             header,
             body,
             length,
+            elsewhere: 0,
         });
         self.start = self.buffer.len();
         Ok(())
@@ -329,6 +359,17 @@ impl Reader {
         }
         self.start = 0;
     }
+}
+
+/// The head of a packet: its header, and how long the body behind it is. None if a stream packet of
+/// that length would not be collected apart.
+pub fn head_of_large(head: &[u8; STREAM_ROOM_BYTES]) -> Option<(Header, usize)> {
+    let mut input = Decoder::new(head);
+    let length = u32::decode(&mut input).ok()? as usize;
+    let header = decode_header(&mut input).ok()?;
+    (LARGE_BODY_MIN_BYTES..=LARGE_BODY_MAX_BYTES)
+        .contains(&length)
+        .then(|| (header, length - STREAM_ROOM_BYTES))
 }
 
 fn decode_header(input: &mut Decoder<'_>) -> Result<Header, FrameError> {
@@ -365,6 +406,15 @@ pub struct Outgoing {
 /// A packet with `body` encoded behind `header`.
 pub fn packet<T: Xdr>(header: Header, body: &T) -> Result<Vec<u8>, XdrError> {
     write(header, 0, |out| body.encode(out))
+}
+
+/// A packet with a body of about `room` bytes that `body` writes.
+pub fn packet_by(
+    header: Header,
+    room: usize,
+    body: impl FnOnce(&mut Encoder),
+) -> Result<Vec<u8>, XdrError> {
+    write(header, room, body)
 }
 
 /// A packet with raw bytes, not padded, behind `header`: how a stream's data travels.

@@ -334,6 +334,30 @@ fn what_is_uploaded_comes_back_with_its_holes() {
 }
 
 #[test]
+fn uploads_share_their_connection_and_give_way() {
+    let host = Host::start();
+    let folder = pool(&host, "p");
+    for name in ["v", "w"] {
+        let _ = host.virsh(&["vol-create-as", "p", name, "1M"]).succeeds();
+    }
+    let place = folder.to_string_lossy();
+    let seen = host.python("uploads.py", &["p", &place]).succeeds();
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_eq!(lines[0], "beside {2} True");
+    assert_eq!(lines[1], "by turns True True");
+    assert_eq!(lines[2], "given up True 2");
+    assert!(lines[3].starts_with("refused"), "{seen}");
+    assert!(lines[3].contains("longer than the 1000000 bytes"), "{seen}");
+    assert_eq!(lines[4], "as before True");
+    assert_eq!(lines[5], "deleted ['w']");
+    assert!(
+        lines[6].contains("'v' was deleted while it was uploaded"),
+        "{seen}"
+    );
+    assert_eq!(lines[7], "new 1000 ['v', 'w']");
+}
+
+#[test]
 fn a_wiped_volume_holds_nothing() {
     let host = Host::start();
     let folder = pool(&host, "p");

@@ -5,9 +5,10 @@
 
 use super::owner::Request;
 use super::{Entry, Pool};
-use crate::error::Result;
+use crate::error::{EngineError, ErrorKind, Result};
 use crate::volumes::Volume;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 /// What somebody does with a volume.
@@ -17,8 +18,116 @@ pub(crate) enum Purpose {
     Make,
     /// It is being changed: nobody else may read or change it.
     Change,
+    /// Its content is being uploaded: nobody else may read or change it, but it can be deleted,
+    /// after which the upload comes to nothing.
+    Upload,
+    /// It is being deleted.
+    Delete,
     /// It is being read: nobody may change it.
     Read,
+}
+
+/// Whether an upload's volume was deleted under it. Who wants to say so, and the upload that is
+/// about to give its file the volume's name, cannot both do it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overtaken(Arc<Mutex<bool>>);
+
+impl Overtaken {
+    /// Does the last step of an upload, unless its volume was deleted.
+    pub(crate) fn unless<T>(&self, name: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
+        let overtaken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match *overtaken {
+            false => step(),
+            true => Err(EngineError::new(
+                ErrorKind::OperationAborted,
+                format!("volume '{name}' was deleted while it was uploaded"),
+            )),
+        }
+    }
+
+    /// The volume is about to be deleted; not while the upload takes its last step.
+    fn overtake(&self) -> bool {
+        match self.0.try_lock() {
+            Ok(mut overtaken) => {
+                *overtaken = true;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn is_overtaken(&self) -> bool {
+        // While the upload takes its last step it is not.
+        self.0.try_lock().is_ok_and(|overtaken| *overtaken)
+    }
+}
+
+#[derive(Debug)]
+struct Held {
+    purpose: Purpose,
+    /// How many have it: more than one only of readers.
+    count: usize,
+    overtaken: Overtaken,
+}
+
+/// What an owner knows of who works on its pool's volumes.
+#[derive(Debug, Default)]
+pub(super) struct Claims(BTreeMap<String, Held>);
+
+impl Claims {
+    /// True if nobody works on any volume.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Notes that somebody works on a volume, which is there or is not.
+    pub(super) fn grant(&mut self, claim: &Claim, is_there: bool) -> Result<()> {
+        let name = &claim.name;
+        match (claim.purpose, self.0.get_mut(name)) {
+            (_, Some(held)) if held.purpose == Purpose::Make => {
+                return Err(EngineError::invalid(format!(
+                    "volume '{name}' is still being allocated."
+                )));
+            }
+            (Purpose::Make, _) if is_there => {
+                let what = format!("'{name}'");
+                return Err(EngineError::new(ErrorKind::VolumeExists, what));
+            }
+            (purpose, _) if purpose != Purpose::Make && !is_there => {
+                let what = format!("no storage vol with matching name '{name}'");
+                return Err(EngineError::new(ErrorKind::NoVolume, what));
+            }
+            (Purpose::Read, Some(held)) if held.purpose == Purpose::Read => {
+                held.count += 1;
+                return Ok(());
+            }
+            (Purpose::Delete, Some(held))
+                if held.purpose == Purpose::Upload && held.overtaken.overtake() => {}
+            (_, Some(_)) => {
+                return Err(EngineError::invalid(format!(
+                    "volume '{name}' is still in use."
+                )));
+            }
+            (_, None) => {}
+        }
+        let held = Held {
+            purpose: claim.purpose,
+            count: 1,
+            overtaken: claim.overtaken.clone(),
+        };
+        self.0.insert(name.clone(), held);
+        Ok(())
+    }
+
+    /// Somebody who was granted it is done.
+    pub(super) fn release(&mut self, name: &str) {
+        if let Some(held) = self.0.get_mut(name) {
+            held.count -= 1;
+            if held.count == 0 {
+                self.0.remove(name);
+            }
+        }
+    }
 }
 
 /// The right to work on a volume, given back when it is dropped.
@@ -28,6 +137,7 @@ pub(crate) struct Claim {
     pub(crate) name: String,
     purpose: Purpose,
     given_back: bool,
+    overtaken: Overtaken,
 }
 
 impl Pool {
@@ -43,14 +153,16 @@ impl Pool {
             name: name.to_owned(),
             purpose,
             given_back: true,
+            overtaken: Overtaken::default(),
         };
         self.ask(|reply| Request::Claim { claim, reply }).await
     }
 }
 
 impl Claim {
-    pub(super) fn purpose(&self) -> Purpose {
-        self.purpose
+    /// Whether the volume is deleted while it is uploaded.
+    pub(crate) fn overtaken(&self) -> Overtaken {
+        self.overtaken.clone()
     }
 
     /// The owner grants it.
@@ -62,6 +174,9 @@ impl Claim {
     /// Gives the right back and waits until the pool shows the volume as it is now.
     pub(crate) async fn finish(mut self) -> Result<Option<Arc<Volume>>> {
         self.given_back = true;
+        if self.overtaken.is_overtaken() {
+            return Ok(None);
+        }
         let (reply, answer) = oneshot::channel();
         let request = Request::Release {
             name: self.name.clone(),
@@ -77,7 +192,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if !self.given_back {
+        if !self.given_back && !self.overtaken.is_overtaken() {
             // An owner that is gone needs nothing back.
             let _ = self.entry.mailbox.send(Request::Release {
                 name: self.name.clone(),

@@ -3,7 +3,7 @@
 //! Requests are served one after the other. Long work on volumes is not the owner's: it is done
 //! beside it by whoever holds a [`Claim`], and the owner only keeps the list of claims.
 
-use super::claim::{Claim, Purpose};
+use super::claim::{Claim, Claims, Purpose};
 use super::host::{self, Overwrite};
 use super::record::PoolRecords;
 use super::{Entry, PoolView, Pools, scan};
@@ -82,7 +82,7 @@ pub(super) struct Owner {
     entry: Arc<Entry>,
     around: Surroundings,
     /// Who works on which volume; readers are counted.
-    claims: BTreeMap<String, (Purpose, usize)>,
+    claims: Claims,
     /// Work on the directory that nothing was heard of.
     stuck: Option<Stuck>,
 }
@@ -94,7 +94,7 @@ impl Owner {
         Self {
             entry,
             around,
-            claims: BTreeMap::new(),
+            claims: Claims::default(),
             stuck: None,
         }
     }
@@ -439,43 +439,12 @@ impl Owner {
         self.view().need_active()?;
         self.check_answers()?;
         let is_there = self.entry.volumes().contains_key(name);
-        match (claim.purpose(), self.claims.get_mut(name)) {
-            (Purpose::Make, Some((Purpose::Make, _))) => Err(EngineError::invalid(format!(
-                "volume '{name}' is still being allocated."
-            ))),
-            (_, Some((Purpose::Make, _))) => Err(EngineError::invalid(format!(
-                "volume '{name}' is still being allocated."
-            ))),
-            (Purpose::Make, _) if is_there => {
-                let what = format!("'{name}'");
-                Err(EngineError::new(ErrorKind::VolumeExists, what))
-            }
-            (Purpose::Change | Purpose::Read, _) if !is_there => {
-                let what = format!("no storage vol with matching name '{name}'");
-                Err(EngineError::new(ErrorKind::NoVolume, what))
-            }
-            (Purpose::Read, Some((Purpose::Read, readers))) => {
-                *readers += 1;
-                Ok(())
-            }
-            (_, Some(_)) => Err(EngineError::invalid(format!(
-                "volume '{name}' is still in use."
-            ))),
-            (purpose, None) => {
-                self.claims.insert(name.clone(), (purpose, 1));
-                Ok(())
-            }
-        }
+        self.claims.grant(claim, is_there)
     }
 
     /// Somebody is done with a volume: it is shown as it is now.
     async fn release(&mut self, name: &str, purpose: Purpose) -> Result<Option<Arc<Volume>>> {
-        if let Some((_, count)) = self.claims.get_mut(name) {
-            *count -= 1;
-            if *count == 0 {
-                self.claims.remove(name);
-            }
-        }
+        self.claims.release(name);
         if purpose == Purpose::Read || !self.view().active {
             return Ok(self.entry.volumes().get(name).cloned());
         }

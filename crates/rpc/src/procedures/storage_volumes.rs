@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::pools::Pool;
 use engine::volumes::{
-    Download, Piece, PieceShape, Range, Resize, Upload, Volume, WipeAlgorithm, Wishes,
+    Download, Piece, PieceShape, Range, Resize, Source, Upload, Volume, WipeAlgorithm, Wishes,
 };
 use model::schema::Schema;
 use model::storage::VolumeKind;
@@ -17,7 +17,7 @@ use super::{check_flags, validate};
 use crate::client::Client;
 use crate::dispatch::{Dispatch, Serve};
 use crate::failure::{Answer, Failure};
-use crate::stream::StreamEnd;
+use crate::stream::{FromClient, StreamEnd};
 
 /// `VIR_STORAGE_VOL_GET_PHYSICAL`: the file's length instead of what it takes.
 const GET_PHYSICAL: u32 = 1;
@@ -292,20 +292,26 @@ async fn serve_upload(mut end: StreamEnd, mut upload: Upload) {
         let Failure(error) = of_storage(error);
         error
     };
+    end.take_socket();
     loop {
-        let piece = match end.receive().await {
-            Some(StreamPacket::Data(bytes)) => Piece::Data(bytes),
-            Some(StreamPacket::Hole(length)) => Piece::Hole(length),
-            Some(StreamPacket::Finish) => {
+        let written = match end.next().await {
+            Some(FromClient::Socket(lent)) => upload.write_all_of(Source(Box::new(lent))).await,
+            Some(FromClient::Packet(StreamPacket::Data(bytes))) => {
+                upload.write(Piece::Data(bytes)).await
+            }
+            Some(FromClient::Packet(StreamPacket::Hole(length))) => {
+                upload.write(Piece::Hole(length)).await
+            }
+            Some(FromClient::Packet(StreamPacket::Finish)) => {
                 return match upload.finish().await {
                     Ok(()) => end.finish(),
                     Err(error) => end.fail(failed(error)),
                 };
             }
             // Given up: the volume stays as it was.
-            Some(StreamPacket::Abort) | None => return,
+            Some(FromClient::Packet(StreamPacket::Abort)) | None => return,
         };
-        if let Err(error) = upload.write(piece).await {
+        if let Err(error) = written {
             return end.fail(failed(error));
         }
     }

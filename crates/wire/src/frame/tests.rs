@@ -96,6 +96,39 @@ fn large_bodies_are_collected_in_place() {
 }
 
 #[test]
+fn a_large_packet_that_was_given_away_does_not_come_out() {
+    let data = vec![7; 100_000];
+    let large = data_packet(call(1).stream(Status::Continue), &data).unwrap();
+    let small = packet(call(2), &()).unwrap();
+    for missing_later in [0, 5, 60_000] {
+        let mut reader = Reader::default();
+        reader.push(&large[..30_028], []).unwrap();
+        assert!(reader.next_packet().unwrap().is_none());
+        assert_eq!(reader.under_way(), Some(call(1).stream(Status::Continue)));
+        let (arrived, missing) = reader.give_away().unwrap();
+        assert_eq!((arrived.len(), missing), (30_000, 70_000));
+        reader.take_back(missing_later);
+        let rest = &large[large.len() - missing_later..];
+        reader.push(&[rest, &small].concat(), []).unwrap();
+        let next = reader.next_packet().unwrap().unwrap();
+        assert_eq!(next.header.serial, 2, "{missing_later}");
+        assert_eq!(reader.pending(), 0);
+    }
+}
+
+#[test]
+fn the_head_of_a_large_packet_is_known() {
+    let header = call(1).stream(Status::Continue);
+    let head = |length: usize| {
+        let bytes = data_packet(header, &vec![0; length]).unwrap();
+        head_of_large(bytes[..STREAM_ROOM_BYTES].try_into().unwrap())
+    };
+    assert_eq!(head(100_000), Some((header, 100_000)));
+    assert_eq!(head(10), None);
+    assert_eq!(head_of_large(&[0xff; STREAM_ROOM_BYTES]), None);
+}
+
+#[test]
 fn descriptors_belong_to_the_packet_that_announces_them() {
     let sent = packet_with_fds(call(1), &(), vec![null(), null()]).unwrap();
     let mut reader = Reader::default();
