@@ -181,30 +181,8 @@ pub struct SnapshotDelete {
 /// What is asked of a running machine's disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BlockAsk {
-    /// Commit images into one below.
-    Commit {
-        /// The image that takes them; the lowest if not given.
-        base: Option<String>,
-        /// The uppermost of them; the disk's own if not given.
-        top: Option<String>,
-        /// Without `base`: into the next one below `top`.
-        shallow: bool,
-        /// The disk's own image is among them.
-        active: bool,
-        /// Remove them afterwards.
-        remove: bool,
-        /// Bytes per second; 0 is unlimited.
-        bandwidth: u64,
-    },
-    /// Pull images below into the disk's own.
-    Pull {
-        /// The image that stays below; none if not given.
-        base: Option<String>,
-        /// Bytes per second; 0 is unlimited.
-        bandwidth: u64,
-    },
-    /// Copy the disk to another image.
-    Copy(BlockCopy),
+    /// Begin a job.
+    Begin(BlockWork),
     /// End a job.
     Abort {
         /// Go over to the other image.
@@ -222,6 +200,43 @@ pub enum BlockAsk {
         /// The size the guest sees.
         bytes: u64,
     },
+}
+
+/// What a job on a disk's images does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlockWork {
+    /// Commit images into one below.
+    Commit(BlockCommit),
+    /// Pull images below into the disk's own.
+    Pull(BlockPull),
+    /// Copy the disk to another image.
+    Copy(BlockCopy),
+}
+
+/// Which images are committed into which.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlockCommit {
+    /// The image that takes them; the lowest if not given.
+    pub base: Option<String>,
+    /// The uppermost of them; the disk's own if not given.
+    pub top: Option<String>,
+    /// Without `base`: into the next one below `top`.
+    pub shallow: bool,
+    /// The disk's own image is among them.
+    pub active: bool,
+    /// Remove them afterwards.
+    pub remove: bool,
+    /// Bytes per second; 0 is unlimited.
+    pub bandwidth: u64,
+}
+
+/// Which images are pulled into the disk's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlockPull {
+    /// The image that stays below; none if not given.
+    pub base: Option<String>,
+    /// Bytes per second; 0 is unlimited.
+    pub bandwidth: u64,
 }
 
 /// Where and how a disk is copied.

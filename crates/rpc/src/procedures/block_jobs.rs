@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use engine::EngineError;
-use engine::options::{BlockAsk, BlockCopy};
+use engine::options::{BlockAsk, BlockCommit, BlockCopy, BlockPull, BlockWork};
 use wire::consts::flags::*;
 use wire::remote::*;
 use wire::typed_params;
@@ -23,11 +23,11 @@ pub(super) fn register(dispatch: &mut Dispatch) {
             "qemuDomainBlockPull",
         )?;
         let in_bytes = args.flags & VIR_DOMAIN_BLOCK_PULL_BANDWIDTH_BYTES != 0;
-        let ask = BlockAsk::Pull {
+        let pull = BlockPull {
             base: None,
             bandwidth: speed(args.bandwidth, in_bytes)?,
         };
-        Ok(domain(&client, &args.dom)?.block(&args.path, ask).await?)
+        begin(&client, &args.dom, &args.path, BlockWork::Pull(pull)).await
     });
     dispatch.task(rebase);
     dispatch.task(|client, args: DomainBlockJobAbortArgs| async move {
@@ -73,12 +73,17 @@ fn speed(bandwidth: u64, in_bytes: bool) -> Answer<u64> {
     .ok_or_else(|| Failure::invalid_arg("bandwidth must be less than 2^63 bytes per second"))
 }
 
+async fn begin(client: &Client, machine: &RemoteDomain, disk: &str, work: BlockWork) -> Answer<()> {
+    let handle = domain(client, machine)?;
+    Ok(handle.block(disk, BlockAsk::Begin(work)).await?)
+}
+
 async fn commit(client: Arc<Client>, args: DomainBlockCommitArgs) -> Answer<()> {
     /// All of them, from the first to the last.
     const KNOWN: u32 = VIR_DOMAIN_BLOCK_COMMIT_BANDWIDTH_BYTES * 2 - 1;
     check_flags(args.flags, KNOWN, "qemuDomainBlockCommit")?;
     let has = |flag| args.flags & flag != 0;
-    let ask = BlockAsk::Commit {
+    let commit = BlockCommit {
         bandwidth: speed(args.bandwidth, has(VIR_DOMAIN_BLOCK_COMMIT_BANDWIDTH_BYTES))?,
         shallow: has(VIR_DOMAIN_BLOCK_COMMIT_SHALLOW),
         active: has(VIR_DOMAIN_BLOCK_COMMIT_ACTIVE),
@@ -86,7 +91,7 @@ async fn commit(client: Arc<Client>, args: DomainBlockCommitArgs) -> Answer<()> 
         base: args.base,
         top: args.top,
     };
-    Ok(domain(&client, &args.dom)?.block(&args.disk, ask).await?)
+    begin(&client, &args.dom, &args.disk, BlockWork::Commit(commit)).await
 }
 
 async fn rebase(client: Arc<Client>, args: DomainBlockRebaseArgs) -> Answer<()> {
@@ -95,13 +100,12 @@ async fn rebase(client: Arc<Client>, args: DomainBlockRebaseArgs) -> Answer<()> 
     check_flags(args.flags, KNOWN, "qemuDomainBlockRebase")?;
     let has = |flag| args.flags & flag != 0;
     let bandwidth = speed(args.bandwidth, has(VIR_DOMAIN_BLOCK_REBASE_BANDWIDTH_BYTES))?;
-    let handle = domain(&client, &args.dom)?;
     if !has(VIR_DOMAIN_BLOCK_REBASE_COPY) {
-        let ask = BlockAsk::Pull {
+        let pull = BlockPull {
             base: args.base,
             bandwidth,
         };
-        return Ok(handle.block(&args.path, ask).await?);
+        return begin(&client, &args.dom, &args.path, BlockWork::Pull(pull)).await;
     }
     let path = args
         .base
@@ -115,7 +119,7 @@ async fn rebase(client: Arc<Client>, args: DomainBlockRebaseArgs) -> Answer<()> 
         bandwidth,
         ..BlockCopy::default()
     };
-    Ok(handle.block(&args.path, BlockAsk::Copy(copy)).await?)
+    begin(&client, &args.dom, &args.path, BlockWork::Copy(copy)).await
 }
 
 async fn copy(client: Arc<Client>, args: DomainBlockCopyArgs) -> Answer<()> {
@@ -140,8 +144,7 @@ async fn copy(client: Arc<Client>, args: DomainBlockCopyArgs) -> Answer<()> {
         granularity: number("granularity").filter(|n| *n > 0),
         buf_size: number("buf-size").filter(|n| *n > 0),
     };
-    let handle = domain(&client, &args.dom)?;
-    Ok(handle.block(&args.path, BlockAsk::Copy(copy)).await?)
+    begin(&client, &args.dom, &args.path, BlockWork::Copy(copy)).await
 }
 
 async fn job_info(
