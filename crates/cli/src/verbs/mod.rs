@@ -16,6 +16,7 @@ mod firewall_sets;
 mod guest;
 mod host;
 mod host_interfaces;
+mod host_memory;
 mod images;
 mod info;
 mod inside;
@@ -127,7 +128,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         title: "Host and Hypervisor",
         keyword: "host",
-        verbs: &[cpu_models::VERBS, host::VERBS],
+        verbs: &[cpu_models::VERBS, host::VERBS, host_memory::VERBS],
     },
     Group {
         title: "Storage Pool",
