@@ -69,6 +69,7 @@ mod ports;
 mod process;
 pub mod provision;
 mod record;
+mod release;
 mod run;
 mod saved;
 mod saved_definitions;
