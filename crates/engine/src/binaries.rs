@@ -157,6 +157,8 @@ impl Binaries {
             None => {
                 let caps = Arc::new(self.probe(emulator).await?);
                 self.write_cache(&identity, &caps);
+                // QEMU's answers are long and are not asked for again.
+                sys::memory::release_unused();
                 caps
             }
         };

@@ -69,12 +69,13 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let engine = Engine::start(options.engine.clone()).await?;
+    // Before the first client: what start-up needed is not needed to serve.
+    sys::memory::release_unused();
     let server = rpc::Server::new(engine.clone(), sys::user::current_uid());
     let _listening = sockets::listen(&server, &options)?;
     let _rest = sockets::listen_rest(&rest::Server::new(engine.clone()), &options)?;
     let (active, inactive) = engine.domain_counts();
     tracing::info!(active, inactive, "serving");
-    sys::memory::release_unused();
     notify("READY=1");
     let autostart = tokio::spawn({
         let engine = engine.clone();
