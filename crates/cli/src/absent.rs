@@ -15,7 +15,6 @@ pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
             "migrate-setmaxdowntime",
             "migrate-setspeed",
             "qemu-attach",
-            "update-memory-device",
         ],
     ),
     (

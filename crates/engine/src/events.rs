@@ -85,6 +85,13 @@ pub enum Happening {
         /// Memory left to the guest.
         actual_kib: u64,
     },
+    /// The guest uses another part of a memory module.
+    MemoryDeviceSizeChange {
+        /// The module's alias.
+        alias: String,
+        /// How much of it the guest uses now, in bytes.
+        bytes: u64,
+    },
     /// A device is gone from it.
     DeviceRemoved {
         /// The device's alias.

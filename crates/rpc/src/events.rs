@@ -393,6 +393,15 @@ fn numbered_packets(
                 reason: *reason,
             })
         }
+        (
+            VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE,
+            Happening::MemoryDeviceSizeChange { alias, bytes },
+        ) => packet(DomainEventMemoryDeviceSizeChangeMsg {
+            callback_id,
+            dom,
+            alias: alias.clone(),
+            size: *bytes,
+        }),
         (VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, Happening::DeviceAdded { alias }) => {
             packet(DomainEventCallbackDeviceAddedMsg {
                 callback_id,

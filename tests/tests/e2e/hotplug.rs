@@ -167,3 +167,78 @@ fn a_guest_that_keeps_a_device_holds_nobody_up() {
         "the definition keeps it"
     );
 }
+
+#[test]
+fn a_guest_is_asked_for_another_part_of_its_memory() {
+    let host = Host::start();
+    let module = "<memory model='virtio-mem'><target><size unit='MiB'>128</size><node>0</node>
+        <block unit='MiB'>2</block><requested unit='MiB'>16</requested></target></memory>";
+    let xml = guest::bare_machine("web1")
+        .replace(
+            "<vcpu>1</vcpu>",
+            "<vcpu>1</vcpu><maxMemory slots='2' unit='GiB'>1</maxMemory>
+             <cpu mode='custom'><model>qemu64</model>
+             <numa><cell id='0' cpus='0' memory='64' unit='MiB'/></numa></cpu>",
+        )
+        .replace("<devices>", &format!("<devices>{module}"));
+    host.define(&xml);
+    let _ = host.virsh(&["start", "web1"]).succeeds();
+    let requested = || {
+        let command = r#"{"execute":"qom-get","arguments":{"path":"/machine/peripheral/virtiomem0","property":"requested-size"}}"#;
+        host.virsh(&["qemu-monitor-command", "web1", command])
+            .succeeds()
+    };
+    assert!(requested().contains(&(16_u64 << 20).to_string()));
+    for (command, size) in [
+        (Host::virsh as fn(&Host, &[&str]) -> _, 64_u64),
+        (Host::stead, 32),
+    ] {
+        let text = format!("{size}M");
+        let words = [
+            "update-memory-device",
+            "web1",
+            "--node",
+            "0",
+            "--requested-size",
+            &text,
+        ];
+        let shown = command(&host, &[&words[..], &["--print-xml"]].concat()).succeeds();
+        let kib = size << 10;
+        assert!(
+            shown.contains(&format!("<requested unit=\"KiB\">{kib}</requested>")),
+            "{shown}"
+        );
+        for end in ["--live", "--config"] {
+            let _ = command(&host, &[&words[..], &[end]].concat()).succeeds();
+        }
+        assert!(requested().contains(&(size << 20).to_string()));
+        for part in [&[][..], &["--inactive"]] {
+            let shown = host
+                .virsh(&[&["dumpxml", "web1"], part].concat())
+                .succeeds();
+            let line = format!("<requested unit='KiB'>{kib}</requested>");
+            assert!(shown.contains(&line), "{shown}");
+        }
+    }
+    let refused = |size: &str, words: &str| {
+        let all = [
+            "update-memory-device",
+            "web1",
+            "--alias",
+            "virtiomem0",
+            "--requested-size",
+            size,
+        ];
+        let refused = host.virsh(&all).fails();
+        assert!(refused.contains(words), "{refused}");
+    };
+    refused(
+        "1M",
+        "requested size must be an integer multiple of block size",
+    );
+    refused(
+        "1G",
+        "requested size must be smaller than or equal to @size",
+    );
+    assert!(requested().contains(&(32_u64 << 20).to_string()));
+}

@@ -32,6 +32,7 @@ mod limits;
 mod list;
 mod long_jobs;
 mod machine_options;
+mod memory_modules;
 mod monitor;
 mod network_events;
 mod network_make;
@@ -72,6 +73,7 @@ pub(crate) const GROUPS: &[Group] = &[
             define::VERBS,
             describe::VERBS,
             devices::VERBS,
+            memory_modules::VERBS,
             disks::VERBS,
             display::VERBS,
             guest::VERBS,

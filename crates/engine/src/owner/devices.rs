@@ -19,6 +19,7 @@ use model::domain::Domain;
 use model::domain::change::DeviceKey;
 use model::domain::controller::ControllerType;
 use model::domain::interface::{Interface, LinkState};
+use model::domain::memory_device::MemoryDevice;
 use model::secret::SecretUse;
 use qemu::command_line::{Launch, Step, command_line, plug};
 use qemu::machine::Operation;
@@ -631,6 +632,16 @@ fn update_commands(before: &Domain, after: &Domain) -> Result<Vec<Step>> {
                 .as_ref()
                 .is_none_or(|link| link.state != LinkState::Down);
             steps.push(Step::Run(commands::set_link(alias, up)));
+        }
+    }
+    for (old, new) in before.devices.memories.iter().zip(&after.devices.memories) {
+        let requested = |module: &MemoryDevice| module.target.as_ref().and_then(|t| t.requested);
+        if let Some(size) = requested(new).filter(|size| requested(old) != Some(*size)) {
+            let alias = new.info.alias.as_deref().unwrap_or_default();
+            let path = format!("/machine/peripheral/{alias}");
+            let bytes = (size.0 * 1024).into();
+            let command = commands::qom_set(&path, "requested-size", bytes);
+            steps.push(Step::Run(command));
         }
     }
     for (old, new) in before.devices.graphics.iter().zip(&after.devices.graphics) {

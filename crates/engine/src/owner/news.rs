@@ -65,6 +65,9 @@ impl Owner {
             Event::Watchdog { action } => self.watchdog(&action).await,
             Event::BlockIoError(error) => self.disk_failed(error).await,
             Event::BalloonChange { actual } => self.balloon_changed(actual / 1024),
+            Event::MemoryDeviceSizeChange { id, size } => {
+                self.module_resized(id.unwrap_or_default(), size);
+            }
             Event::VserportChange { id, open } => self.channel_changed(&id, open),
             Event::BlockWriteThreshold {
                 node,
@@ -191,6 +194,20 @@ impl Owner {
             live.set_definition(definition);
         }
         self.emit(Happening::BalloonChange { actual_kib });
+    }
+
+    /// The guest has plugged in another part of a memory module.
+    fn module_resized(&self, alias: String, bytes: u64) {
+        if let Some(live) = &self.live {
+            let mut definition = model::domain::Domain::clone(&live.definition());
+            let mut modules = definition.devices.memories.iter_mut();
+            let module = modules.find(|m| m.info.alias.as_deref() == Some(&alias));
+            if let Some(target) = module.and_then(|module| module.target.as_mut()) {
+                target.current = Some(model::domain::memory_size::Kib(bytes / 1024));
+            }
+            live.set_definition(definition);
+        }
+        self.emit(Happening::MemoryDeviceSizeChange { alias, bytes });
     }
 
     fn channel_changed(&self, id: &str, open: bool) {

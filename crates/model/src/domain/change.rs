@@ -6,6 +6,7 @@ use super::devices::Devices;
 use super::disk::Disk;
 use super::info::DeviceInfo;
 use super::interface::Interface;
+use super::memory_device::MemoryDevice;
 use crate::xml::{Element, XmlError, XmlErrorKind, parse_document, root};
 
 /// One device as XML. The kinds of devices that can be found again by what
@@ -242,6 +243,9 @@ impl Domain {
             found.password = display.password;
             return Ok(());
         }
+        if let Some(module) = new.memories.into_iter().next() {
+            return self.update_memory(&module);
+        }
         let wanted = Fragment::parse(xml)?;
         match self.find_device(xml)? {
             DeviceKey::Disk(index) => {
@@ -256,11 +260,40 @@ impl Domain {
             }
             _ => {
                 return Err(XmlError::unsupported(
-                    "only disks, interfaces and displays can be changed in place",
+                    "only disks, interfaces, displays and memory modules can be changed in place",
                 ));
             }
         }
         Ok(())
+    }
+}
+
+impl Domain {
+    /// Only how much of a module is asked for can change.
+    fn update_memory(&mut self, new: &MemoryDevice) -> Result<(), XmlError> {
+        let alias = new.info.alias.as_deref();
+        let modules = &mut self.devices.memories;
+        let named = modules
+            .iter()
+            .position(|module| alias.is_some() && module.info.alias.as_deref() == alias);
+        let mut alike = (0..modules.len()).filter(|index| modules[*index].is_same(new));
+        let index = match (named, alike.next(), alike.next()) {
+            (Some(index), ..) | (None, Some(index), None) => index,
+            (None, None, _) => return Err(missing("memory device")),
+            (None, Some(_), Some(_)) => {
+                let message = "several memory devices match; name one by its alias";
+                return Err(XmlError::invalid(message));
+            }
+        };
+        let module = &mut modules[index];
+        if !module.is_same(new) {
+            return Err(XmlError::unsupported(
+                "only the requested size of a memory device can be modified",
+            ));
+        }
+        let target = new.target.as_ref();
+        let requested = target.and_then(|target| target.requested);
+        module.request(requested.unwrap_or_default())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::id_set::IdSet;
 use super::info::DeviceInfo;
 use super::memory_size::Kib;
-use crate::xml::{Hex, YesNo, element, keyword};
+use crate::xml::{Hex, XmlError, YesNo, element, keyword};
 
 keyword! {
     /// Models of memory modules.
@@ -58,7 +58,8 @@ element! {
         child label: Option<MemoryLabel> = "label",
         child block: Option<Kib> = "block",
         child requested: Option<Kib> = "requested",
-        child current: Option<Kib> = "current",
+        /// How much the guest has plugged in of it.
+        running current: Option<Kib> = "current",
         child address: Option<MemoryAddress> = "address",
         flag readonly: bool = "readonly",
     }
@@ -78,6 +79,39 @@ element! {
 }
 
 impl MemoryDevice {
+    /// Whether both are the same module: all that a guest cannot be asked to change is the same.
+    pub fn is_same(&self, other: &MemoryDevice) -> bool {
+        let lasting = |module: &MemoryDevice| {
+            let target = module.target.clone().unwrap_or_default();
+            (module.model, target.size, target.node, target.block)
+        };
+        lasting(self) == lasting(other) && self.uuid == other.uuid
+    }
+
+    /// Asks the guest for another part of the module.
+    ///
+    /// # Errors
+    /// If it is not of a kind that can be had in parts, or the part is no whole number of blocks.
+    pub fn request(&mut self, requested: Kib) -> Result<(), XmlError> {
+        if self.model != MemoryModel::VirtioMem {
+            let message = format!("cannot modify memory of model '{}'", self.model);
+            return Err(XmlError::unsupported(message));
+        }
+        let size = self.size();
+        let target = self.target.get_or_insert_default();
+        if requested > size {
+            let message = "requested size must be smaller than or equal to @size";
+            return Err(XmlError::invalid(message));
+        }
+        let block = target.block.unwrap_or_default().0;
+        if block == 0 || !requested.0.is_multiple_of(block) {
+            let message = "requested size must be an integer multiple of block size";
+            return Err(XmlError::invalid(message));
+        }
+        target.requested = Some(requested);
+        Ok(())
+    }
+
     /// The module's size.
     pub fn size(&self) -> Kib {
         self.target
