@@ -14,10 +14,10 @@ const BOOT_TIMEOUT: Duration = Duration::from_secs(80);
 const CARD: &str = "52:54:00:aa:06:01";
 
 /// A web server for a folder, at the network's own address; gone when dropped.
-struct Web(Child);
+pub(crate) struct Web(Child);
 
 impl Web {
-    fn serve(folder: &str, address: &str, port: &str) -> Self {
+    pub(crate) fn serve(folder: &str, address: &str, port: &str) -> Self {
         let child = Command::new("/usr/bin/python3")
             .args([
                 "-m",
