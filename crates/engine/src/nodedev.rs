@@ -1,7 +1,7 @@
 //! The host's devices, read from sysfs when they are asked for: nothing is
 //! kept, so nothing can be out of date.
 
-mod bind;
+pub(crate) mod bind;
 mod ids;
 mod scan;
 mod watch;

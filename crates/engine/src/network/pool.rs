@@ -13,7 +13,7 @@ use std::sync::{MutexGuard, PoisonError};
 use uuid::Uuid;
 
 /// Most virtual functions looked for on one device.
-const FUNCTIONS_MAX: usize = 4096;
+pub(super) const FUNCTIONS_MAX: u32 = 4096;
 
 /// A device that a machine was given, from before it is seen to run.
 #[derive(Debug, Clone)]
@@ -55,6 +55,8 @@ impl Engine {
                 source.mode = Some(mode.to_owned());
             }
             None => {
+                let managed = network.forward.as_ref().and_then(|f| f.managed);
+                interface.managed = managed;
                 source.hostdev = Some(SourceAddress {
                     kind: Some("pci".to_owned()),
                     pci: PciAddress::parse(found).unwrap_or_default(),
@@ -161,7 +163,7 @@ pub(super) fn pool_devices(network: &Network, sysfs: &Path) -> Result<Vec<String
 /// The virtual functions of a network device, in the order of their numbers.
 fn functions(network: &str, device: &str, sysfs: &Path) -> Result<Vec<String>> {
     let directory = sysfs.join("class/net").join(device).join("device");
-    let function = |number: usize| {
+    let function = |number: u32| {
         let link = std::fs::read_link(directory.join(format!("virtfn{number}"))).ok()?;
         Some(link.file_name()?.to_str()?.to_owned())
     };

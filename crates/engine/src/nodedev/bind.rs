@@ -6,7 +6,7 @@ use std::io::ErrorKind as IoKind;
 use std::path::{Path, PathBuf};
 
 /// Gives the device to a driver that hands devices to machines.
-pub(super) fn detach(sysfs: &Path, address: &str, driver: &str) -> Result<()> {
+pub(crate) fn detach(sysfs: &Path, address: &str, driver: &str) -> Result<()> {
     let bus = sysfs.join("bus/pci");
     if !bus.join("drivers").join(driver).exists() {
         return Err(EngineError::new(
@@ -24,7 +24,7 @@ pub(super) fn detach(sysfs: &Path, address: &str, driver: &str) -> Result<()> {
 }
 
 /// Gives the device back to the driver the kernel chooses.
-pub(super) fn reattach(sysfs: &Path, address: &str) -> Result<()> {
+pub(crate) fn reattach(sysfs: &Path, address: &str) -> Result<()> {
     // A line without a name takes the override away.
     rebind(sysfs, address, "")
 }
