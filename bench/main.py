@@ -37,6 +37,7 @@ PARTS = [
     networks.start_of_a_network,
     networks.card_on_a_network,
     networks.list_of_many_networks,
+    networks.rules_of_many_machines,
 ]
 
 

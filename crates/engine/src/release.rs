@@ -41,6 +41,8 @@ impl Engine {
             if let Ok(domain) = Domain::parse(&record.xml) {
                 crate::taps::remove_lasting(&domain);
                 self.leave_switches(&domain).await;
+                self.free_functions(&domain);
+                self.withdraw_ports(&domain).await;
             }
             self.remove_cgroup(record.id, &record.name).await;
         }

@@ -87,7 +87,16 @@ pub(crate) async fn prepare(
 ) -> Result<Run> {
     let emulator = emulator(engine, &domain)?;
     let caps = engine.binaries().caps(&emulator).await?;
-    let settled = engine.settle_networks(&mut domain, |_| true).await;
+    let mut settled = engine.settle_networks(&mut domain, |_| true).await;
+    if settled.is_ok() {
+        settled = engine.announce_ports(&domain, |_| true).await;
+    }
+    if settled.is_ok() {
+        settled = engine.take_functions(&domain, |_| true);
+        if settled.is_err() {
+            engine.withdraw_ports(&domain).await;
+        }
+    }
     if let Err(error) = settled {
         engine.free_devices(facts::uuid(&domain));
         return Err(error);
@@ -95,6 +104,7 @@ pub(crate) async fn prepare(
     let uuid = facts::uuid(&domain);
     let id = engine.table().next_id();
     let directory = engine.places().machine_run(id, &domain.name);
+    let announced = domain.clone();
     let made = make_run(
         engine, domain, from, options, id, &directory, &emulator, &caps,
     );
@@ -109,6 +119,10 @@ pub(crate) async fn prepare(
     };
     if made.is_err() {
         engine.free_devices(uuid);
+        if RunRecord::read(&directory).is_none() {
+            engine.free_functions(&announced);
+            engine.withdraw_ports(&announced).await;
+        }
         engine.release_run_dir(&directory).await;
     }
     made

@@ -18,8 +18,6 @@ use model::network::policy::{Peer, Policy, Service, ports_text};
 
 /// How long an answer to UDP may come, in seconds.
 pub const UDP_ANSWER_TIMEOUT_S: u32 = 120;
-/// Most questions whose answers are waited for, for each machine's device.
-pub const UDP_QUESTIONS_MAX: u32 = 65_535;
 
 /// A machine's device on the host, and what it may do.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,7 +109,7 @@ fn policies(ruled: &[&MachinePort], out: &mut String) {
         if port.policy.drop_inbound {
             let _ = writeln!(
                 out,
-                "\tset asked_{id} {{\n\t\ttype ipv4_addr . inet_service . inet_service\n\t\tsize {UDP_QUESTIONS_MAX}\n\t\tflags dynamic,timeout\n\t}}"
+                "\tset asked_{id} {{\n\t\ttype ipv4_addr . inet_service . inet_service\n\t\tflags dynamic,timeout\n\t}}"
             );
         }
         block(out, &format!("from_{id}"), &sending(port, &id, &guards));

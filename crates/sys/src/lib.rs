@@ -12,6 +12,7 @@ pub mod cgroup;
 mod error;
 pub mod ethtool;
 pub mod firewall;
+pub mod functions;
 pub mod host;
 pub mod kvm;
 pub mod landlock;

@@ -236,17 +236,19 @@ struct DriverInfo {
     rest: [u8; 160],
 }
 
+/// Whether an interface can have this name.
+pub fn is_name(name: &str) -> bool {
+    let sound = |b: u8| b.is_ascii_graphic() && b != b'/' && b != b':';
+    let length = 1..=INTERFACE_NAME_MAX_BYTES;
+    length.contains(&name.len()) && name.bytes().all(sound) && !matches!(name, "." | "..")
+}
+
 /// An interface's name checked, in the form the kernel takes it.
 pub(crate) fn raw_name(
     operation: &'static str,
     name: &str,
 ) -> SysResult<[libc::c_char; libc::IFNAMSIZ]> {
-    let sound = !name.is_empty()
-        && name.len() <= INTERFACE_NAME_MAX_BYTES
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && b != b'/' && b != b':');
-    if !sound {
+    if !is_name(name) {
         return Err(SysError::from_errno(
             operation,
             format!("interface {name:?}"),

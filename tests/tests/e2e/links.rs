@@ -448,6 +448,8 @@ fn programs_are_run_for_networks_and_ports_made_by_hand_stay() {
                 [
                     "lab start begin -",
                     "lab started begin -",
+                    "lab port-created begin -",
+                    "lab port-deleted begin -",
                     "lab stopped begin -"
                 ]
             );

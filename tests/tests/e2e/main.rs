@@ -1,5 +1,6 @@
 //! Real QEMU and real clients against a running daemon.
 
+mod cards;
 mod changes;
 mod clients;
 mod coexistence;
@@ -20,6 +21,7 @@ mod links;
 mod machines;
 mod malice;
 mod netboot;
+mod netinstall;
 mod networks;
 mod nwfilters;
 mod pacemaker;

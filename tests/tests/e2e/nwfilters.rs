@@ -239,3 +239,46 @@ fn a_guest_with_clean_traffic_is_nobody_else() {
         },
     );
 }
+
+/// Sends one question of ARP, as from the first address for the second.
+const ASK: &str = "import socket, sys\n\
+    card = bytes.fromhex('525400000002')\n\
+    of = lambda text: socket.inet_aton(text)\n\
+    sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n\
+    sender.bind(('eth0', 0x806))\n\
+    head = b'\\xff' * 6 + card + bytes.fromhex('0806' '0001' '0800' '0604' '0001')\n\
+    sender.send(head + card + of(sys.argv[1]) + bytes(6) + of(sys.argv[2]))\n";
+
+#[test]
+fn announcements_of_an_address_are_told_from_questions() {
+    inside(
+        "nwfilters::announcements_of_an_address_are_told_from_questions",
+        || {
+            let host = Host::start();
+            let machine = stand_in();
+            define(
+                &host,
+                "<filter name='quiet' chain='arp'><rule action='drop' direction='out'><arp gratuitous='true'/></rule></filter>",
+            );
+            bind(&host, "quiet", "");
+            let dropped = || {
+                let rules = run("nft list ruleset").succeeds();
+                let rule = rules
+                    .lines()
+                    .find(|line| line.contains("arp daddr ip @told_"));
+                let rule = rule.unwrap_or_else(|| panic!("no rule: {rules}"));
+                let count = rule.split("packets ").nth(1);
+                count.and_then(|rest| rest.split(' ').next()?.parse().ok())
+            };
+            let ask = |from: &str, of: &str| {
+                let line = format!("/usr/bin/python3 -c \"{ASK}\" {from} {of}");
+                let _ = machine.run(&line).succeeds();
+            };
+            ask("10.1.0.2", "10.1.0.1");
+            assert_eq!(dropped(), Some(0));
+            ask("10.1.0.9", "10.1.0.9");
+            assert_eq!(dropped(), Some(1));
+            assert!(pings(&machine, ""));
+        },
+    );
+}

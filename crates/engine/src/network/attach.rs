@@ -7,6 +7,7 @@ use ::network::plug;
 use model::domain::Domain;
 use model::domain::interface::{Interface, InterfaceType};
 use model::network::NetworkKind;
+use model::network::policy::Policy;
 use uuid::Uuid;
 
 impl Engine {
@@ -60,10 +61,12 @@ impl Engine {
 
 impl Engine {
     /// Takes away what one card that is plugged out had of the host.
-    pub(crate) async fn disconnect_card(&self, interface: &Interface) {
+    pub(crate) async fn disconnect_card(&self, domain: &Domain, interface: &Interface) {
         crate::taps::remove(interface);
         self.leave_switch(interface).await;
+        self.free_function(interface);
         self.free_device_of(interface);
+        self.withdraw_port(domain, interface).await;
     }
 }
 
@@ -170,6 +173,15 @@ pub(super) fn is_within_reach(interface: &Interface) -> bool {
         InterfaceType::Bridge => interface.virtualport.is_none(),
         InterfaceType::Ethernet => interface.filterref.is_some(),
         _ => false,
+    }
+}
+
+impl Engine {
+    /// Refuses rules that a running machine's cards are out of reach of, before they are stored.
+    pub(crate) fn check_reach(&self, domain: &Domain, policy: &Policy) -> Result<()> {
+        let interfaces = domain.devices.interfaces.iter();
+        let mut refused = interfaces.map(|card| refuse_unfiltered(card, policy.drop_inbound));
+        refused.find(Result::is_err).unwrap_or(Ok(()))
     }
 }
 

@@ -126,7 +126,8 @@ fn named(error: EngineError) -> EngineError {
         .iter()
         .find(|(said, _)| error.message.contains(said));
     match missing {
-        None => error,
+        // What follows is how tc is used.
+        None => EngineError::new(error.kind, error.message.lines().next().unwrap_or_default()),
         Some((_, part)) => EngineError::new(
             ErrorKind::ConfigUnsupported,
             format!("the kernel cannot limit this traffic: it is built without {part}"),

@@ -13,6 +13,7 @@ use model::domain::interface::{Interface, InterfaceType};
 use model::network::Network;
 use model::network::ip::{DhcpHost, NetworkIp};
 use model::network::policy::{NAMESPACE, Policy};
+use model::network::text::is_device_name;
 use model::xml::YesNo;
 use qemu::machine::LifecycleEvent;
 use std::net::IpAddr;
@@ -274,6 +275,10 @@ impl Engine {
         let ports = self.ports_of_machine(domain);
         if ports.is_empty() {
             return Ok(());
+        }
+        if let Some(port) = ports.iter().find(|port| !is_device_name(&port.device)) {
+            let message = format!("'{}' is no name of a device for rules", port.device);
+            return Err(crate::error::EngineError::invalid(message));
         }
         self.refuse_same_card(domain)?;
         self.bind_anew(domain);

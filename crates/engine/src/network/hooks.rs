@@ -9,6 +9,10 @@ use crate::engine::Engine;
 use crate::error::{EngineError, Result};
 use crate::limits::HOOK_TIMEOUT_MS;
 use model::XmlFlags;
+use model::domain::Domain;
+use model::domain::interface::{Interface, InterfaceType};
+use model::network::Network;
+use model::network::port::NetworkPort;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,6 +28,10 @@ pub(super) enum Operation {
     Stopped,
     /// Its definition was changed while it is active.
     Updated,
+    /// A card is about to be plugged into it: a program that fails prevents that.
+    PortCreated,
+    /// A card was unplugged from it.
+    PortDeleted,
 }
 
 impl Operation {
@@ -33,6 +41,8 @@ impl Operation {
             Operation::Started => "started",
             Operation::Stopped => "stopped",
             Operation::Updated => "updated",
+            Operation::PortCreated => "port-created",
+            Operation::PortDeleted => "port-deleted",
         }
     }
 }
@@ -58,13 +68,24 @@ impl Engine {
         live: &LiveNetwork,
         operation: Operation,
     ) -> Result<()> {
+        self.run_port_hooks(&live.definition, None, operation).await
+    }
+
+    /// The same for one of its ports.
+    pub(super) async fn run_port_hooks(
+        &self,
+        network: &Network,
+        port: Option<&NetworkPort>,
+        operation: Operation,
+    ) -> Result<()> {
         let programs = programs(&self.places().hooks);
         if programs.is_empty() {
             return Ok(());
         }
-        let name = &live.definition.name;
-        let xml = live.definition.to_xml(XmlFlags::default());
-        let input = format!("<hookData>\n{xml}</hookData>\n");
+        let name = &network.name;
+        let xml = network.to_xml(XmlFlags::default());
+        let port = port.map(NetworkPort::to_xml).unwrap_or_default();
+        let input = format!("<hookData>\n{xml}{port}</hookData>\n");
         for program in programs {
             let shown = program.display().to_string();
             let words = [name.as_str(), operation.name(), "begin", "-"];
@@ -91,6 +112,66 @@ impl Engine {
     pub(super) async fn tell_network_hooks(&self, live: &LiveNetwork, operation: Operation) {
         if let Err(error) = self.run_network_hooks(live, operation).await {
             tracing::error!(%error, "a hook has failed");
+        }
+    }
+}
+
+impl Engine {
+    /// Tells the administrator's programs of the ports that a machine's wanted cards have got.
+    /// The first that is refused ends it, and those told of before are told of as gone.
+    pub(crate) async fn announce_ports(
+        &self,
+        domain: &Domain,
+        wanted: impl Fn(&Interface) -> bool,
+    ) -> Result<()> {
+        let cards = domain.devices.interfaces.iter();
+        let cards: Vec<&Interface> = cards.filter(|card| wanted(card)).collect();
+        for (count, card) in cards.iter().enumerate() {
+            let announced = self.hook_card(domain, card, Operation::PortCreated).await;
+            if announced.is_err() {
+                for card in &cards[..count] {
+                    self.withdraw_port(domain, card).await;
+                }
+                return announced;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells them that all ports of a machine are gone.
+    pub(crate) async fn withdraw_ports(&self, domain: &Domain) {
+        for card in &domain.devices.interfaces {
+            self.withdraw_port(domain, card).await;
+        }
+    }
+
+    /// The same for one card.
+    pub(crate) async fn withdraw_port(&self, domain: &Domain, card: &Interface) {
+        let told = self.hook_card(domain, card, Operation::PortDeleted).await;
+        if let Err(error) = told {
+            tracing::error!(%error, "a hook has failed");
+        }
+    }
+
+    async fn hook_card(
+        &self,
+        domain: &Domain,
+        card: &Interface,
+        operation: Operation,
+    ) -> Result<()> {
+        let source = card.source.as_ref();
+        let name = source.and_then(|source| source.network.as_deref());
+        let of_network = card.kind == InterfaceType::Network;
+        let view = name.and_then(|name| self.network_by_name(name).ok());
+        let (Some(view), true) = (view, of_network) else {
+            return Ok(());
+        };
+        let port = super::ports::of_card(domain, card);
+        match (view.definition(), port) {
+            (Some(network), Some(port)) => {
+                self.run_port_hooks(network, Some(&port), operation).await
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -13,6 +13,7 @@ mod define;
 mod dnsmasq;
 mod firewall;
 mod firewalld;
+mod functions;
 mod hooks;
 mod interfaces;
 mod leases;

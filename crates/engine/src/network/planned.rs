@@ -286,6 +286,7 @@ impl Engine {
                 .push("the machine does not run: the rules come with its start".into());
             return Ok(plan);
         };
+        self.check_reach(&live.definition(), &policy)?;
         let own = self.ports_of_machine(&live.definition());
         let mut firewall = self.firewall();
         let before = firewall.text();

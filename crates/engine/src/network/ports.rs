@@ -3,11 +3,13 @@
 
 use super::NetworkView;
 use super::attach::UsedPort;
+use super::hooks::Operation;
 use super::status::Phase;
 use crate::engine::{Engine, xml_error};
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::options::Affect;
 use crate::tuning::Tuning;
+use model::domain::Domain;
 use model::domain::interface::{Bandwidth, Interface, InterfaceType};
 use model::network::port::{NetworkPort, PortOwner, PortPlug};
 use std::collections::BTreeMap;
@@ -66,6 +68,9 @@ impl Engine {
             )));
         }
         port.plug = live.bridge.as_ref().map(|bridge| plug(bridge));
+        let created = Operation::PortCreated;
+        self.run_port_hooks(&live.definition, Some(&port), created)
+            .await?;
         self.made_ports().insert(uuid, (view.uuid, port));
         self.keep_ports(view).await?;
         Ok(uuid)
@@ -144,7 +149,17 @@ impl Engine {
         self.port(view, uuid)?;
         let removed = self.made_ports().remove(&uuid);
         match removed {
-            Some(_) => self.keep_ports(view).await,
+            Some((_, port)) => {
+                if let Some(live) = &view.live {
+                    let told = self
+                        .run_port_hooks(&live.definition, Some(&port), Operation::PortDeleted)
+                        .await;
+                    if let Err(error) = told {
+                        tracing::error!(%error, "a hook has failed");
+                    }
+                }
+                self.keep_ports(view).await
+            }
             None => Err(EngineError::invalid(format!(
                 "network port {uuid} belongs to a running machine: detach the interface instead"
             ))),
@@ -172,6 +187,17 @@ fn plug_of(interface: &Interface) -> Option<PortPlug> {
         }),
         _ => source.bridge.as_deref().map(plug),
     }
+}
+
+/// The port that a machine's card has on its network, once it has one.
+pub(super) fn of_card(domain: &Domain, card: &Interface) -> Option<NetworkPort> {
+    let used = UsedPort {
+        uuid: card.source.as_ref()?.portid?,
+        machine: domain.name.clone(),
+        machine_uuid: crate::facts::uuid(domain),
+        interface: card.clone(),
+    };
+    Some(of_interface(&used).port)
 }
 
 fn of_interface(used: &UsedPort) -> Port {

@@ -16,6 +16,9 @@ use std::sync::Arc;
 use sys::link::BridgePlan;
 use uuid::Uuid;
 
+/// The largest packets that bridges of the kernel can have.
+const BRIDGE_MTU: std::ops::RangeInclusive<u32> = 68..=65_535;
+
 impl Engine {
     /// Starts a stored network.
     pub async fn start_network(&self, uuid: Uuid) -> Result<()> {
@@ -157,6 +160,7 @@ impl Engine {
     pub(super) fn check_host(&self, network: &Network) -> Result<()> {
         let name = &network.name;
         let busy = |what: String| EngineError::new(ErrorKind::Internal, what);
+        check_made(network)?;
         if network.kind().owns_bridge() {
             let bridge = network.bridge_name().unwrap_or_default();
             if sys::net::index(bridge).ok().flatten().is_some() {
@@ -175,10 +179,10 @@ impl Engine {
             .iter()
             .filter_map(|r| model::network::route::target(r).ok())
         {
-            if let IpAddr::V4(to) = target.destination
-                && let Some((own, prefix)) = subnets(network)
-                    .into_iter()
-                    .find(|own| choose::overlap(*own, (to, target.prefix)))
+            let to = target.destination;
+            if let Some((own, prefix)) = subnets(network)
+                .into_iter()
+                .find(|own| choose::overlap(*own, (to, target.prefix)))
             {
                 return Err(EngineError::invalid(format!(
                     "network '{name}' has a route to {to}/{}, which leads back into its own subnet {own}/{prefix}",
@@ -396,36 +400,64 @@ fn do_step(step: &Step) -> Result<()> {
     }
 }
 
-/// The IPv4 subnets of a definition.
-fn subnets(network: &Network) -> Vec<Subnet> {
-    let ips = network.ips.iter();
-    ips.filter_map(|ip| match ip.network()? {
-        IpAddr::V4(subnet) => Some((subnet, ip.prefix_length()?)),
-        IpAddr::V6(_) => None,
-    })
-    .collect()
+/// What the kernel takes of a network that makes a bridge.
+fn check_made(network: &Network) -> Result<()> {
+    if !network.kind().owns_bridge() {
+        return Ok(());
+    }
+    let name = &network.name;
+    let bridge = network.bridge_name().unwrap_or_default();
+    let why = if !sys::net::is_name(bridge) {
+        format!("'{bridge}' is no name the kernel takes for a bridge (network '{name}')")
+    } else if let Some(mtu) = network.mtu.as_ref().map(|mtu| mtu.size)
+        && !BRIDGE_MTU.contains(&mtu)
+    {
+        let (least, most) = BRIDGE_MTU.into_inner();
+        format!("the mtu of network '{name}' must be from {least} to {most}, not {mtu}")
+    } else if let Some(address) = network.ips.iter().filter_map(|ip| ip.ip()).find(is_nobodys) {
+        format!("'{address}' cannot be the address of a host (network '{name}')")
+    } else {
+        return Ok(());
+    };
+    Err(EngineError::new(ErrorKind::ConfigUnsupported, why))
 }
 
-/// The IPv4 subnets of the host's links, but for one of them.
-fn taken_subnets(but: Option<u32>) -> Vec<Subnet> {
-    let addresses = sys::link::addresses().unwrap_or_default();
+fn is_nobodys(address: &IpAddr) -> bool {
+    address.is_multicast() || address.is_unspecified()
+}
+
+/// The subnets of a definition.
+fn subnets(network: &Network) -> Vec<Subnet> {
+    let ips = network.ips.iter();
+    ips.filter_map(|ip| Some((ip.network()?, ip.prefix_length()?)))
+        .collect()
+}
+
+/// The host's addresses that others may not have too: every device has one of
+/// IPv6 that holds for its own link only.
+fn host_addresses() -> Vec<sys::link::LinkAddress> {
+    let mut addresses = sys::link::addresses().unwrap_or_default();
+    addresses.retain(|a| match a.address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+    });
     addresses
-        .into_iter()
+}
+
+/// The subnets of the host's links, but for one of them.
+fn taken_subnets(but: Option<u32>) -> Vec<Subnet> {
+    let addresses = host_addresses().into_iter();
+    addresses
         .filter(|a| Some(a.index) != but)
-        .filter_map(|a| match a.address {
-            IpAddr::V4(ip) => Some((ip, a.prefix)),
-            IpAddr::V6(_) => None,
-        })
+        .map(|a| (a.address, a.prefix))
         .collect()
 }
 
 /// The link that has an address in the subnet.
 fn holder_of(subnet: Subnet) -> Option<String> {
-    let addresses = sys::link::addresses().unwrap_or_default();
-    let found = addresses.iter().find(|a| match a.address {
-        IpAddr::V4(ip) => choose::overlap((ip, a.prefix), subnet),
-        IpAddr::V6(_) => false,
-    })?;
+    let addresses = host_addresses();
+    let mut held = addresses.iter();
+    let found = held.find(|a| choose::overlap((a.address, a.prefix), subnet))?;
     let links = sys::link::links().unwrap_or_default();
     let link = links.into_iter().find(|link| link.index == found.index);
     Some(link.map_or_else(|| "?".to_owned(), |link| link.name))

@@ -8,6 +8,7 @@ use ::network::machine_rules::MachinePort;
 use model::domain::Domain;
 use model::domain::interface::MacElement;
 use model::network::port::PortOwner;
+use model::network::text::is_device_name;
 pub use model::nwfilter::binding::Binding;
 use model::nwfilter::binding::Device;
 use std::sync::PoisonError;
@@ -68,6 +69,10 @@ impl Engine {
     pub async fn bind_filter(&self, xml: &str) -> Result<Binding> {
         let binding = Binding::parse(xml).map_err(xml_error)?;
         let device = binding.portdev.name.clone();
+        if !is_device_name(&device) {
+            let message = format!("'{device}' is no name of a device for rules");
+            return Err(EngineError::invalid(message));
+        }
         if self.binding_of(&device).is_ok() {
             return Err(EngineError::failed(format!(
                 "binding '{device}' already exists"

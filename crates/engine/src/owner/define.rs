@@ -3,11 +3,13 @@
 use super::Owner;
 use crate::crash::{Step, crash_point};
 use crate::definition::Definition;
+use crate::engine::xml_error;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::Happening;
 use crate::limits::DOMAIN_NAME_MAX_BYTES;
 use crate::options::{Affect, MetadataItem, UndefineOptions};
 use crate::record::Head;
+use model::network::policy::{NAMESPACE, Policy};
 use qemu::machine::{DefinedDetail, LifecycleEvent, Operation, UndefinedDetail};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -221,6 +223,13 @@ impl Owner {
         affect: Affect,
     ) -> Result<()> {
         let affect = self.resolve(affect)?;
+        if let (Some(live), MetadataItem::Element { uri }, Some(text)) = (&self.live, &item, &value)
+            && affect.live
+            && uri == NAMESPACE
+        {
+            let policy = Policy::parse(text).map_err(xml_error)?;
+            self.engine.check_reach(&live.definition(), &policy)?;
+        }
         let change = |domain: &mut model::domain::Domain| {
             crate::metadata::set(domain, &item, value.as_deref(), key.as_deref())
         };

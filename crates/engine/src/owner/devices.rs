@@ -192,7 +192,7 @@ impl Owner {
                 .iter()
                 .filter(|card| new_card(card))
             {
-                self.engine.disconnect_card(card).await;
+                self.engine.disconnect_card(after, card).await;
             }
         }
         connected
@@ -206,6 +206,8 @@ impl Owner {
     ) -> Result<crate::taps::Queues> {
         let engine = &self.engine;
         engine.settle_networks(after, &new_card).await?;
+        engine.announce_ports(after, &new_card).await?;
+        engine.take_functions(after, &new_card)?;
         crate::taps::name_lasting(after, &is_new)?;
         let mut taps = crate::taps::make(after, &is_new)?;
         engine.join_switches(after, &new_card).await?;
@@ -299,7 +301,7 @@ impl Owner {
                     undo(&live, step).await;
                 }
                 if let Some(card) = &card {
-                    engine.disconnect_card(card).await;
+                    engine.disconnect_card(&before, card).await;
                 }
                 live.unplugged(&gone, Unplugged::Gone);
                 ErrandEnd::Nothing { held: false }
@@ -405,7 +407,7 @@ async fn carry_out(
             let result = run_all(live, &steps, given).await;
             let card = alias.as_deref().and_then(|alias| card_of(&after, alias));
             if let (Err(_), Some(card)) = (&result, card) {
-                engine.disconnect_card(card).await;
+                engine.disconnect_card(&after, card).await;
             }
             (result, Some(*after), alias)
         }

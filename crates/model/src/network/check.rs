@@ -1,5 +1,6 @@
 //! What a network's definition must hold to be accepted.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::forward::ForwardMode;
@@ -18,9 +19,14 @@ pub(super) fn check(network: &Network, root: Node) -> Result<(), XmlError> {
     if name.is_empty() {
         return Err(root.missing_child("name"));
     }
+    if name.contains('\n') {
+        return Err(invalid(root, format!("name {name} cannot contain '\\n'")));
+    }
     if name.contains('/') {
         return Err(invalid(root, format!("name {name} cannot contain '/'")));
     }
+    super::text::check(root)?;
+    check_devices(network, root)?;
     let mac = network.mac.as_ref().map(|mac| mac.address);
     if let Some(mac) = mac.filter(Mac::is_multicast) {
         return Err(invalid(
@@ -42,6 +48,24 @@ pub(super) fn check(network: &Network, root: Node) -> Result<(), XmlError> {
         super::route::check(network, route, node)?;
     }
     Ok(())
+}
+
+/// Refuses names of devices that rules could not speak of.
+fn check_devices(network: &Network, root: Node) -> Result<(), XmlError> {
+    let forward = network.forward.iter();
+    let devices = forward.flat_map(|f| f.interfaces.iter().chain(&f.pfs));
+    let names = devices.map(|device| device.dev.as_str());
+    let mut all = names.chain(network.bridge_name());
+    match all.find(|name| !super::text::is_device_name(name)) {
+        None => Ok(()),
+        Some(name) => Err(invalid(
+            root,
+            format!(
+                "'{name}' in network '{}' is no name of a device",
+                network.name
+            ),
+        )),
+    }
 }
 
 fn check_forward(network: &Network, root: Node) -> Result<(), XmlError> {
@@ -291,23 +315,21 @@ fn check_dhcp(network: &Network, ip: &NetworkIp, dhcp: &Dhcp, node: Node) -> Res
     for range in &dhcp.ranges {
         check_range(ip, &range.start, &range.end).map_err(|why| invalid(node, why))?;
     }
-    for (at, host) in dhcp.hosts.iter().enumerate() {
+    let mut given = BTreeSet::new();
+    for host in &dhcp.hosts {
         let why = check_host(network, ip, host, false);
         why.map_err(|why| invalid(node, why))?;
-        for other in &dhcp.hosts[..at] {
-            let same_mac = host.mac.is_some() && host.mac == other.mac;
-            let same_ip = host.ip.is_some() && host.ip == other.ip;
-            if same_mac || same_ip {
-                let what = if same_mac { &host.mac } else { &host.ip };
-                return Err(invalid(
-                    node,
-                    format!(
-                        "'{}' is given to two hosts in network '{}'",
-                        what.as_deref().unwrap_or_default(),
-                        network.name
-                    ),
-                ));
-            }
+        let twice = [&host.mac, &host.ip].into_iter().flatten();
+        // Written otherwise, it is the same.
+        let mut twice = twice.filter(|text| !given.insert(text.to_ascii_lowercase()));
+        if let Some(what) = twice.next() {
+            return Err(invalid(
+                node,
+                format!(
+                    "'{what}' is given to two hosts in network '{}'",
+                    network.name
+                ),
+            ));
         }
     }
     if ip.is_ipv6() && dhcp.bootp.is_some() {
@@ -356,7 +378,37 @@ pub(super) fn check_range(ip: &NetworkIp, start: &str, end: &str) -> Result<(), 
             ip.address.as_deref().unwrap_or(&network.to_string())
         ));
     }
-    Ok(())
+    check_range_ends(ip, first, last)
+}
+
+/// The ends of a range that lies within `ip`'s network.
+fn check_range_ends(ip: &NetworkIp, first: IpAddr, last: IpAddr) -> Result<(), String> {
+    let (Some(network), Some(prefix)) = (ip.network(), ip.prefix_length()) else {
+        return Ok(());
+    };
+    let is_large = match (first, last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => first.octets()[..2] != last.octets()[..2],
+        (IpAddr::V6(first), IpAddr::V6(last)) => first.segments()[..7] != last.segments()[..7],
+        _ => false,
+    };
+    let address = ip.address.as_deref().unwrap_or_default();
+    if let (IpAddr::V4(net), IpAddr::V4(last)) = (network, last) {
+        let broadcast = u32::from(net) | u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
+        let end = match (first == network, u32::from(last) == broadcast) {
+            (true, _) => Some(("start", "network")),
+            (_, true) => Some(("end", "broadcast")),
+            _ => None,
+        };
+        if let Some((end, what)) = end {
+            return Err(format!(
+                "{end} of range {first} - {last} in network {address}/{prefix} is the {what} address"
+            ));
+        }
+    }
+    match is_large {
+        true => Err(format!("range {first} - {last} is too large (> 65535)")),
+        false => Ok(()),
+    }
 }
 
 /// What is wrong with a host, in libvirt's words; an incomplete one only finds another.

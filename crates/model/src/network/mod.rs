@@ -12,6 +12,7 @@ pub mod ip;
 pub mod policy;
 pub mod port;
 pub mod route;
+pub mod text;
 pub mod update;
 
 use uuid::Uuid;

@@ -127,7 +127,9 @@ impl Section {
 
 fn read<T: Element>(xml: &str, name: &str) -> Result<T, XmlError> {
     let document = parse_document(xml)?;
-    T::parse(expect_root(&document, name)?)
+    let root = expect_root(&document, name)?;
+    super::text::check(root)?;
+    T::parse(root)
 }
 
 fn put<T>(list: &mut Vec<T>, command: Command, item: T) {

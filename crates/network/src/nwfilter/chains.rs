@@ -1,6 +1,6 @@
 //! The chains of one device, and the base chains that lead there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
@@ -98,6 +98,7 @@ impl DeviceChains {
             id,
             learning: filter.learning.is_some(),
             flows: Flows::default(),
+            tells: BTreeSet::new(),
             chains: String::new(),
             entries: Vec::new(),
         };
@@ -122,6 +123,12 @@ impl DeviceChains {
             declare_learnt(&work.learnt, learning, &filter.learnt, &mut text);
         }
         work.flows.declare(&mut text);
+        for set in &work.tells {
+            let _ = writeln!(
+                text,
+                "\tset {set} {{\n\t\ttype ipv4_addr\n\t\tflags dynamic,timeout\n\t}}"
+            );
+        }
         text.push_str(&work.chains);
         Ok(DeviceChains {
             text,
@@ -202,13 +209,21 @@ struct Work<'a> {
     learnt: String,
     learning: bool,
     flows: Flows,
+    /// Sets of addresses that were told of in ARP.
+    tells: BTreeSet<String>,
     chains: String,
     entries: Vec<(&'static str, Way)>,
 }
 
 impl Work<'_> {
-    fn text(&self, bound: &BoundRule, reversed: bool) -> Result<String, FilterError> {
-        Matcher::new(&bound.terms, reversed, &self.learnt).text(bound.rule.protocol)
+    fn text(&mut self, bound: &BoundRule, way: Way, reversed: bool) -> Result<String, FilterError> {
+        let told = format!("told_{}_{}", way.word(), self.id);
+        let matcher = Matcher::new(&bound.terms, reversed, [&self.learnt, &told]);
+        let text = matcher.text(bound.rule.protocol)?;
+        if text.contains(&told) {
+            self.tells.insert(told);
+        }
+        Ok(text)
     }
 
     fn verdict(&self, action: Action, way: Way, packets: bool) -> &'static str {
@@ -243,7 +258,7 @@ impl Work<'_> {
                 continue;
             };
             let verdict = self.verdict(bound.rule.action, way, false);
-            let text = format!("{}{verdict}", self.text(bound, reversed)?);
+            let text = format!("{}{verdict}", self.text(bound, way, reversed)?);
             match bound.chain {
                 ROOT => top.push((bound.rule.priority, true, text)),
                 chain => {
@@ -362,7 +377,7 @@ impl Work<'_> {
         let verdict = self.verdict(rule.action, way, true);
         if let Some(states) = states {
             if let Some(reversed) = own {
-                let text = self.text(bound, reversed)?;
+                let text = self.text(bound, way, reversed)?;
                 self.in_states(states, &text, carried, family, way, verdict, texts);
             }
             return Ok(());
@@ -377,7 +392,7 @@ impl Work<'_> {
             None if typed => return Ok(()),
             None => true,
         };
-        let text = self.text(bound, reversed)?;
+        let text = self.text(bound, way, reversed)?;
         let begun = match rule.direction {
             Direction::In => Begun::In,
             Direction::Out | Direction::Inout => Begun::Out,

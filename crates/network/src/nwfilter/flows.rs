@@ -1,6 +1,10 @@
 //! Answers known by what was asked, without the kernel's tracking of
 //! connections, which bridges mostly lack: each device has sets of the
 //! conversations its machine began (`out`) and of those others began (`in`).
+//!
+//! No size is written for sets that packets fill: the kernel bounds such a set
+//! by 65,535 elements, and lets it grow to that; for a size that is written it
+//! takes the whole memory at once, which is most of the time a transaction takes.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -9,8 +13,6 @@ use std::fmt::Write;
 pub const TCP_TIMEOUT_S: u32 = 86_400;
 /// How long anything else is, in seconds.
 pub const OTHER_TIMEOUT_S: u32 = 180;
-/// Most conversations remembered in one set.
-pub const FLOWS_MAX: u32 = 65_535;
 
 /// Who began a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,7 +158,7 @@ impl Flows {
             };
             let _ = writeln!(
                 out,
-                "\tset {} {{\n\t\ttype {address} . {address} . inet_proto{ports}\n\t\tsize {FLOWS_MAX}\n\t\tflags dynamic,timeout\n\t}}",
+                "\tset {} {{\n\t\ttype {address} . {address} . inet_proto{ports}\n\t\tflags dynamic,timeout\n\t}}",
                 self.name(*begun, family, *ported)
             );
         }

@@ -11,6 +11,10 @@ use model::xml::Mac;
 use super::bind::{Bound, Operand, Terms};
 use super::expand::FilterError;
 
+/// How long an address that was told of in ARP is remembered, in seconds: the packet's own way
+/// through the rules is all that is needed.
+const TOLD_TIMEOUT_S: u32 = 1;
+
 /// Where switches send what they tell each other of loops.
 pub const STP_TARGET: &str = "01:80:c2:00:00:00";
 
@@ -40,15 +44,18 @@ pub(super) struct Matcher<'a> {
     reversed: bool,
     /// The set of addresses found so far.
     learnt: &'a str,
+    /// The set of addresses that were told of in ARP just now.
+    told: &'a str,
     out: String,
 }
 
 impl<'a> Matcher<'a> {
-    pub(super) fn new(terms: &'a Terms, reversed: bool, learnt: &'a str) -> Self {
+    pub(super) fn new(terms: &'a Terms, reversed: bool, [learnt, told]: [&'a str; 2]) -> Self {
         Self {
             terms,
             reversed,
             learnt,
+            told,
             out: String::new(),
         }
     }
@@ -189,7 +196,16 @@ impl<'a> Matcher<'a> {
                 &format!("arp{side}ipmask"),
             )?;
         }
-        self.refuse_gratuitous()
+        if self.is_gratuitous() {
+            // nft does not compare two fields of a packet: the sender's address goes into a set,
+            // and the target's is looked for there.
+            let told = self.told;
+            let _ = write!(
+                self.out,
+                "update @{told} {{ arp saddr ip timeout {TOLD_TIMEOUT_S}s }} arp daddr ip @{told} "
+            );
+        }
+        Ok(())
     }
 
     /// nft has no names for RARP's fields, which lie where those of ARP lie.
@@ -226,18 +242,16 @@ impl<'a> Matcher<'a> {
             let sign = if bound.negated { "!=" } else { "==" };
             let _ = write!(self.out, "{field} & {mask:#x} {sign} {net:#x} ");
         }
-        self.refuse_gratuitous()
+        match self.is_gratuitous() {
+            true => Err(FilterError::Unsupported(
+                "gratuitous='true' is looked for in ARP rules only, not in those of RARP".into(),
+            )),
+            false => Ok(()),
+        }
     }
 
-    fn refuse_gratuitous(&self) -> Result<(), FilterError> {
-        match self.value("gratuitous") {
-            Some((_, Value::Flag(true))) => Err(FilterError::Unsupported(
-                "gratuitous='true' of ARP rules is not supported: nftables does not compare two \
-                 fields of a packet"
-                    .to_owned(),
-            )),
-            _ => Ok(()),
-        }
+    fn is_gratuitous(&self) -> bool {
+        matches!(self.value("gratuitous"), Some((_, Value::Flag(true))))
     }
 
     fn frame_of_ip(&mut self, protocol: Protocol) -> Result<(), FilterError> {
@@ -324,7 +338,8 @@ impl<'a> Matcher<'a> {
     fn packet(&mut self, protocol: Protocol, family: &str) -> Result<(), FilterError> {
         if self.get("connlimit-above").is_some() {
             return Err(FilterError::Unsupported(
-                "connlimit-above is not supported: connections on bridges are not counted".into(),
+                "connlimit-above is not supported: the rules of bridges know no connections to count by their \
+                 source".into(),
             ));
         }
         if !self.reversed {
