@@ -414,7 +414,7 @@ pub fn packet_by(
     room: usize,
     body: impl FnOnce(&mut Encoder),
 ) -> Result<Vec<u8>, XdrError> {
-    write(header, room, body)
+    write_with(header, (room, 0), body)
 }
 
 /// A packet with raw bytes, not padded, behind `header`: how a stream's data travels.
@@ -483,7 +483,16 @@ fn write(
     more: usize,
     body: impl FnOnce(&mut Encoder),
 ) -> Result<Vec<u8>, XdrError> {
-    let mut out = Encoder::after(Vec::with_capacity(128 + more));
+    write_with(header, (more, more), body)
+}
+
+/// With `room` for so many bytes; `more` will be put behind what `body` writes.
+fn write_with(
+    header: Header,
+    (room, more): (usize, usize),
+    body: impl FnOnce(&mut Encoder),
+) -> Result<Vec<u8>, XdrError> {
+    let mut out = Encoder::after(Vec::with_capacity(128 + room));
     for word in [
         0,
         header.program,

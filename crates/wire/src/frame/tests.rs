@@ -117,6 +117,12 @@ fn a_large_packet_that_was_given_away_does_not_come_out() {
 }
 
 #[test]
+fn room_for_a_body_is_no_part_of_it() {
+    let roomy = packet_by(call(1), 1000, |out| out.text("four"));
+    assert_eq!(roomy.unwrap(), packet(call(1), &"four".to_owned()).unwrap());
+}
+
+#[test]
 fn the_head_of_a_large_packet_is_known() {
     let header = call(1).stream(Status::Continue);
     let head = |length: usize| {
