@@ -97,8 +97,8 @@ pub fn obstacles(
     };
     // Docker's policy has exceptions for our bridges.
     let excepted = |chain: &Chain| {
-        let beside = |other: &&Chain| other.name == "DOCKER-USER" && other.family == chain.family;
-        chain.policy.as_deref() == Some("drop") && chains.iter().any(|other| beside(&other))
+        let mut others = chains.iter().filter(|other| other.family == chain.family);
+        chain.policy.as_deref() == Some("drop") && others.any(|other| other.name == "DOCKER-USER")
     };
     let stopping = chains.iter().filter(|chain| {
         let at = chain.hook.as_deref();

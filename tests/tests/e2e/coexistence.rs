@@ -214,3 +214,41 @@ fn a_host_that_cannot_register_names_says_so() {
         },
     );
 }
+
+/// A stand-in for systemd-resolved's command: it notes what it is asked.
+const RESOLVECTL: &str = "#!/bin/sh\necho \"$*\" >>\"${0%/*}/asked\"\n";
+
+#[test]
+fn the_host_is_told_to_ask_a_networks_server() {
+    inside(
+        "coexistence::the_host_is_told_to_ask_a_networks_server",
+        || {
+            use std::os::unix::fs::PermissionsExt;
+            let mut host = Host::without_daemon();
+            let programs = host.folder().join("programs");
+            std::fs::create_dir(&programs).expect("the folder is ours");
+            let program = programs.join("resolvectl");
+            std::fs::write(&program, RESOLVECTL).expect("there is room");
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))
+                .expect("ours");
+            let path = std::env::var("PATH").unwrap_or_default();
+            host.set_variable("PATH", &format!("{}:{path}", programs.display()));
+            host.start_daemon();
+            let xml = LAB.replace(
+                "<bridge name='lab0'/>",
+                "<bridge name='lab0'/><domain name='lab.example' register='yes'/>",
+            );
+            start_network(&host, "lab", &xml);
+            let asked = std::fs::read_to_string(programs.join("asked")).expect("it was asked");
+            let lines: Vec<&str> = asked.lines().collect();
+            assert_eq!(
+                lines,
+                [
+                    "dns lab0 192.168.50.1",
+                    "domain lab0 ~lab.example",
+                    "default-route lab0 false"
+                ]
+            );
+        },
+    );
+}

@@ -26,6 +26,7 @@ mod networks;
 mod nwfilters;
 mod pacemaker;
 mod packages;
+mod plans;
 mod questions;
 mod rest;
 mod secrets;

@@ -217,6 +217,9 @@ fn a_guest_with_clean_traffic_is_nobody_else() {
             assert!(listed.contains("vnet0"), "{listed}");
             assert_eq!(leased(&host, "lab", "52:54:00:aa:00:07"), "192.168.50.7");
             wait_for_ping("192.168.50.7");
+            wait::until("the guest's agent answers", 6 * SOON, || {
+                in_guest(&host, "web1", "true").status == 0
+            });
             let _ = in_guest(&host, "web1", "ip address add 192.168.50.99/24 dev eth0").succeeds();
             let spoof = "ping -c 1 -W 1 -I 192.168.50.99 192.168.50.1";
             assert_ne!(in_guest(&host, "web1", spoof).status, 0);
