@@ -18,7 +18,9 @@ CLIENT_SECONDS = 2
 
 
 def idle_memory(servers, _work):
-    """Memory of a fresh daemon that has answered once."""
+    """Memory of a fresh daemon that has answered once and has come to rest."""
+    for server in servers:
+        server.wait_until_at_rest()
     found = {server.name: server.memory_mib() for server in servers}
     yield at_most(0.5, "resident memory, idle", "MiB", found.get("libvirtd"), found.get("stead"))
 

@@ -11,6 +11,8 @@ libvirt.registerErrorHandler(lambda _context, _error: None, None)
 
 START_TIMEOUT_S = 120
 POLL_S = 0.001
+# How long a daemon uses no processor time before it counts as at rest.
+REST_S = 1
 
 
 class Server:
@@ -55,6 +57,20 @@ class Server:
                 if time.monotonic() > end:
                     raise
                 time.sleep(POLL_S)
+
+    def wait_until_at_rest(self):
+        """Returns once the daemon has used no processor time for a while: its start is over."""
+        end = time.monotonic() + START_TIMEOUT_S
+        before, now = -1, self.processor_ticks()
+        while before != now and time.monotonic() < end:
+            time.sleep(REST_S)
+            before, now = now, self.processor_ticks()
+
+    def processor_ticks(self):
+        """Processor time of the daemon so far, in the kernel's ticks."""
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
 
     def stop(self):
         """Stops the daemon; its machines go on."""

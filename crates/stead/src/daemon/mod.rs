@@ -69,8 +69,6 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let engine = Engine::start(options.engine.clone()).await?;
-    // Before the first client: what start-up needed is not needed to serve.
-    sys::memory::release_unused();
     let server = rpc::Server::new(engine.clone(), sys::user::current_uid());
     let _listening = sockets::listen(&server, &options)?;
     let _rest = sockets::listen_rest(&rest::Server::new(engine.clone()), &options)?;
@@ -79,7 +77,11 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     notify("READY=1");
     let autostart = tokio::spawn({
         let engine = engine.clone();
-        async move { engine.autostart().await }
+        async move {
+            engine.autostart().await;
+            // The start is over: what only it needed is not needed to serve.
+            sys::memory::release_unused();
+        }
     });
     tokio::select! {
         _ = terminate.recv() => {}
