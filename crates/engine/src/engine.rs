@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::definition::Definition;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::{EventHub, EventStream};
+use crate::fd_groups::FdGroups;
 use crate::handle::DomainHandle;
 use crate::images::Library;
 use crate::jobs::Jobs;
@@ -63,6 +64,7 @@ struct Inner {
     firmware: OnceLock<Vec<FirmwareImage>>,
     /// Why machines crashed last, for `dominfo` and the curious.
     crashes: Mutex<BTreeMap<Uuid, String>>,
+    fd_groups: FdGroups,
     /// Set when the daemon goes down: owners let go of their machines.
     stopping: watch::Sender<bool>,
     /// Held for the daemon's life: one daemon on one root.
@@ -100,6 +102,7 @@ impl Engine {
                 cgroup_prefix: format!("stead-{}", &host.simple().to_string()[..8]),
                 firmware: OnceLock::new(),
                 crashes: Mutex::default(),
+                fd_groups: FdGroups::default(),
                 stopping: watch::Sender::new(false),
                 _lock: lock,
                 config,
@@ -428,6 +431,7 @@ impl Engine {
 
     /// A client has gone: the machines that were to end with it do.
     pub async fn session_closed(&self, session: SessionId) {
+        self.inner.fd_groups.forget(session);
         for domain in self.domains() {
             let view = domain.view();
             if view
@@ -444,6 +448,11 @@ impl Engine {
     /// The entry of a machine found running; a transient one is new to us.
     pub(crate) fn claim_running(&self, domain: &Domain) -> Result<Arc<Entry>> {
         self.inner.table.claim(fresh_view(domain))
+    }
+
+    /// The descriptors clients gave for images.
+    pub(crate) fn fd_groups(&self) -> &FdGroups {
+        &self.inner.fd_groups
     }
 
     /// Which boot of the host this is.

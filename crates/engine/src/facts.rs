@@ -242,6 +242,7 @@ pub(crate) fn header_images(domain: &Domain) -> Vec<std::path::PathBuf> {
     let disks = domain.devices.disks.iter();
     disks
         .filter(|disk| disk.format() == model::domain::storage::ImageFormat::Qcow2)
+        .filter(|disk| disk.source.as_ref().is_none_or(|s| s.fdgroup.is_none()))
         .filter_map(|disk| disk.source_path().map(Into::into))
         .collect()
 }

@@ -38,6 +38,7 @@ mod engine;
 mod error;
 pub mod events;
 mod facts;
+mod fd_groups;
 mod files;
 mod firmware;
 pub mod guest;

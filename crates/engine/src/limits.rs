@@ -195,3 +195,9 @@ pub const INSIDE_OUTPUT_MAX_BYTES: usize = 8 * 1024 * 1024;
 pub const HOOK_TIMEOUT_MS: u64 = 60_000;
 /// How long a guest may take to say which addresses it has, where many are asked.
 pub const AGENT_ADDRESSES_TIMEOUT_MS: u64 = 1_000;
+
+/// Groups of descriptors that clients may give for machines' images.
+pub const FD_GROUPS_MAX: usize = 1024;
+
+/// Descriptors in one of them.
+pub const FD_GROUP_MAX: usize = 16;

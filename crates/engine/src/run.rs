@@ -24,6 +24,7 @@ use qemu::command_line::{
 };
 use qemu::machine::{PausedReason, Status};
 use qemu::qmp::Command;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -183,6 +184,7 @@ fn make_run(
         paused: true,
         incoming: matches!(from, StartFrom::Saved(_)),
         tpm_socket: crate::tpm::socket(&domain, directory),
+        fd_groups: engine.fd_groups().of(&domain)?,
         ..launch_context(&domain, directory)
     };
     let launch = command_line(&domain, caps, &context)
@@ -209,7 +211,7 @@ fn make_run(
         cgroup.as_ref(),
         |_| true,
     )?);
-    let descriptors = open_descriptors(engine, &launch.descriptors, directory, taps)?;
+    let descriptors = open_descriptors(engine, &domain, &launch.descriptors, directory, taps)?;
     crash_point(Step::StartSockets);
     crate::tuning::apply_groups(cgroup.as_ref(), &domain)?;
     record.notes.clone_from(&notes);
@@ -312,6 +314,7 @@ pub(crate) fn live_xml(domain: &Domain) -> String {
 /// Makes the descriptors QEMU gets at its start.
 fn open_descriptors(
     engine: &Engine,
+    domain: &Domain,
     wanted: &[Descriptor],
     directory: &Path,
     mut taps: crate::taps::Queues,
@@ -329,6 +332,9 @@ fn open_descriptors(
                         format!("no tap was made for '{alias}'"),
                     )
                 })?
+            }
+            DescriptorPurpose::Given { group, index } => {
+                engine.fd_groups().take(domain, group, *index)?
             }
             DescriptorPurpose::Secret(secret) => secret_file(engine, secret)?,
             DescriptorPurpose::VhostNet { .. } => open_device("/dev/vhost-net")?,
@@ -437,6 +443,7 @@ pub(crate) fn launch_context(domain: &Domain, directory: &Path) -> LaunchContext
         huge_pages: Vec::new(),
         paused: false,
         incoming: false,
+        fd_groups: BTreeMap::default(),
     }
 }
 

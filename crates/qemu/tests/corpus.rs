@@ -159,6 +159,20 @@ fn caps(arguments: &[String]) -> QemuCaps {
     caps
 }
 
+/// The descriptors libvirt's tests give for images.
+fn fd_groups() -> BTreeMap<String, Vec<bool>> {
+    [
+        ("testgroup2", vec![false, true]),
+        ("testgroup5", vec![false, true]),
+        ("testgroup6", vec![false, true]),
+        ("cdimage-ro", vec![false]),
+        ("cdimage-rw", vec![true]),
+        ("raw-rw-base", vec![true]),
+    ]
+    .map(|(name, group)| (name.to_owned(), group))
+    .into()
+}
+
 /// The host libvirt's tests pretend to be.
 fn define_context() -> DefineContext {
     DefineContext {
@@ -211,6 +225,7 @@ fn ours(xml: &str, theirs: &[String]) -> Result<Vec<String>, String> {
         local_offset_seconds: -1800,
         paused: true,
         incoming: false,
+        fd_groups: fd_groups(),
     };
     let launch = command_line(&domain, &caps(theirs), &context).map_err(|no| no.to_string())?;
     Ok(launch.arguments)

@@ -78,6 +78,7 @@ fn launch(xml: &str, caps: &QemuCaps, state_dir: &str) -> Launch {
         local_offset_seconds: 7200,
         paused: false,
         incoming: false,
+        fd_groups: std::collections::BTreeMap::new(),
     };
     command_line(&domain, caps, &context).expect("the domain can be started")
 }

@@ -242,3 +242,47 @@ fn a_guest_is_asked_for_another_part_of_its_memory() {
     );
     assert!(requested().contains(&(32_u64 << 20).to_string()));
 }
+
+#[test]
+fn a_disk_can_be_a_file_that_only_a_client_can_open() {
+    let host = Host::start();
+    let image = host.file("image.raw", &"\0".repeat(1 << 20));
+    let disk = "<disk type='file' device='disk'><driver name='qemu' type='raw'/>
+        <source file='/not/to/be/opened' fdgroup='mine'/><target dev='vda' bus='virtio'/></disk>";
+    host.define(&guest::bare_machine("web1").replace("<devices>", &format!("<devices>{disk}")));
+    let told = host
+        .python("fd_groups.py", &["web1", "mine", &image])
+        .succeeds();
+    let none = "refused: 8 invalid argument: file descriptor group 'mine' was not associated \
+                with the domain";
+    assert_eq!(
+        told,
+        format!("{none}\nstarted\nopen in QEMU: True\n{none}\n")
+    );
+    // virsh gives its own descriptors, by number; the group is gone with it.
+    let uri = host.uri();
+    let machine = guest::bare_machine("web2");
+    let locked = disk.replace("<target", "<readonly/><target");
+    host.define(&machine.replace("<devices>", &format!("<devices>{locked}")));
+    for (name, locked) in [("web1", false), ("web2", true)] {
+        let other = host.file(&format!("{name}.raw"), &"\0".repeat(1 << 20));
+        let script = format!(
+            "exec 7<>{other}; virsh -c '{uri}' 'dom-fd-associate {name} mine 7; start {name}; \
+             qemu-monitor-command {name} --hmp \"info block\"'"
+        );
+        let shown = stead_tests::clients::run("sh", &["-c", &script], &[]).succeeds();
+        assert!(shown.contains("/dev/fdset/"), "{shown}");
+        assert_eq!(shown.contains("read-only"), locked, "{shown}");
+    }
+    let live = host.file(
+        "disk.xml",
+        &disk.replace("vda", "vdb").replace("mine", "other"),
+    );
+    let refused = host
+        .virsh(&["attach-device", "web1", &live, "--live"])
+        .fails();
+    assert!(
+        refused.contains("group 'other' cannot be used by a machine that runs already"),
+        "{refused}"
+    );
+}

@@ -125,6 +125,7 @@ impl Owner {
                 keep_live_parts(&before, &mut after);
                 after.number_images();
                 check_room(&before, &after)?;
+                crate::fd_groups::check_new(&before, &after)?;
                 let alias = new_alias(&before, &after);
                 let taps = self.connect_new(&before, &mut after).await?;
                 let (old, new) = (
@@ -144,6 +145,7 @@ impl Owner {
             DeviceChange::Update => {
                 let mut after = Domain::clone(&before);
                 self.apply(&mut after, change, xml).await?;
+                crate::fd_groups::check_new(&before, &after)?;
                 self.engine.place_volumes(&mut after)?;
                 after.number_images();
                 let cards = self.settle_changed(&before, &mut after).await?;

@@ -28,7 +28,12 @@ pub(crate) fn chains(domain: &mut Domain) -> Result<()> {
 pub(crate) fn chain(disk: &mut Disk) -> Result<()> {
     let mut links = disk.links();
     let local = matches!(disk.kind, StorageType::File | StorageType::Block);
-    if disk.is_chain_ended() || disk.is_empty() || !local {
+    // What is behind an image that only a descriptor leads to is for the definition to say.
+    let given = disk
+        .source
+        .as_ref()
+        .is_some_and(|source| source.fdgroup.is_some());
+    if disk.is_chain_ended() || disk.is_empty() || !local || given {
         return Ok(());
     }
     while links.len() < DEPTH_MAX {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::boot::format_name;
 use super::builder::{Builder, Result};
 use super::launch::{DescriptorPurpose, FileAccess, FileMode, FileRole, Unsupported};
-use super::props::Props;
+use super::props::{List, Props};
 
 /// The settings which hold for all nodes of a disk.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +42,8 @@ pub struct DiskNodes {
     pub files: Vec<FileAccess>,
     /// The secrets they need, which are to be there before them.
     pub secrets: Vec<NodeSecret>,
+    /// Places of the nodes whose images are given as groups of descriptors, with the groups' names.
+    pub groups: Vec<(usize, String)>,
 }
 
 /// A secret that a block node opens its image with.
@@ -59,6 +61,9 @@ impl NodeSecret {
         Props::new("qom-type", "secret").with("id", self.id.as_str())
     }
 }
+
+/// The first of the sets of descriptors that images are; those of other files are numbered below.
+const GROUP_SET_FIRST: u32 = 1 << 20;
 
 impl Builder<'_> {
     /// Makes the nodes of a disk and returns the name of the one on top; nothing for a drive
@@ -84,11 +89,38 @@ impl Builder<'_> {
             let object = object.with("file", format!("/dev/fd/{number}"));
             self.option("-object", object.to_json());
         }
-        for node in &nodes.nodes {
+        let mut made = nodes.nodes;
+        for (position, group) in nodes.groups {
+            self.given_image(&mut made[position], &group);
+        }
+        for node in &made {
             self.blockdev(node);
         }
         self.files.extend(nodes.files);
         Ok(Some(nodes.top))
+    }
+
+    /// Has a node use the descriptors of a group in place of a file. Where there is only one, the
+    /// node is what the descriptor lets it be.
+    fn given_image(&mut self, node: &mut Props, group: &str) {
+        let set = GROUP_SET_FIRST + self.groups;
+        self.groups += 1;
+        let given = self.context.fd_groups.get(group);
+        let writable = given.cloned().unwrap_or_default();
+        for index in 0..writable.len() {
+            let number = self.descriptor(DescriptorPurpose::Given {
+                group: group.to_owned(),
+                index,
+            });
+            let mut list = List::default();
+            list.set("set", set).set("fd", number);
+            self.option("-add-fd", list.finish());
+        }
+        node.set("filename", format!("/dev/fdset/{set}"));
+        if let [writable] = writable[..] {
+            node.remove("auto-read-only");
+            node.set("read-only", !writable);
+        }
     }
 }
 
@@ -120,6 +152,7 @@ pub fn disk_nodes(disk: &Disk, index: u32) -> Result<Option<DiskNodes>> {
         nodes: Vec::new(),
         files: Vec::new(),
         secrets: Vec::new(),
+        groups: Vec::new(),
     };
     let backing = match &disk.backing_store {
         None => Backing::Automatic,
@@ -152,6 +185,7 @@ pub fn disk_nodes(disk: &Disk, index: u32) -> Result<Option<DiskNodes>> {
         nodes: chain.nodes,
         files: chain.files,
         secrets: chain.secrets,
+        groups: chain.groups,
     }))
 }
 
@@ -167,9 +201,6 @@ fn refuse_extras(disk: &Disk, source: &StorageSource) -> Result<()> {
     }
     if disk.transient.is_some() {
         return refuse("transient");
-    }
-    if source.fdgroup.is_some() {
-        return refuse("an image that is passed as a descriptor");
     }
     if disk.mirror.is_some() {
         return refuse("a mirror");
@@ -198,6 +229,8 @@ struct Chain {
     nodes: Vec<Props>,
     files: Vec<FileAccess>,
     secrets: Vec<NodeSecret>,
+    /// Places of the nodes whose images are given as groups of descriptors.
+    groups: Vec<(usize, String)>,
 }
 
 /// One image of a chain.
@@ -293,7 +326,9 @@ impl Chain {
             .as_ref()
             .and_then(|slices| slices.slices.first());
         let is_plain = format == "raw" && encryption.is_none();
-        let raw_alone = is_plain && slice.is_none();
+        // What a descriptor lets its node do may be more than the disk is to.
+        let guarded = source.fdgroup.is_some() && self.settings.readonly;
+        let raw_alone = is_plain && slice.is_none() && !guarded;
         let mut node = self.storage(kind, source)?;
         node.set("node-name", storage.as_str());
         if raw_alone {
@@ -393,6 +428,11 @@ impl Chain {
 
     fn storage(&mut self, kind: StorageType, source: &StorageSource) -> Result<Props> {
         match kind {
+            StorageType::File if source.fdgroup.is_some() => {
+                let group = source.fdgroup.clone().unwrap_or_default();
+                self.groups.push((self.nodes.len(), group));
+                Ok(self.aio(Props::device("file")))
+            }
             StorageType::File => {
                 let path = source.file.as_deref().unwrap_or_default();
                 let node = Props::device("file").with("filename", path);

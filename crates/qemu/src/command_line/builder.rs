@@ -31,6 +31,8 @@ pub(super) struct Builder<'a> {
     pub(super) setup: Vec<Command>,
     /// How many files are handed over as sets of descriptors.
     pub(super) outputs: u32,
+    /// How many images are groups of descriptors.
+    pub(super) groups: u32,
     /// The groups of limits that are made.
     pub(super) throttle_ids: BTreeSet<String>,
 }
@@ -47,6 +49,7 @@ impl<'a> Builder<'a> {
             variables: None,
             setup: Vec::new(),
             outputs: 0,
+            groups: 0,
             throttle_ids: BTreeSet::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! What a start needs and what comes of it, as plain data.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -47,6 +48,9 @@ pub struct LaunchContext {
     pub paused: bool,
     /// QEMU waits for a machine's state ([`crate::qmp::commands::migrate_incoming`]).
     pub incoming: bool,
+    /// The descriptors that clients gave for images, by the name of their group: whether each can
+    /// be written to.
+    pub fd_groups: BTreeMap<String, Vec<bool>>,
 }
 
 /// What a descriptor is for.
@@ -82,6 +86,13 @@ pub enum DescriptorPurpose {
         alias: String,
         /// The number of the queue.
         queue: u32,
+    },
+    /// One of the descriptors that a client gave for an image.
+    Given {
+        /// The name of its group.
+        group: String,
+        /// Its place in the group.
+        index: usize,
     },
     /// A file in memory with the value of a secret.
     Secret(NodeSecret),

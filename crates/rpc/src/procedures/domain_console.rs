@@ -45,6 +45,14 @@ pub(super) fn register(dispatch: &mut Dispatch) {
         let fd = handle.open_graphics(args.idx as usize, skip_auth).await?;
         Ok(((), vec![fd]))
     });
+    dispatch.with_client_fds(|client, args: DomainFdAssociateArgs, fds| async move {
+        // Nothing is labelled, so there is nothing to allow or to put back.
+        const KNOWN: u32 =
+            VIR_DOMAIN_FD_ASSOCIATE_SECLABEL_RESTORE | VIR_DOMAIN_FD_ASSOCIATE_SECLABEL_WRITABLE;
+        check_flags(args.flags, KNOWN, "qemuDomainFDAssociate")?;
+        let handle = domain(&client, &args.dom)?;
+        Ok(handle.associate(&client.engine, client.session, &args.name, fds)?)
+    });
 }
 
 /// With FORCE everybody else is sent away. Without it several see the same: libvirt lets only one
