@@ -2,7 +2,6 @@
 //! text. Nothing here touches the host.
 //!
 //! - [`dnsmasq`]: the configuration of a network's DHCP and name server.
-//! - [`dbus`]: messages to services of the host, such as firewalld.
 //! - [`leases`]: what that server has given out.
 //! - [`firewall`]: the nftables tables of all networks and machines.
 //! - [`machine_rules`]: what each machine may send and receive.
@@ -21,7 +20,6 @@
 
 pub mod bandwidth;
 pub mod choose;
-pub mod dbus;
 pub mod dnsmasq;
 pub mod docker;
 pub mod firewall;

@@ -2,111 +2,80 @@
 
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::limits::BUS_REPLY_TIMEOUT_MS;
-use ::network::dbus::{self, BEGIN, Kind, MESSAGE_MAX_BYTES, Message, PREFIX_BYTES};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use zbus::{Connection, DynamicType, Error, MessageStream, Type};
 
-const BUS: &str = "org.freedesktop.DBus";
-const BUS_PATH: &str = "/org/freedesktop/DBus";
-/// Longest line of the bus's greeting.
-const GREETING_MAX_BYTES: usize = 1024;
-
-/// A connection that waits for one answer at a time.
-#[derive(Debug)]
-pub(super) struct Bus {
-    stream: UnixStream,
-    serial: u32,
+/// An object of a service, and the interface of it that is called.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Service {
+    pub(super) name: &'static str,
+    pub(super) path: &'static str,
+    pub(super) interface: &'static str,
 }
+
+const BUS: Service = Service {
+    name: "org.freedesktop.DBus",
+    path: "/org/freedesktop/DBus",
+    interface: "org.freedesktop.DBus",
+};
+
+/// A connection to the bus; closed when it is dropped.
+#[derive(Debug)]
+pub(super) struct Bus(Connection);
 
 impl Bus {
     /// Joins the bus; none where this host has none.
     pub(super) async fn join() -> Result<Option<Bus>> {
-        let address = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").ok();
-        let path = dbus::system_socket(address.as_deref());
-        let Ok(stream) = UnixStream::connect(&path).await else {
-            return Ok(None);
-        };
-        let mut bus = Bus { stream, serial: 0 };
-        within(bus.greet()).await?;
-        bus.ask("Hello", &[]).await?;
-        Ok(Some(bus))
+        let bound = Duration::from_millis(BUS_REPLY_TIMEOUT_MS);
+        let building = zbus::connection::Builder::system()
+            .method_timeout(bound)
+            .build();
+        // The bound on methods does not hold for the greeting.
+        match tokio::time::timeout(bound, building).await {
+            Ok(Ok(connection)) => Ok(Some(Bus(connection))),
+            Ok(Err(Error::InputOutput(_))) => Ok(None),
+            Ok(Err(error)) => Err(failed(error)),
+            Err(_) => Err(EngineError::new(
+                ErrorKind::Internal,
+                "nobody answered on the system's D-Bus in time",
+            )),
+        }
     }
 
-    async fn greet(&mut self) -> Result<()> {
-        let greeting = dbus::greeting(sys::user::current_uid());
-        self.stream
-            .write_all(greeting.as_bytes())
+    /// The process that has a name on the bus.
+    pub(super) async fn process_of(&self, name: &str) -> Result<u32> {
+        self.call(BUS, "GetConnectionUnixProcessID", &(name,)).await
+    }
+
+    /// Calls a method, and waits for what it gives back.
+    pub(super) async fn call<B, R>(&self, to: Service, method: &str, body: &B) -> Result<R>
+    where
+        B: Serialize + DynamicType,
+        R: DeserializeOwned + Type,
+    {
+        let interface = Some(to.interface);
+        let reply = self
+            .0
+            .call_method(Some(to.name), to.path, interface, method, body)
             .await
-            .map_err(lost)?;
-        let mut line = Vec::new();
-        while !line.ends_with(b"\r\n") {
-            line.push(self.stream.read_u8().await.map_err(lost)?);
-            if line.len() > GREETING_MAX_BYTES {
-                return Err(failed("the bus does not greet"));
-            }
-        }
-        if !line.starts_with(b"OK ") {
-            return Err(failed("the bus does not let this user in"));
-        }
-        let begin = BEGIN.as_bytes();
-        self.stream.write_all(begin).await.map_err(lost)
+            .map_err(failed)?;
+        reply.body().deserialize().map_err(failed)
     }
 
-    /// Asks the bus itself.
-    pub(super) async fn ask(&mut self, method: &str, words: &[&str]) -> Result<Vec<String>> {
-        let call = Message::call(BUS, BUS_PATH, BUS, method);
-        self.call(call.with(words.iter().copied())).await
-    }
-
-    /// Calls a method, and waits for what it says.
-    pub(super) async fn call(&mut self, mut call: Message) -> Result<Vec<String>> {
-        self.serial += 1;
-        call.serial = self.serial;
-        let exchange = async {
-            self.stream.write_all(&call.encode()).await.map_err(lost)?;
-            loop {
-                let message = self.read().await?;
-                if message.reply_to == Some(call.serial) {
-                    return Ok(message);
-                }
-            }
-        };
-        let reply = within(exchange).await?;
-        match reply.kind {
-            Kind::Return => Ok(reply.strings),
-            _ => {
-                let said = reply.strings.into_iter().next();
-                Err(failed(&said.or(reply.error).unwrap_or_default()))
-            }
-        }
-    }
-
-    /// The next message, however long it takes.
-    pub(super) async fn read(&mut self) -> Result<Message> {
-        let malformed = |e: dbus::Malformed| failed(&e.to_string());
-        let mut bytes = vec![0; PREFIX_BYTES];
-        self.stream.read_exact(&mut bytes).await.map_err(lost)?;
-        let length = Message::length(&bytes).map_err(malformed)?;
-        bytes.resize(length.min(MESSAGE_MAX_BYTES), 0);
-        let rest = &mut bytes[PREFIX_BYTES..];
-        self.stream.read_exact(rest).await.map_err(lost)?;
-        Message::decode(&bytes).map_err(malformed)
+    /// The messages a rule chooses, from now on.
+    pub(super) async fn follow(&self, rule: &str) -> Result<MessageStream> {
+        MessageStream::for_match_rule(rule, &self.0, None)
+            .await
+            .map_err(failed)
     }
 }
 
-async fn within<T>(exchange: impl Future<Output = Result<T>>) -> Result<T> {
-    let bound = Duration::from_millis(BUS_REPLY_TIMEOUT_MS);
-    match tokio::time::timeout(bound, exchange).await {
-        Ok(done) => done,
-        Err(_) => Err(failed("nobody answered on the system's D-Bus in time")),
-    }
-}
-
-fn failed(what: &str) -> EngineError {
-    EngineError::new(ErrorKind::Internal, what)
-}
-
-fn lost(error: std::io::Error) -> EngineError {
-    EngineError::system("the system's D-Bus cannot be reached", error)
+fn failed(error: Error) -> EngineError {
+    let said = match &error {
+        Error::MethodError(_, Some(said), _) => said.clone(),
+        other => other.to_string(),
+    };
+    EngineError::new(ErrorKind::Internal, said)
 }

@@ -1,22 +1,25 @@
 //! Bridges in zones of firewalld, asked for over D-Bus. firewalld forgets what
 //! it was asked when it is started anew, so its news are followed.
 
-use super::bus::Bus;
+use super::bus::{Bus, Service};
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
-use ::network::dbus::{Kind, Message};
 use ::network::zones;
+use futures_util::StreamExt;
 use model::network::Network;
 use std::sync::atomic::{AtomicBool, Ordering};
+use zbus::Message;
 
 const NAME: &str = "org.fedoraproject.FirewallD1";
-const PATH: &str = "/org/fedoraproject/FirewallD1";
-const ZONES: &str = "org.fedoraproject.FirewallD1.zone";
-/// News about which firewalld's rules may be new.
-const NEWS: [&str; 2] = [
-    "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.fedoraproject.FirewallD1'",
-    "type='signal',sender='org.fedoraproject.FirewallD1',member='Reloaded'",
-];
+const ZONES: Service = Service {
+    name: NAME,
+    path: "/org/fedoraproject/FirewallD1",
+    interface: "org.fedoraproject.FirewallD1.zone",
+};
+/// firewalld comes to the bus, or goes: the third argument is its new owner.
+const COMES_OR_GOES: &str = "type='signal',sender='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.fedoraproject.FirewallD1'";
+/// Its rules are new.
+const RELOADED: &str = "type='signal',sender='org.fedoraproject.FirewallD1',member='Reloaded'";
 
 /// Whether firewalld's news are followed.
 #[derive(Debug, Default)]
@@ -27,41 +30,52 @@ struct Firewalld(Bus);
 
 impl Firewalld {
     async fn find() -> Result<Option<Firewalld>> {
-        let Some(mut bus) = Bus::join().await? else {
+        let Some(bus) = Bus::join().await? else {
             return Ok(None);
         };
-        let owner = bus.ask("GetConnectionUnixProcessID", &[NAME]).await;
-        let pid = owner.ok().and_then(|words| words.into_iter().next());
-        let ours = pid.is_some_and(|pid| filters_here(&pid));
-        Ok(ours.then_some(Firewalld(bus)))
-    }
-
-    async fn ask(&mut self, method: &str, words: &[&str]) -> Result<Vec<String>> {
-        let call = Message::call(NAME, PATH, ZONES, method);
-        self.0.call(call.with(words.iter().copied())).await
+        let owner = bus.process_of(NAME).await;
+        Ok(owner.is_ok_and(filters_here).then_some(Firewalld(bus)))
     }
 
     /// The zone a device is in by name.
-    async fn zone_of(&mut self, device: &str) -> Result<Option<String>> {
-        let zone = self.ask("getZoneOfInterface", &[device]).await?;
-        Ok(zone.into_iter().next().filter(|zone| !zone.is_empty()))
+    async fn zone_of(&self, device: &str) -> Result<Option<String>> {
+        let device = (device,);
+        let zone: String = self.0.call(ZONES, "getZoneOfInterface", &device).await?;
+        Ok(Some(zone).filter(|zone| !zone.is_empty()))
+    }
+
+    /// The zones there are.
+    async fn zones(&self) -> Result<Vec<String>> {
+        self.0.call(ZONES, "getZones", &()).await
+    }
+
+    /// Has a device in a zone; gives back the zone.
+    async fn change_zone(&self, zone: &str, device: &str) -> Result<String> {
+        self.0
+            .call(ZONES, "changeZoneOfInterface", &(zone, device))
+            .await
+    }
+
+    /// Has a device in no zone; gives back the zone it was in.
+    async fn remove(&self, zone: &str, device: &str) -> Result<String> {
+        self.0.call(ZONES, "removeInterface", &(zone, device)).await
     }
 
     /// The zone a network's bridge is to go into; one that the administrator chose stays.
-    async fn zone_for(&mut self, network: &Network, bridge: &str) -> Result<Option<String>> {
+    async fn zone_for(&self, network: &Network, bridge: &str) -> Result<Option<String>> {
         let known = match zones::asked(network) {
             Some(_) => Vec::new(),
             None if self.zone_of(bridge).await?.is_some() => return Ok(None),
-            None => self.ask("getZones", &[]).await?,
+            None => self.zones().await?,
         };
         Ok(zones::zone_of(network, &known))
     }
 }
 
 /// Whether a process filters what this one sends: it may be in another network namespace.
-fn filters_here(pid: &str) -> bool {
+fn filters_here(pid: u32) -> bool {
     let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
-    match (namespace(pid), namespace("self")) {
+    match (namespace(&pid.to_string()), namespace("self")) {
         (Some(its), Some(ours)) => its == ours,
         // It cannot be looked at.
         _ => true,
@@ -80,7 +94,7 @@ impl Engine {
         let asked = zones::asked(network);
         let found = Firewalld::find().await;
         match (found, asked) {
-            (Ok(Some(mut firewalld)), _) => firewalld.zone_for(network, bridge).await,
+            (Ok(Some(firewalld)), _) => firewalld.zone_for(network, bridge).await,
             (_, Some(zone)) => Err(EngineError::new(
                 ErrorKind::ConfigUnsupported,
                 format!(
@@ -99,12 +113,10 @@ impl Engine {
     /// Puts a bridge into a zone.
     pub(super) async fn put_into_zone(&self, bridge: &str, zone: &str) -> Result<()> {
         self.follow_firewalld();
-        let Some(mut firewalld) = Firewalld::find().await? else {
+        let Some(firewalld) = Firewalld::find().await? else {
             return Err(EngineError::failed("firewalld is not active"));
         };
-        let done = firewalld
-            .ask("changeZoneOfInterface", &[zone, bridge])
-            .await;
+        let done = firewalld.change_zone(zone, bridge).await;
         done.map(drop).map_err(|error| {
             EngineError::failed(format!(
                 "firewalld does not put '{bridge}' into its zone '{zone}': {}",
@@ -115,13 +127,13 @@ impl Engine {
 
     /// Has firewalld forget a bridge that is gone.
     pub(super) async fn leave_zone(&self, network: &Network, bridge: &str) {
-        let Ok(Some(mut firewalld)) = Firewalld::find().await else {
+        let Ok(Some(firewalld)) = Firewalld::find().await else {
             return;
         };
         // One that the administrator chose stays.
         if let Ok(Some(zone)) = firewalld.zone_of(bridge).await
             && zones::zone_of(network, std::slice::from_ref(&zone)) == Some(zone.clone())
-            && let Err(error) = firewalld.ask("removeInterface", &[&zone, bridge]).await
+            && let Err(error) = firewalld.remove(&zone, bridge).await
         {
             tracing::warn!(bridge, zone, %error, "firewalld keeps a bridge that is gone");
         }
@@ -149,19 +161,19 @@ impl Engine {
     }
 
     async fn hear_firewalld(&self) -> Result<()> {
-        let Some(mut bus) = Bus::join().await? else {
+        let Some(bus) = Bus::join().await? else {
             return Ok(());
         };
-        for rule in NEWS {
-            bus.ask("AddMatch", &[rule]).await?;
-        }
+        let mut owners = bus.follow(COMES_OR_GOES).await?;
+        let mut reloads = bus.follow(RELOADED).await?;
         // It may have been started while nobody listened.
         self.renew_zones().await;
         loop {
-            let news = bus.read().await?;
-            let gone = news.member.as_deref() == Some("NameOwnerChanged")
-                && news.strings.get(2).is_none_or(String::is_empty);
-            if news.kind == Kind::Signal && !gone {
+            let renew = tokio::select! {
+                news = owners.next() => is_there(&heard(news)?),
+                news = reloads.next() => heard(news).map(|_| true)?,
+            };
+            if renew {
                 self.renew_zones().await;
             }
         }
@@ -186,4 +198,18 @@ impl Engine {
             }
         }
     }
+}
+
+/// A message, unless the bus is gone.
+fn heard(news: Option<zbus::Result<Message>>) -> Result<Message> {
+    let lost = || EngineError::failed("the system's D-Bus is gone");
+    let failed = |e: zbus::Error| EngineError::failed(e.to_string());
+    news.ok_or_else(lost)?.map_err(failed)
+}
+
+/// Whether a name that changed its owner has one now.
+fn is_there(changed: &Message) -> bool {
+    let owners = changed.body();
+    let (_, _, now): (&str, &str, &str) = owners.deserialize().unwrap_or_default();
+    !now.is_empty()
 }
