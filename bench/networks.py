@@ -110,10 +110,10 @@ def binding(device, number):
 <parameter name='IP' value='10.60.{number >> 8}.{number & 255}'/></filterref></filterbinding>"""
 
 
-def ruled(port):
-    """A filter like those that machines have: its own addresses only, and one open port."""
-    rule = f"<rule action='accept' direction='in'><tcp dstportstart='{port}'/></rule>"
-    others = "".join(f"<filterref filter='no-{what}-spoofing'/>" for what in ("mac", "ip"))
+def ruled(protocol):
+    """A filter like the guard that machines have by default, their own addresses only, and one more rule."""
+    rule = f"<rule action='drop' direction='out'><mac protocolid='{protocol:#x}'/></rule>"
+    others = "".join(f"<filterref filter='no-{what}-spoofing'/>" for what in ("mac", "ip", "arp-mac", "arp-ip"))
     return f"<filter name='bench' chain='root'><uuid>00000000-0000-4000-8000-999999999999</uuid>{others}{rule}</filter>"
 
 
@@ -125,12 +125,12 @@ def rules_of_many_machines(servers, _work):
     """
     (stead,) = (server for server in servers if server.name == "stead")
     connection = stead.connect()
-    connection.nwfilterDefineXML(ruled(80))
+    connection.nwfilterDefineXML(ruled(0x8100))
     devices = [f"rt{number}" for number in range(RULED)]
     batch = "".join(f"tuntap add dev {device} mode tap\n" for device in devices)
     subprocess.run(["ip", "-batch", "-"], input=batch, text=True, check=True)
     bindings = [connection.nwfilterBindingCreateXML(binding(d, n)) for n, d in enumerate(devices)]
-    taken = [timed_ms(connection.nwfilterDefineXML, ruled(81 + turn)) for turn in range(RUNS)]
+    taken = [timed_ms(connection.nwfilterDefineXML, ruled(0x8847 + turn)) for turn in range(RUNS)]
     for bound in bindings:
         bound.delete()
     subprocess.run(["ip", "-batch", "-"], input="".join(f"link del {d}\n" for d in devices), text=True, check=True)
