@@ -211,6 +211,12 @@ impl BlockJobLife {
         can
     }
 
+    /// Whether it only remains to be forgotten: QEMU is done with it, or gives it up.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.over || self.phase == BlockJobPhase::Cancelling
+    }
+
     /// How it ended, with or without an error.
     pub fn ended(self, failed: bool) -> BlockJobStatus {
         match (self.phase, failed) {
@@ -251,7 +257,7 @@ mod tests {
             Some(BlockJobEffect::TellReady)
         );
         assert_eq!(life.on_status(JobStatus::Ready), None);
-        assert!(life.complete() && !life.cancel());
+        assert!(life.complete() && !life.cancel() && !life.is_ending());
         assert_eq!(life.on_status(JobStatus::Concluded), None);
         assert_eq!(life.ended(false), BlockJobStatus::Completed);
     }
@@ -259,7 +265,8 @@ mod tests {
     #[test]
     fn what_is_cancelled_ends_as_cancelled() {
         let mut life = BlockJobLife::default();
-        assert!(life.cancel() && !life.complete());
+        assert!(!life.is_ending());
+        assert!(life.cancel() && !life.complete() && life.is_ending());
         assert_eq!(
             life.on_status(JobStatus::Concluded),
             Some(BlockJobEffect::Settle)

@@ -6,7 +6,7 @@ mod pivot;
 mod plan;
 
 use super::errand::ErrandEnd;
-use super::{Owner, Reply, answer};
+use super::{Owner, Reply, Request, answer};
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::Happening;
 use crate::live::LiveMachine;
@@ -30,6 +30,18 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct BlockJobs {
     jobs: BTreeMap<BlockJobId, Running>,
+    /// Work that waits until the job before it on the same disk is forgotten: clients
+    /// see in QEMU that it is over before this owner has put everything right.
+    waiting: Vec<Request>,
+}
+
+impl BlockJobs {
+    /// The job on a disk.
+    fn on(&self, target: &str) -> Option<&Running> {
+        let mut jobs = self.jobs.iter();
+        jobs.find(|(id, _)| id.disk == target)
+            .map(|(_, running)| running)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +143,16 @@ impl Owner {
         work: BlockWork,
         reply: Reply<()>,
     ) {
+        let definition = live.definition();
+        let before = find(&definition, disk).ok();
+        let before = before.and_then(|disk| self.block_jobs.on(disk.target_dev()));
+        if before.is_some_and(|job| job.life.is_ending()) {
+            return self.block_jobs.waiting.push(Request::BlockAsk {
+                disk: disk.to_owned(),
+                ask: BlockAsk::Begin(work),
+                reply,
+            });
+        }
         let remove = matches!(&work, BlockWork::Commit(commit) if commit.remove);
         let plan = match self.plan_block_job(&live, disk, work) {
             Ok(plan) => plan,
@@ -154,7 +176,7 @@ impl Owner {
         let definition = live.definition();
         let disk = find(&definition, disk)?;
         let target = disk.target_dev();
-        if self.block_jobs.jobs.keys().any(|id| id.disk == target) {
+        if self.block_jobs.on(target).is_some() {
             return Err(EngineError::new(
                 ErrorKind::OperationFailed,
                 format!("disk '{target}' already in active block job"),
@@ -200,6 +222,9 @@ impl Owner {
                     }
                 }
                 self.tell_block_job(&id, status);
+                for request in std::mem::take(&mut self.block_jobs.waiting) {
+                    self.queue_first(request);
+                }
             }
             BlockWhat::Begun { .. } => {}
         }
@@ -324,8 +349,11 @@ impl Owner {
         }
     }
 
+    /// The machine is gone, and its jobs with it.
     pub(super) fn forget_block_jobs(&mut self) {
-        self.block_jobs = BlockJobs::default();
+        for request in std::mem::take(&mut self.block_jobs).waiting {
+            self.queue_first(request);
+        }
     }
 }
 
