@@ -75,13 +75,13 @@ def define(connection, name):
     return domain
 
 
-def with_threads(server, names, operation):
+def with_threads(server, names, operation, *arguments):
     """Calls `operation` on every machine from 8 threads, each on a connection of its own."""
     connections = [server.connect() for _ in range(THREADS)]
 
     def work(index):
         for name in names[index::THREADS]:
-            getattr(connections[index].lookupByName(name), operation)()
+            getattr(connections[index].lookupByName(name), operation)(*arguments)
 
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(work, range(THREADS)))

@@ -37,7 +37,8 @@ PARTS = [
     networks.start_of_a_network,
     networks.card_on_a_network,
     networks.list_of_many_networks,
-    networks.rules_of_many_machines,
+    networks.rules_of_running_machines,
+    networks.rules_of_many_filters,
 ]
 
 

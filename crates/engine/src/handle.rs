@@ -12,6 +12,7 @@ use crate::owner::{self, Request};
 use crate::table::Entry;
 use crate::tuning::Tuning;
 use crate::view::DomainView;
+use model::network::policy::NAMESPACE as RULES;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -185,6 +186,7 @@ impl DomainHandle {
         key: Option<String>,
         affect: Affect,
     ) -> Result<()> {
+        let are_rules = matches!(&item, MetadataItem::Element { uri } if uri == RULES);
         self.ask(|reply| Request::SetMetadata {
             item,
             value,
@@ -192,7 +194,15 @@ impl DomainHandle {
             affect,
             reply,
         })
-        .await
+        .await?;
+        match are_rules {
+            // Whoever changes a machine's rules is told once they hold.
+            true => self.engine.apply_firewall().await.map_err(|error| {
+                let what = format!("the rules are kept but not in force: {}", error.message);
+                EngineError::new(error.kind, what)
+            }),
+            false => Ok(()),
+        }
     }
 
     /// A piece of metadata; `NoMetadata` where it is not set.
