@@ -50,6 +50,7 @@ fn complete(mut domain: Domain) {
         accelerator: Accelerator::Tcg,
         state_dir: PathBuf::from("/run/m"),
         tpm_socket: None,
+        fd_groups: BTreeMap::new(),
         vhost_net: false,
         huge_pages: Vec::new(),
         paused: false,
