@@ -35,7 +35,7 @@ impl Bus {
         // The bound on methods does not hold for the greeting.
         match tokio::time::timeout(bound, building).await {
             Ok(Ok(connection)) => Ok(Some(Bus(connection))),
-            Ok(Err(Error::InputOutput(_))) => Ok(None),
+            Ok(Err(Error::InputOutput(_) | Error::Connection(..))) => Ok(None),
             Ok(Err(error)) => Err(failed(error)),
             Err(_) => Err(EngineError::new(
                 ErrorKind::Internal,
