@@ -185,6 +185,9 @@ pub const OSINFO_FILES_MAX: usize = 5_000;
 /// How long changes of the firewall by others may go on before they are looked at.
 pub const FIREWALL_SETTLE_MS: u64 = 30;
 
+/// Most processes of our own that are told from those of others in news of the firewall.
+pub const TOOLS_REMEMBERED_MAX: usize = 32;
+
 /// How often it is looked which address a machine with forwarded ports has.
 pub const FORWARD_RETRY_MS: u64 = 1_000;
 

@@ -1,5 +1,5 @@
-//! The nftables tables of one daemon: always rendered whole, and replaced in
-//! one transaction, so that no packet ever meets half of them.
+//! The nftables tables of one daemon, made of what networks and machines want
+//! and changed in one transaction, so that no packet ever meets half of it.
 //!
 //! One table of family `inet` holds what crosses the host (forwarding, address
 //! translation), one of family `bridge` what each machine may send and
@@ -9,6 +9,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use crate::machine_rules::{self, MachinePort};
+use crate::nwfilter::DeviceFilter;
+use crate::ruleset::{Ruleset, Table};
 use crate::sets::NamedSet;
 use model::network::forward::{Forward, Nat};
 use model::network::{Network, NetworkKind};
@@ -39,61 +41,62 @@ pub struct Firewall {
 }
 
 impl Firewall {
-    /// The transaction that makes the tables so; with nothing to say, that they are gone.
-    pub fn text(&self) -> String {
-        let mut out = self.removal();
+    /// The network filters of devices that can have theirs.
+    pub fn filters(&self) -> impl Iterator<Item = &DeviceFilter> {
+        let ports = self.machines.iter();
+        ports.filter_map(|port| port.filter.as_ref()?.as_ref().ok())
+    }
+
+    /// Whether addresses of machines are found by watching them.
+    pub fn learns(&self) -> bool {
+        self.filters().any(|filter| filter.learning.is_some())
+    }
+
+    /// The tables that say so.
+    pub fn ruleset(&self) -> Ruleset {
+        let mut rules = Ruleset {
+            name: self.table.clone(),
+            ..Ruleset::default()
+        };
         let chains: Vec<NetworkChains> =
             self.networks.iter().filter_map(NetworkChains::of).collect();
         if !chains.is_empty() {
-            self.crossing(&chains, &mut out);
+            self.crossing(&chains, &mut rules.inet);
         }
-        machine_rules::table(self, &mut out);
-        out
+        machine_rules::table(self, &mut rules.bridge);
+        rules
     }
 
-    /// The transaction after which none of the tables is there.
-    pub fn removal(&self) -> String {
-        let table = &self.table;
-        // Deleting needs a table, so it is made first where there is none.
-        format!(
-            "add table inet {table}\ndelete table inet {table}\n\
-             add table bridge {table}\ndelete table bridge {table}\n"
-        )
-    }
-
-    fn crossing(&self, chains: &[NetworkChains], out: &mut String) {
-        let _ = writeln!(out, "table inet {} {{", self.table);
-        for chain in chains {
-            block(out, &format!("in_{}", chain.id), &chain.inward);
-            block(out, &format!("out_{}", chain.id), &chain.outward);
+    fn crossing(&self, networks: &[NetworkChains], table: &mut Table) {
+        for network in networks {
+            table.chain(format!("in_{}", network.id), network.inward.clone());
+            table.chain(format!("out_{}", network.id), network.outward.clone());
         }
-        let mut forward =
-            vec!["type filter hook forward priority filter; policy accept;".to_owned()];
         // What stays on a bridge is decided there.
-        forward.extend(
-            chains
+        let within = networks
+            .iter()
+            .map(|n| format!("iifname \"{0}\" oifname \"{0}\" accept", n.bridge));
+        let mut forward: Vec<String> = within.collect();
+        for (direction, key) in [("in", "oifname"), ("out", "iifname")] {
+            let ways = networks
                 .iter()
-                .map(|c| format!("iifname \"{0}\" oifname \"{0}\" accept", c.bridge)),
-        );
-        forward.push(format!("oifname vmap {{ {} }}", jumps(chains, "in")));
-        forward.push(format!("iifname vmap {{ {} }}", jumps(chains, "out")));
-        block(out, "forward", &forward);
-        let source: Vec<String> = chains.iter().flat_map(|c| c.source.clone()).collect();
+                .map(|n| (n.bridge.clone(), format!("{direction}_{}", n.id)));
+            forward.push(table.ways(&format!("{direction}_ways"), key, ways));
+        }
+        let hook = "type filter hook forward priority filter; policy accept;";
+        table.base("forward", hook, forward);
+        let source: Vec<String> = networks.iter().flat_map(|n| n.source.clone()).collect();
         if !source.is_empty() {
-            let mut nat =
-                vec!["type nat hook postrouting priority srcnat; policy accept;".to_owned()];
-            nat.extend(source);
-            block(out, "source_nat", &nat);
+            let hook = "type nat hook postrouting priority srcnat; policy accept;";
+            table.base("source_nat", hook, source);
         }
         let forwarded: Vec<String> = self.machines.iter().flat_map(destination_rules).collect();
         for (name, hook) in [("forwarded", "prerouting"), ("forwarded_here", "output")] {
             if !forwarded.is_empty() {
-                let head = format!("type nat hook {hook} priority -100; policy accept;");
-                let rules: Vec<String> = [head].into_iter().chain(forwarded.clone()).collect();
-                block(out, name, &rules);
+                let hook = format!("type nat hook {hook} priority -100; policy accept;");
+                table.base(name, &hook, forwarded.clone());
             }
         }
-        out.push_str("}\n");
     }
 }
 
@@ -110,21 +113,6 @@ fn destination_rules(port: &MachinePort) -> Vec<String> {
         )
     };
     forwards.map(rule).collect()
-}
-
-pub(crate) fn block(out: &mut String, name: &str, rules: &[String]) {
-    let _ = writeln!(out, "\tchain {name} {{");
-    for rule in rules {
-        let _ = writeln!(out, "\t\t{rule}");
-    }
-    out.push_str("\t}\n");
-}
-
-fn jumps(chains: &[NetworkChains], direction: &str) -> String {
-    let each = chains
-        .iter()
-        .map(|c| format!("\"{}\" : jump {direction}_{}", c.bridge, c.id));
-    each.collect::<Vec<_>>().join(", ")
 }
 
 /// A name as part of a chain's: what nft does not take there is written as its number.
@@ -251,9 +239,10 @@ impl NetworkChains {
             ),
             None => (format!("masquerade to :{range}"), "masquerade".to_owned()),
         };
-        self.source.push(format!(
-            "{out} meta l4proto {{ tcp, udp }} counter {ported}"
-        ));
+        for protocol in ["tcp", "udp"] {
+            self.source
+                .push(format!("{out} meta l4proto {protocol} counter {ported}"));
+        }
         self.source.push(format!("{out} counter {plain}"));
     }
 }

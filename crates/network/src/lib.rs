@@ -11,6 +11,7 @@
 //! - [`docker`]: exceptions from Docker's policy.
 //! - [`others`]: what the rules of others do to a network.
 //! - [`zones`]: the zone of firewalld a bridge is in.
+//! - [`ruleset`]: the tables as data, and the difference between two of them.
 //! - [`sets`]: sets of addresses and ports with names.
 //! - [`plan`]: the steps that bring a network up and take it down.
 //! - [`bandwidth`]: limits of traffic as commands of tc.
@@ -32,5 +33,6 @@ pub mod passt;
 pub mod plan;
 pub mod plug;
 pub mod pool;
+pub mod ruleset;
 pub mod sets;
 pub mod zones;

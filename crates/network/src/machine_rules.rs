@@ -5,19 +5,22 @@
 //! questions the machine has asked.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use model::xml::Mac;
 
-use crate::firewall::{Firewall, block, chain_id};
+use crate::firewall::{Firewall, chain_id};
 use crate::nwfilter::chains::{Device, DeviceChains};
 use crate::nwfilter::{self, DeviceFilter, FilterError};
+use crate::ruleset::{Set, Table, name_of};
 use crate::sets;
 use model::network::policy::{Peer, Policy, Service, ports_text};
 
 /// How long an answer to UDP may come, in seconds.
 pub const UDP_ANSWER_TIMEOUT_S: u32 = 120;
+/// Most questions over UDP of one machine whose answers are waited for: 64 KiB of the kernel's
+/// memory for each machine.
+pub const UDP_ASKED_MAX: u32 = 6144;
 
 /// A machine's device on the host, and what it may do.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,21 +71,19 @@ pub struct Guard {
 }
 
 /// The rules of all machines.
-pub(crate) fn table(firewall: &Firewall, out: &mut String) {
+pub(crate) fn table(firewall: &Firewall, table: &mut Table) {
     let ports = &firewall.machines;
     let ruled: Vec<&MachinePort> = ports.iter().filter(|port| port.is_ruled()).collect();
     let filters = filters(firewall);
     if ruled.is_empty() && filters.is_empty() {
         return;
     }
-    let _ = writeln!(out, "table bridge {} {{", firewall.table);
-    sets::declare(firewall, out);
-    groups(ports, out);
-    nwfilter::chains::write(&filters, out);
+    sets::declare(firewall, table);
+    groups(ports, table);
+    nwfilter::chains::write(filters, table);
     if !ruled.is_empty() {
-        policies(&ruled, out);
+        policies(&ruled, table);
     }
-    out.push_str("}\n");
 }
 
 /// The chains of network filters. One that cannot be made lets nothing through:
@@ -99,55 +100,49 @@ fn filters(firewall: &Firewall) -> Vec<(&str, DeviceChains)> {
         .collect()
 }
 
-fn policies(ruled: &[&MachinePort], out: &mut String) {
-    let guards = guards(ruled);
-    for (number, guard) in guards.iter().enumerate() {
-        block(out, &format!("guard_{number}"), &guarding(guard));
-    }
+fn policies(ruled: &[&MachinePort], table: &mut Table) {
     for port in ruled {
         let id = chain_id(&port.device);
+        // Machines of one network mostly have the same guard.
+        let guard = port.guard.as_ref().map(|guard| {
+            let rules = guarding(guard);
+            let name = format!("guard_{}", name_of(&rules.join("\n")));
+            table.chain(&name, rules);
+            name
+        });
+        table.chain(format!("from_{id}"), sending(port, &id, guard.as_deref()));
         if port.policy.drop_inbound {
-            let _ = writeln!(
-                out,
-                "\tset asked_{id} {{\n\t\ttype ipv4_addr . inet_service . inet_service\n\t\tflags dynamic,timeout\n\t}}"
+            let asked = Set::of_packets(
+                "ipv4_addr . inet_service . inet_service",
+                UDP_ASKED_MAX,
+                "dynamic,timeout",
             );
-        }
-        block(out, &format!("from_{id}"), &sending(port, &id, &guards));
-        if port.policy.drop_inbound {
-            block(out, &format!("to_{id}"), &receiving(port, &id));
+            table.set(format!("asked_{id}"), asked);
+            table.chain(format!("to_{id}"), receiving(port, &id));
         }
     }
-    let jump = |direction: &str, ports: &[&MachinePort]| {
-        let each = ports.iter().map(|p| {
-            format!(
-                "\"{}\" : jump {direction}_{}",
-                p.device,
-                chain_id(&p.device)
+    let closed = ruled.iter().filter(|port| port.policy.drop_inbound);
+    let closed: Vec<&MachinePort> = closed.copied().collect();
+    let mut lead = |name: &str, hook: &str, key: &str, way: &str, ports: &[&MachinePort]| {
+        let ways = ports.iter().map(|port| {
+            (
+                port.device.clone(),
+                format!("{way}_{}", chain_id(&port.device)),
             )
         });
-        each.collect::<Vec<_>>().join(", ")
+        let rule = table.ways(&format!("{name}_ways"), key, ways);
+        let hook = format!("type filter hook {hook} priority filter; policy accept;");
+        table.base(name, &hook, vec![rule]);
     };
-    let from = [
-        "type filter hook prerouting priority filter; policy accept;".to_owned(),
-        format!("iifname vmap {{ {} }}", jump("from", ruled)),
-    ];
-    block(out, "sending", &from);
-    let closed: Vec<&MachinePort> = ruled
-        .iter()
-        .copied()
-        .filter(|p| p.policy.drop_inbound)
-        .collect();
+    lead("sending", "prerouting", "iifname", "from", ruled);
     if !closed.is_empty() {
-        let to = [
-            "type filter hook postrouting priority filter; policy accept;".to_owned(),
-            format!("oifname vmap {{ {} }}", jump("to", &closed)),
-        ];
-        block(out, "receiving", &to);
+        lead("receiving", "postrouting", "oifname", "to", &closed);
+        table.chain(ANSWERS, answers());
     }
 }
 
 /// The cards of each group, also of groups that are only spoken of.
-fn groups(ports: &[MachinePort], out: &mut String) {
+fn groups(ports: &[MachinePort], table: &mut Table) {
     let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for port in ports {
         for group in &port.policy.groups {
@@ -160,30 +155,10 @@ fn groups(ports: &[MachinePort], out: &mut String) {
             }
         }
     }
-    for (name, mut macs) in groups {
-        macs.sort();
-        macs.dedup();
-        let _ = writeln!(
-            out,
-            "\tset group_{} {{\n\t\ttype ether_addr",
-            chain_id(name)
-        );
-        if !macs.is_empty() {
-            let _ = writeln!(out, "\t\telements = {{ {} }}", macs.join(", "));
-        }
-        out.push_str("\t}\n");
+    for (name, macs) in groups {
+        let set = Set::of("ether_addr").filled(macs);
+        table.set(format!("group_{}", chain_id(name)), set);
     }
-}
-
-/// Each guard once: machines of one network mostly have the same.
-fn guards<'a>(ports: &[&'a MachinePort]) -> Vec<&'a Guard> {
-    let mut guards: Vec<&Guard> = Vec::new();
-    for guard in ports.iter().filter_map(|port| port.guard.as_ref()) {
-        if !guards.contains(&guard) {
-            guards.push(guard);
-        }
-    }
-    guards
 }
 
 /// What no machine of a network may send, whoever it is.
@@ -199,15 +174,13 @@ fn guarding(guard: &Guard) -> Vec<String> {
     rules
 }
 
-fn sending(port: &MachinePort, id: &str, guards: &[&Guard]) -> Vec<String> {
+fn sending(port: &MachinePort, id: &str, guard: Option<&str>) -> Vec<String> {
     let mut rules = Vec::new();
-    if let Some(guard) = &port.guard {
+    if let Some(guard) = guard {
         let mac = port.mac;
         rules.push(format!("ether saddr != {mac} counter drop"));
         rules.push(format!("arp saddr ether != {mac} counter drop"));
-        if let Some(number) = guards.iter().position(|other| *other == guard) {
-            rules.push(format!("jump guard_{number}"));
-        }
+        rules.push(format!("jump {guard}"));
     }
     if let Some((rate, burst)) = port.sending {
         rules.push(format!(
@@ -222,6 +195,8 @@ fn sending(port: &MachinePort, id: &str, guards: &[&Guard]) -> Vec<String> {
     rules
 }
 
+/// Comparisons one after the other rather than sets without names: of those the kernel
+/// handles each the slower the more there are.
 fn guard_family(guard: &Guard, ipv4: bool, rules: &mut Vec<String>) {
     let nets = guard.nets.iter().filter(|(net, _)| net.is_ipv4() == ipv4);
     let mut nets: Vec<String> = nets
@@ -231,37 +206,42 @@ fn guard_family(guard: &Guard, ipv4: bool, rules: &mut Vec<String>) {
         return;
     }
     let gateways = guard.gateways.iter().filter(|ip| ip.is_ipv4() == ipv4);
-    let gateways: Vec<String> = gateways.map(IpAddr::to_string).collect();
-    let gateways = gateways.join(", ");
-    if ipv4 {
+    let fields: &[&str] = match ipv4 {
+        true => &["arp saddr ip", "ip saddr"],
+        false => &["ip6 saddr"],
+    };
+    match ipv4 {
         // A machine that asks for an address has none yet.
-        nets.push("0.0.0.0".into());
-        let nets = nets.join(", ");
-        rules.push(format!("arp saddr ip != {{ {nets} }} counter drop"));
-        rules.push(format!("arp saddr ip {{ {gateways} }} counter drop"));
-        rules.push(format!("ip saddr != {{ {nets} }} counter drop"));
-        rules.push(format!("ip saddr {{ {gateways} }} counter drop"));
-    } else {
-        nets.extend(["fe80::/10", "::"].map(str::to_owned));
-        rules.push(format!(
-            "ip6 saddr != {{ {} }} counter drop",
-            nets.join(", ")
-        ));
-        rules.push(format!("ip6 saddr {{ {gateways} }} counter drop"));
+        true => nets.push("0.0.0.0".into()),
+        false => nets.extend(["fe80::/10", "::"].map(str::to_owned)),
+    }
+    for field in fields {
+        let outside: Vec<String> = nets.iter().map(|net| format!("{field} != {net}")).collect();
+        rules.push(format!("{} counter drop", outside.join(" ")));
+        let taken = gateways.clone();
+        rules.extend(taken.map(|ip| format!("{field} {ip} counter drop")));
     }
 }
 
-fn receiving(port: &MachinePort, id: &str) -> Vec<String> {
-    let mut rules = vec![
-        "ether type arp accept".to_owned(),
-        "ether type ip udp sport 67 udp dport 68 accept".to_owned(),
+/// The chain of what everyone may receive.
+const ANSWERS: &str = "answers";
+
+/// What neighbours must tell each other, answers of DHCP and what says that a packet was lost.
+/// Rules are about IP: nothing else is kept from a machine.
+fn answers() -> Vec<String> {
+    let rules = [
+        "ether type != ip ether type != ip6 accept",
+        "ether type ip udp sport 67 udp dport 68 accept",
         "ether type ip6 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, \
-         packet-too-big, destination-unreachable, time-exceeded, echo-reply } accept"
-            .to_owned(),
+         packet-too-big, destination-unreachable, time-exceeded, echo-reply } accept",
         "ether type ip icmp type { echo-reply, destination-unreachable, time-exceeded, \
-         parameter-problem } accept"
-            .to_owned(),
+         parameter-problem } accept",
     ];
+    rules.map(str::to_owned).to_vec()
+}
+
+fn receiving(port: &MachinePort, id: &str) -> Vec<String> {
+    let mut rules = vec![format!("jump {ANSWERS}")];
     for allow in &port.policy.allows {
         let froms = match allow.from.as_slice() {
             [] => vec![String::new()],
@@ -284,7 +264,7 @@ fn receiving(port: &MachinePort, id: &str) -> Vec<String> {
         true => format!("log prefix \"stead {} \" ", port.device),
         false => String::new(),
     };
-    rules.push(format!("ether type {{ ip, ip6 }} {log}counter drop"));
+    rules.push(format!("{log}counter drop"));
     rules
 }
 
@@ -305,14 +285,22 @@ fn peer_texts(peer: &Peer) -> Vec<String> {
 
 fn services(service: &Service) -> Vec<String> {
     match service {
-        Service::Tcp(ports) => vec![format!("tcp dport {{ {} }} ", ports_text(ports, ", "))],
-        Service::Udp(ports) => vec![format!("udp dport {{ {} }} ", ports_text(ports, ", "))],
+        Service::Tcp(ports) => vec![format!("tcp dport {} ", one_of(ports))],
+        Service::Udp(ports) => vec![format!("udp dport {} ", one_of(ports))],
         Service::TcpSet(name) => vec![format!("tcp dport @{} ", sets::nft_name(name, "ports"))],
         Service::UdpSet(name) => vec![format!("udp dport @{} ", sets::nft_name(name, "ports"))],
         Service::Ping => vec![
             "icmp type echo-request ".to_owned(),
             "icmpv6 type echo-request ".to_owned(),
         ],
-        Service::All => vec!["ether type { ip, ip6 } ".to_owned()],
+        Service::All => vec![String::new()],
+    }
+}
+
+fn one_of(ports: &[(u16, u16)]) -> String {
+    let text = ports_text(ports, ", ");
+    match ports {
+        [_] => text,
+        _ => format!("{{ {text} }}"),
     }
 }

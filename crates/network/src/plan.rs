@@ -176,7 +176,7 @@ impl fmt::Display for Step {
             Step::Zone { device, zone } => {
                 write!(f, "firewall-cmd --zone={zone} --change-interface={device}")
             }
-            Step::Firewall => f.write_str("firewall replace"),
+            Step::Firewall => f.write_str("firewall change"),
             Step::Serve => f.write_str("dnsmasq start"),
             Step::Register { .. } => {
                 let calls = self.resolvectl().into_iter();

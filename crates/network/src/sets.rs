@@ -1,7 +1,6 @@
 //! Sets of addresses and ports with names, which rules speak of.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use model::network::policy::{Peer, parse_ports, ports_text};
@@ -9,6 +8,7 @@ use model::nwfilter::value::Value;
 
 use crate::firewall::{Firewall, chain_id};
 use crate::machine_rules::MachinePort;
+use crate::ruleset::{Set, Table};
 
 /// A set with a name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -65,7 +65,7 @@ impl NamedSet {
 
 /// The sets that rules speak of and those there are, as nft declares them; one
 /// that does not exist is empty. Each has all its parts.
-pub(crate) fn declare(firewall: &Firewall, out: &mut String) {
+pub(crate) fn declare(firewall: &Firewall, table: &mut Table) {
     let mut sets: BTreeMap<&str, Option<&NamedSet>> = BTreeMap::new();
     for set in &firewall.sets {
         sets.insert(&set.name, Some(set));
@@ -83,13 +83,13 @@ pub(crate) fn declare(firewall: &Firewall, out: &mut String) {
                 .nets
                 .iter()
                 .filter(|(net, _)| net.is_ipv4() == (part == "ip"));
-            let elements: Vec<String> = of_family
-                .map(|(net, prefix)| format!("{net}/{prefix}"))
-                .collect();
-            declare_part(&nft_name(name, part), kind, &elements.join(", "), out);
+            let elements = of_family.map(|(net, prefix)| format!("{net}/{prefix}"));
+            let declared = Set::of_ranges(kind).filled(elements);
+            table.set(nft_name(name, part), declared);
         }
-        let ports = ports_text(&set.ports, ", ");
-        declare_part(&nft_name(name, "ports"), "inet_service", &ports, out);
+        let ports = set.ports.iter().map(|range| ports_text(&[*range], ","));
+        let declared = Set::of_ranges("inet_service").filled(ports);
+        table.set(nft_name(name, "ports"), declared);
     }
 }
 
@@ -101,17 +101,6 @@ fn filter_sets(port: &MachinePort) -> impl Iterator<Item = &str> {
         Value::Text(name) => Some(name.as_str()),
         _ => None,
     })
-}
-
-fn declare_part(name: &str, kind: &str, elements: &str, out: &mut String) {
-    let _ = writeln!(
-        out,
-        "\tset {name} {{\n\t\ttype {kind}\n\t\tflags interval\n\t\tauto-merge"
-    );
-    if !elements.is_empty() {
-        let _ = writeln!(out, "\t\telements = {{ {elements} }}");
-    }
-    out.push_str("\t}\n");
 }
 
 #[cfg(test)]

@@ -76,13 +76,13 @@ fn networks_and_machines_become_rules() {
         }],
         ..Firewall::default()
     };
-    insta::assert_snapshot!(firewall.text());
+    insta::assert_snapshot!(firewall.ruleset().whole());
     // Nothing to say: no table at all.
     let none = Firewall {
         table: "stead_t".into(),
         ..Firewall::default()
     };
-    assert_eq!(none.text(), none.removal());
+    assert_eq!(none.ruleset().whole(), none.ruleset().removal());
 }
 
 #[test]

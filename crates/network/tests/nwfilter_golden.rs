@@ -62,7 +62,7 @@ fn text(port: MachinePort) -> String {
         rejects: true,
         ..Firewall::default()
     };
-    firewall.text()
+    firewall.ruleset().whole()
 }
 
 const MAC: (&str, &[&str]) = ("MAC", &["52:54:00:00:00:07"]);

@@ -8,7 +8,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 
 use crate::error::{SysError, SysResult};
-use crate::netlink::{attributes, split_message, text_of};
+use crate::netlink::{attributes, sender_of, split_message, text_of};
 
 /// The protocol of the packet filter.
 const NETLINK_NETFILTER: Option<NonZeroU32> = NonZeroU32::new(12);
@@ -17,8 +17,8 @@ const GROUP_NFTABLES: u32 = 1 << 6;
 const SUBSYSTEM_NFTABLES: u16 = 10;
 /// Messages about a chain that came or changed, and about one that went.
 const CHAIN: [u16; 2] = [3, 5];
-/// Messages about a table, a chain, a rule or a set that was removed.
-const REMOVED: [u16; 4] = [2, 5, 8, 11];
+/// Messages about a table, a chain, a rule, a set or an element of one that was removed.
+const REMOVED: [u16; 5] = [2, 5, 8, 11, 14];
 /// Bytes of `struct nfgenmsg`.
 const FIXED_BYTES: usize = 4;
 /// In all these messages the attribute that names the table.
@@ -49,9 +49,9 @@ pub struct News {
     pub others: bool,
 }
 
-/// Reads all news there is, those about `table` being of the own one. News
-/// that were lost may have been about everything.
-pub fn news(socket: impl AsFd, table: &str) -> io::Result<News> {
+/// Reads all news there is, those about `table` being of the own one, but for what processes
+/// did that `is_own` knows. News that were lost may have been about everything.
+pub fn news(socket: impl AsFd, table: &str, is_own: impl Fn(u32) -> bool) -> io::Result<News> {
     let mut buffer = vec![0; NEWS_MAX_BYTES];
     let mut news = News::default();
     loop {
@@ -71,6 +71,7 @@ pub fn news(socket: impl AsFd, table: &str) -> io::Result<News> {
         let mut rest = &buffer[..length];
         while let Some((kind, payload, after)) = split_message(rest) {
             let (subsystem, message) = (kind >> 8, kind & 0xff);
+            let sender = sender_of(rest);
             rest = after;
             if subsystem != SUBSYSTEM_NFTABLES {
                 continue;
@@ -78,7 +79,7 @@ pub fn news(socket: impl AsFd, table: &str) -> io::Result<News> {
             let ours = attributes(payload, FIXED_BYTES)
                 .iter()
                 .any(|(kind, value)| *kind == TABLE && text_of(value) == table);
-            news.lost |= ours && REMOVED.contains(&message);
+            news.lost |= ours && REMOVED.contains(&message) && !is_own(sender);
             news.others |= !ours && CHAIN.contains(&message);
         }
     }

@@ -157,6 +157,14 @@ pub(crate) fn split_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((kind, &bytes[HEADER_BYTES..length], after))
 }
 
+/// The number of whoever asked for what a message tells of: a process has its own mostly.
+pub(crate) fn sender_of(bytes: &[u8]) -> u32 {
+    let sender = bytes
+        .get(HEADER_BYTES - 4..)
+        .and_then(|rest| rest.first_chunk());
+    sender.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+}
+
 /// The attributes in a payload behind its fixed part, each with its type.
 pub(crate) fn attributes(payload: &[u8], fixed: usize) -> Vec<(u16, &[u8])> {
     let mut found = Vec::new();

@@ -29,6 +29,7 @@ mod packages;
 mod plans;
 mod questions;
 mod rest;
+mod rules;
 mod secrets;
 mod seeds;
 mod signatures;

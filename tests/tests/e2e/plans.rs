@@ -69,7 +69,7 @@ fn plans_are_what_is_done() {
                 "address add 192.168.50.1/24 dev lab0",
                 "link set lab0 up",
                 "sysctl net.ipv4.ip_forward=1",
-                "firewall replace",
+                "firewall change",
                 "dnsmasq start",
             ]
         );
@@ -131,7 +131,7 @@ fn plans_are_what_is_done() {
         let _ = host.virsh(&["destroy", "one"]).succeeds();
         let destroyed = stead(&["net-destroy", "lab", "--dry-run"]);
         assert!(
-            destroyed.starts_with("dnsmasq stop\nlink delete lab0\nfirewall replace\n"),
+            destroyed.starts_with("dnsmasq stop\nlink delete lab0\nfirewall change\n"),
             "{destroyed}"
         );
         assert!(

@@ -88,6 +88,10 @@ impl Engine {
             ));
         }
         let told = self.told_by_agents().await;
+        let firewall = self.firewall();
+        if firewall.learns() {
+            self.read_learnt(&firewall.table).await;
+        }
         let mut all = Vec::new();
         for view in views.iter().filter(|view| view.is_active()) {
             all.extend(self.addresses_on(view, &told));

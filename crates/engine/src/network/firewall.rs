@@ -1,10 +1,9 @@
-//! The firewall's tables, kept as the active networks and machines want them.
+//! The firewall's tables as the active networks and machines want them.
 
-use super::tools::Tool;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::events::Happening;
-use crate::limits::{FIREWALL_SETTLE_MS, FORWARD_RETRY_MS};
+use crate::limits::FORWARD_RETRY_MS;
 use ::network::bandwidth::sending;
 use ::network::firewall::{Firewall, NetworkRules};
 use ::network::machine_rules::{Guard, MachinePort};
@@ -19,14 +18,6 @@ use qemu::machine::LifecycleEvent;
 use std::net::IpAddr;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
-
-const PACKAGE: &str = "nftables";
-
-/// What was put in force last.
-#[derive(Debug, Default)]
-pub(crate) struct Applied {
-    text: Option<String>,
-}
 
 impl Engine {
     /// The tables' name: the daemon's own, so that several do not disturb each other.
@@ -53,33 +44,6 @@ impl Engine {
             sets: self.firewall_sets(),
             ..Firewall::default()
         }
-    }
-
-    /// Has the next [`Engine::apply_firewall`] put them in force whatever is there.
-    pub(super) async fn distrust_firewall(&self) {
-        let mut applied = self.networks_table().firewall.lock().await;
-        applied.text = Some(String::new());
-    }
-
-    /// Puts the rules in force, in one transaction, unless they are already.
-    pub(crate) async fn apply_firewall(&self) -> Result<()> {
-        let mut applied = self.networks_table().firewall.lock().await;
-        let mut firewall = self.firewall();
-        firewall.rejects = self.kernel_rejects(&firewall).await;
-        let text = firewall.text();
-        let nothing = text == firewall.removal();
-        if applied.text.as_ref() == Some(&text) || (nothing && applied.text.is_none()) {
-            return Ok(());
-        }
-        // What the kernel has found out is part of what is put in force, but no change of it.
-        let full = match self.recall_addresses(&mut firewall).await {
-            true => firewall.text(),
-            false => text.clone(),
-        };
-        let tool = Tool::new("nft", PACKAGE, ["-f", "-"]);
-        tool.reading(full).run().await?;
-        applied.text = (!nothing).then_some(text);
-        Ok(())
     }
 
     /// The devices of running machines, with what they may do.
@@ -149,24 +113,6 @@ impl Engine {
         interfaces.filter_map(port).collect()
     }
 
-    /// Keeps the rules as they should be while the daemon runs: what others
-    /// take away comes back.
-    pub(crate) fn guard_firewall(&self) {
-        let engine = self.clone();
-        let watch = match sys::firewall::changes() {
-            Ok(watch) => watch,
-            Err(error) => {
-                tracing::warn!(%error, "rules that others remove are not noticed");
-                return;
-            }
-        };
-        tokio::spawn(async move {
-            if let Err(error) = engine.watch_firewall(watch).await {
-                tracing::warn!(%error, "rules that others remove are no longer noticed");
-            }
-        });
-    }
-
     /// Follows what happens to machines: their rules come, change and go with it.
     pub(crate) fn follow_machines(&self) {
         let engine = self.clone();
@@ -202,71 +148,6 @@ impl Engine {
                 }
             }
         });
-    }
-
-    async fn watch_firewall(&self, watch: std::os::fd::OwnedFd) -> std::io::Result<()> {
-        let table = self.firewall_table();
-        let watch = crate::process::watched(watch)?;
-        let mut stopping = self.stopping();
-        loop {
-            // An engine that stops is let go of, so that another can take its place.
-            let mut ready = tokio::select! {
-                ready = watch.readable() => ready?,
-                _ = stopping.wait_for(|stop| *stop) => return Ok(()),
-            };
-            let news = sys::firewall::news(watch.get_ref(), &table);
-            ready.clear_ready();
-            let mut news = news?;
-            if !news.lost && !news.others {
-                continue;
-            }
-            // A transaction has many messages; the last one ends it.
-            tokio::time::sleep(Duration::from_millis(FIREWALL_SETTLE_MS)).await;
-            let later = sys::firewall::news(watch.get_ref(), &table)?;
-            news.lost |= later.lost;
-            // Docker may have come, or come again.
-            if (news.others || later.others) && self.networks().iter().any(|view| view.is_active())
-            {
-                self.settle_beside_docker().await;
-            }
-            if !news.lost {
-                continue;
-            }
-            if let Err(error) = self.restore_firewall().await {
-                tracing::error!(%error, "the firewall's rules could not be restored");
-            }
-        }
-    }
-
-    /// Puts the rules in force again if some of them are gone.
-    async fn restore_firewall(&self) -> Result<()> {
-        let mut applied = self.networks_table().firewall.lock().await;
-        let Some(text) = applied.text.clone() else {
-            return Ok(());
-        };
-        let table = self.firewall_table();
-        let mut there = 0;
-        for family in ["inet", "bridge"] {
-            let tool = Tool::new("nft", PACKAGE, ["-s", "list", "table", family, &table]);
-            // A table that is gone has none.
-            there += tool.run().await.map_or(0, |listed| counters(&listed));
-        }
-        if there == counters(&text) {
-            return Ok(());
-        }
-        tracing::warn!("somebody removed rules of ours: restoring them");
-        let mut firewall = self.firewall();
-        firewall.rejects = self.kernel_rejects(&firewall).await;
-        let full = match self.recall_addresses(&mut firewall).await {
-            true => firewall.text(),
-            false => text,
-        };
-        let tool = Tool::new("nft", PACKAGE, ["-f", "-"]);
-        let done = tool.reading(full).run().await;
-        if done.is_err() {
-            applied.text = Some(String::new());
-        }
-        done.map(drop)
     }
 
     /// Puts the rules of a machine that is being started in force.
@@ -315,13 +196,6 @@ fn is_about_rules(what: &Happening) -> bool {
         Happening::DeviceRemoved { .. } => true,
         _ => false,
     }
-}
-
-/// Rules that count, each of which a listing shows once.
-fn counters(text: &str) -> usize {
-    text.split_ascii_whitespace()
-        .filter(|word| *word == "counter")
-        .count()
 }
 
 /// The rules a machine's metadata holds; unreadable ones let nothing in.

@@ -11,6 +11,7 @@ mod bandwidth;
 mod bus;
 mod define;
 mod dnsmasq;
+mod enforce;
 mod firewall;
 mod firewalld;
 mod functions;
@@ -167,8 +168,8 @@ pub(crate) struct Networks {
     claims: Mutex<Vec<pool::Claim>>,
     /// Named sets that rules speak of.
     sets: Mutex<BTreeMap<String, NamedSet>>,
-    /// Held while the firewall's tables are replaced.
-    firewall: tokio::sync::Mutex<firewall::Applied>,
+    /// What is in force of the firewall's tables.
+    firewall: enforce::Enforcement,
     /// Held while Docker's policy gets its exceptions.
     beside_docker: tokio::sync::Mutex<()>,
     /// Whether firewalld's news are followed.

@@ -66,10 +66,10 @@ impl Engine {
                 let network = stored.ok_or_else(|| super::no_network(&format!("uuid '{uuid}'")))?;
                 self.plan_start(network, Some(&view)).await
             }
-            PlannedChange::Destroy(uuid) => self.plan_destroy(uuid),
+            PlannedChange::Destroy(uuid) => self.plan_destroy(uuid).await,
             PlannedChange::Update(uuid, change) => self.plan_update(uuid, &change).await,
-            PlannedChange::Attach { domain, xml } => self.plan_attach(domain, &xml),
-            PlannedChange::Rules { domain, policy } => self.plan_rules(domain, &policy),
+            PlannedChange::Attach { domain, xml } => self.plan_attach(domain, &xml).await,
+            PlannedChange::Rules { domain, policy } => self.plan_rules(domain, &policy).await,
         }
     }
 
@@ -114,8 +114,9 @@ impl Engine {
                 bridge,
                 network: network.clone(),
             });
-            let text = firewall.text() + &self.docker_exceptions(Some(network)).await;
-            plan.nft = Some(text);
+            let own = self.planned_rules(&firewall).await.unwrap_or_default();
+            let text = own + &self.docker_exceptions(Some(network)).await;
+            plan.nft = Some(text).filter(|text| !text.is_empty());
         } else {
             plan.notes
                 .push("the network uses what the host has: nothing is made".into());
@@ -143,7 +144,7 @@ impl Engine {
         Ok(())
     }
 
-    fn plan_destroy(&self, uuid: Uuid) -> Result<PlanText> {
+    async fn plan_destroy(&self, uuid: Uuid) -> Result<PlanText> {
         let view = self.network_by_uuid(uuid)?;
         let Some(live) = &view.live else {
             let message = format!("network '{}' is not active", view.name);
@@ -157,10 +158,9 @@ impl Engine {
             }
             let bridge = bridge.as_deref().unwrap_or_default();
             plan.steps.push(format!("link delete {bridge}"));
-            plan.steps.push("firewall replace".to_owned());
             let mut firewall = self.firewall();
             firewall.networks.retain(|network| network.bridge != bridge);
-            plan.nft = Some(firewall.text());
+            self.note_rules(&mut plan, &firewall).await;
         }
         let ports = self.network_ports(&view.name).len();
         if ports > 0 {
@@ -191,7 +191,6 @@ impl Engine {
                 plan.steps.push("dnsmasq reload".to_owned());
             }
             let mut firewall = self.firewall();
-            let text = firewall.text();
             for rules in firewall
                 .networks
                 .iter_mut()
@@ -199,16 +198,12 @@ impl Engine {
             {
                 rules.network = network.clone();
             }
-            let changed = firewall.text();
-            if changed != text {
-                plan.steps.push("firewall replace".to_owned());
-                plan.nft = Some(changed);
-            }
+            self.note_rules(&mut plan, &firewall).await;
         }
         Ok(plan)
     }
 
-    fn plan_attach(&self, domain: Uuid, xml: &str) -> Result<PlanText> {
+    async fn plan_attach(&self, domain: Uuid, xml: &str) -> Result<PlanText> {
         let handle = self.domain_by_uuid(domain)?;
         let view = handle.view();
         let mut definition = match &view.live {
@@ -260,18 +255,17 @@ impl Engine {
             self.check_filters(&definition)?;
             let ports = self.ports_of_machine(&definition);
             let mut firewall = self.firewall();
-            let before = firewall.text();
             firewall
                 .machines
                 .retain(|port| !ports.iter().any(|p| p.device == port.device));
             firewall.machines.extend(ports);
-            note_rules(&mut plan, &before, &firewall);
+            self.note_rules(&mut plan, &firewall).await;
             plan.steps.push("netdev_add, device_add in QEMU".to_owned());
         }
         Ok(plan)
     }
 
-    fn plan_rules(&self, domain: Uuid, policy: &str) -> Result<PlanText> {
+    async fn plan_rules(&self, domain: Uuid, policy: &str) -> Result<PlanText> {
         let handle = self.domain_by_uuid(domain)?;
         let view = handle.view();
         let policy = match policy {
@@ -289,22 +283,20 @@ impl Engine {
         self.check_reach(&live.definition(), &policy)?;
         let own = self.ports_of_machine(&live.definition());
         let mut firewall = self.firewall();
-        let before = firewall.text();
         for port in &mut firewall.machines {
             if own.iter().any(|p| p.device == port.device) {
                 port.policy = policy.clone();
             }
         }
-        note_rules(&mut plan, &before, &firewall);
+        self.note_rules(&mut plan, &firewall).await;
         Ok(plan)
     }
-}
 
-fn note_rules(plan: &mut PlanText, before: &str, firewall: &Firewall) {
-    let after = firewall.text();
-    if after != before {
-        plan.steps.push("firewall replace".to_owned());
-        plan.nft = Some(after);
+    async fn note_rules(&self, plan: &mut PlanText, firewall: &Firewall) {
+        plan.nft = self.planned_rules(firewall).await;
+        if plan.nft.is_some() {
+            plan.steps.push("firewall change".to_owned());
+        }
     }
 }
 

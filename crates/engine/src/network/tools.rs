@@ -1,10 +1,13 @@
 //! Programs that do a thing and end: nft, dnsmasq, tc.
 
 use crate::error::{EngineError, ErrorKind, Result};
+use crate::limits::TOOLS_REMEMBERED_MAX;
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A program to be run to its end.
 #[derive(Debug, Clone)]
@@ -17,6 +20,28 @@ pub(crate) struct Tool {
     pub(crate) arguments: Vec<OsString>,
     /// What it reads.
     pub(crate) input: String,
+    /// Where its number is noted.
+    told: Option<Arc<Started>>,
+}
+
+/// The processes started last, by their numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Started(Mutex<VecDeque<u32>>);
+
+impl Started {
+    fn note(&self, pid: u32) {
+        let mut pids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pids.push_back(pid);
+        if pids.len() > TOOLS_REMEMBERED_MAX {
+            pids.pop_front();
+        }
+    }
+
+    /// Whether a process is one of these.
+    pub(crate) fn has(&self, pid: u32) -> bool {
+        let pids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pids.contains(&pid)
+    }
 }
 
 impl Tool {
@@ -30,6 +55,7 @@ impl Tool {
             package,
             arguments: arguments.into_iter().map(Into::into).collect(),
             input: String::new(),
+            told: None,
         }
     }
 
@@ -46,6 +72,12 @@ impl Tool {
 
     pub(crate) fn reading(mut self, input: String) -> Self {
         self.input = input;
+        self
+    }
+
+    /// Has its number noted before it does anything.
+    pub(crate) fn telling(mut self, started: Arc<Started>) -> Self {
+        self.told = Some(started);
         self
     }
 
@@ -75,6 +107,9 @@ impl Tool {
                 ),
                 _ => failed(e),
             })?;
+        if let Some(told) = &self.told {
+            told.note(child.id());
+        }
         if let Some(mut stdin) = child.stdin.take() {
             // A program that refuses early has no ear for the rest.
             let _ = stdin.write_all(self.input.as_bytes());

@@ -1,9 +1,10 @@
 //! Addresses of machines that the kernel finds out by itself, in sets: they are
-//! read before the tables are replaced, so that the new ones begin with them.
+//! remembered, so that sets which have to be made again begin with them.
 
 use crate::engine::Engine;
 use crate::network::tools::Tool;
 use ::network::firewall::Firewall;
+use ::network::nwfilter::DeviceFilter;
 use ::network::nwfilter::chains::learnt_set;
 use model::nwfilter::rule::Action;
 use std::collections::BTreeMap;
@@ -19,17 +20,11 @@ const REJECTING: &str = "table bridge stead_check { chain c { \
 impl Engine {
     /// Whether what a rule refuses is answered: not every kernel can on a bridge.
     pub(crate) async fn kernel_rejects(&self, firewall: &Firewall) -> bool {
-        let mut filters = firewall
-            .machines
-            .iter()
-            .filter_map(|port| port.filter.as_ref()?.as_ref().ok());
-        let asked = filters.any(|filter| {
-            filter
-                .rules
-                .iter()
-                .any(|placed| placed.rule.action == Action::Reject)
-        });
-        if !asked {
+        let refused = |filter: &DeviceFilter| {
+            let mut rules = filter.rules.iter();
+            rules.any(|placed| placed.rule.action == Action::Reject)
+        };
+        if !firewall.filters().any(refused) {
             return false;
         }
         let known = &self.filters_table().rejects;
@@ -41,42 +36,33 @@ impl Engine {
             .await
     }
 
-    /// Gives the filters of `firewall` the addresses found so far; whether there are any.
-    pub(crate) async fn recall_addresses(&self, firewall: &mut Firewall) -> bool {
-        let watches = |filter: &::network::nwfilter::DeviceFilter| filter.learning.is_some();
-        let mut filters = firewall
-            .machines
-            .iter()
-            .filter_map(|port| port.filter.as_ref()?.as_ref().ok());
-        if !filters.any(watches) {
-            return false;
-        }
+    /// Reads the addresses that the kernel has found so far.
+    pub(crate) async fn read_learnt(&self, table: &str) {
         let tool = Tool::new("nft", PACKAGE, ["-j", "list", "sets", "bridge"]);
         // A table that somebody removed has none: what was known before still holds.
         if let Ok(listed) = tool.run().await {
-            let found = read_sets(&listed, &firewall.table);
-            let mut learnt = self.learnt();
-            learnt.extend(found);
+            let found = read_sets(&listed, table);
+            self.learnt().extend(found);
         }
+    }
+
+    /// Gives the filters of `firewall` the addresses read last, and forgets all others.
+    pub(crate) fn recall_addresses(&self, firewall: &mut Firewall) {
         let mut kept = BTreeMap::new();
-        let mut any = false;
         for port in &mut firewall.machines {
-            let set = learnt_set(&port.device, port.mac);
             let Some(Ok(filter)) = &mut port.filter else {
                 continue;
             };
-            if let Some(addresses) = self
-                .learnt()
-                .get(&set)
-                .filter(|_| filter.learning.is_some())
-            {
+            if filter.learning.is_none() {
+                continue;
+            }
+            let set = learnt_set(&port.device, port.mac);
+            if let Some(addresses) = self.learnt().get(&set) {
                 filter.learnt = addresses.clone();
-                any = true;
                 kept.insert(set, addresses.clone());
             }
         }
         *self.learnt() = kept;
-        any
     }
 
     /// The addresses found by watching, as known last, with the cards.

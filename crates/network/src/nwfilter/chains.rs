@@ -15,10 +15,33 @@ use super::bind::{Operand, Terms, bind};
 use super::expand::FilterError;
 use super::flows::{Begun, Flows, Shape};
 use super::matching::{Matcher, STP_TARGET, carried};
-use crate::firewall::{block, chain_id};
+use crate::firewall::chain_id;
+use crate::ruleset::{Set, Table};
 
 /// Most addresses that DHCP servers are seen to give one machine.
 pub const LEARNT_MAX: u32 = 16;
+/// Most addresses of one machine told of in ARP that are remembered at once.
+const TOLD_MAX: u32 = 768;
+/// Numbers that many devices' rules speak of, as sets: name, type, elements. Without a name each
+/// mention would be a set of its own, which the kernel handles the slower the more there are.
+const SHARED: [(&str, &str, &str); 4] = [
+    (
+        "errors_icmp",
+        "icmp_type",
+        "destination-unreachable, time-exceeded, parameter-problem",
+    ),
+    (
+        "errors_icmpv6",
+        "icmpv6_type",
+        "destination-unreachable, packet-too-big, time-exceeded, parameter-problem",
+    ),
+    ("protocols_ported", "inet_proto", "17, 33, 132, 136"),
+    (
+        "protocols_known",
+        "inet_proto",
+        "1, 6, 17, 33, 58, 132, 136",
+    ),
+];
 
 /// How a machine's address is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +105,7 @@ pub struct Device<'a> {
 /// The sets and chains of one device.
 #[derive(Debug, Default)]
 pub struct DeviceChains {
-    text: String,
+    table: Table,
     id: String,
     /// The base chains that must lead here: stage and way.
     entries: Vec<(&'static str, Way)>,
@@ -99,7 +122,7 @@ impl DeviceChains {
             learning: filter.learning.is_some(),
             flows: Flows::default(),
             tells: BTreeSet::new(),
-            chains: String::new(),
+            table: Table::default(),
             entries: Vec::new(),
         };
         work.flows = Flows::new(&work.id);
@@ -118,20 +141,17 @@ impl DeviceChains {
             work.frames(way, &rules, filter.learning.as_ref())?;
         }
         work.packets(&rules)?;
-        let mut text = String::new();
         if let Some(learning) = &filter.learning {
-            declare_learnt(&work.learnt, learning, &filter.learnt, &mut text);
+            let set = declare_learnt(learning, &filter.learnt);
+            work.table.set(&work.learnt, set);
         }
-        work.flows.declare(&mut text);
-        for set in &work.tells {
-            let _ = writeln!(
-                text,
-                "\tset {set} {{\n\t\ttype ipv4_addr\n\t\tflags dynamic,timeout\n\t}}"
-            );
+        work.flows.declare(&mut work.table);
+        for set in work.tells {
+            let told = Set::of_packets("ipv4_addr", TOLD_MAX, "dynamic,timeout");
+            work.table.set(set, told);
         }
-        text.push_str(&work.chains);
         Ok(DeviceChains {
-            text,
+            table: work.table,
             id: work.id,
             entries: work.entries,
         })
@@ -142,41 +162,47 @@ impl DeviceChains {
     /// Chains through which nothing passes.
     pub(crate) fn closed(device: &str) -> DeviceChains {
         let id = chain_id(device);
-        let mut text = String::new();
+        let mut table = Table::default();
         for way in Way::BOTH {
             let name = format!("frames_{}_{id}", way.word());
-            block(&mut text, &name, &["counter drop".to_owned()]);
+            table.chain(name, vec!["counter drop".to_owned()]);
         }
         DeviceChains {
-            text,
+            table,
             id,
             entries: Way::BOTH.map(|way| ("frames", way)).to_vec(),
         }
     }
 }
 
-/// Writes the chains of all devices and the base chains that lead there.
-pub(crate) fn write(devices: &[(&str, DeviceChains)], out: &mut String) {
-    for (_, chains) in devices {
-        out.push_str(&chains.text);
-    }
+/// Puts the chains of all devices and the base chains that lead there into `table`.
+pub(crate) fn write(devices: Vec<(&str, DeviceChains)>, table: &mut Table) {
     for (stage, priority) in [("frames", 20), ("packets", 10)] {
         for way in Way::BOTH {
             let led = devices
                 .iter()
                 .filter(|(_, c)| c.entries.contains(&(stage, way)));
-            let jumps: Vec<String> = led
-                .map(|(name, c)| format!("\"{name}\" : jump {stage}_{}_{}", way.word(), c.id))
+            let name = format!("{stage}_{}", way.word());
+            let ways: Vec<(String, String)> = led
+                .map(|(device, c)| ((*device).to_owned(), format!("{name}_{}", c.id)))
                 .collect();
-            if jumps.is_empty() {
+            if ways.is_empty() {
                 continue;
             }
             let (hook, device) = way.hook();
-            let rules = [
-                format!("type filter hook {hook} priority filter - {priority}; policy accept;"),
-                format!("{device} vmap {{ {} }}", jumps.join(", ")),
-            ];
-            block(out, &format!("{stage}_{}", way.word()), &rules);
+            let rule = table.ways(&format!("{name}_ways"), device, ways);
+            let hook =
+                format!("type filter hook {hook} priority filter - {priority}; policy accept;");
+            table.base(&name, &hook, vec![rule]);
+        }
+    }
+    for (_, device) in devices {
+        table.merge(device.table);
+    }
+    for (name, of, elements) in SHARED {
+        if table.mentions(&format!("@{name} ")) {
+            let elements = elements.split(", ").map(str::to_owned);
+            table.set(name, Set::of(of).filled(elements));
         }
     }
 }
@@ -211,7 +237,7 @@ struct Work<'a> {
     flows: Flows,
     /// Sets of addresses that were told of in ARP.
     tells: BTreeSet<String>,
-    chains: String,
+    table: Table,
     entries: Vec<(&'static str, Way)>,
 }
 
@@ -271,7 +297,7 @@ impl Work<'_> {
         }
         for (chain, (priority, rules)) in others {
             let name = format!("{root}_{}", chain_id(chain));
-            block(&mut self.chains, &name, &rules);
+            self.table.chain(&name, rules);
             top.push((priority, false, format!("{}jump {name}", led_to(chain))));
         }
         top.sort_by_key(|(priority, is_rule, _)| (*priority, *is_rule));
@@ -282,7 +308,7 @@ impl Work<'_> {
             .chain(top.into_iter().map(|(_, _, text)| text))
             .collect();
         if !texts.is_empty() {
-            block(&mut self.chains, &root, &texts);
+            self.table.chain(&root, texts);
             self.entries.push(("frames", way));
         }
         Ok(())
@@ -303,11 +329,16 @@ impl Work<'_> {
             (Way::Sent, Learning::Dhcp(_)) => Vec::new(),
             (Way::Received, learning) => {
                 let servers = match learning {
-                    Learning::Dhcp(servers) if !servers.is_empty() => {
-                        let each: Vec<String> = servers.iter().map(Ipv4Addr::to_string).collect();
-                        format!("ip saddr {{ {} }} ", each.join(", "))
-                    }
-                    _ => String::new(),
+                    Learning::Dhcp(servers) => match servers.as_slice() {
+                        [] => String::new(),
+                        [server] => format!("ip saddr {server} "),
+                        servers => {
+                            let each: Vec<String> =
+                                servers.iter().map(Ipv4Addr::to_string).collect();
+                            format!("ip saddr {{ {} }} ", each.join(", "))
+                        }
+                    },
+                    Learning::Any => String::new(),
                 };
                 // The answer's chaddr and yiaddr.
                 let card = mac.0.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
@@ -348,7 +379,7 @@ impl Work<'_> {
                 }
             }
             let name = format!("packets_{}_{}", way.word(), self.id);
-            block(&mut self.chains, &name, &texts);
+            self.table.chain(&name, texts);
             self.entries.push(("packets", way));
         }
         Ok(())
@@ -457,10 +488,8 @@ impl Work<'_> {
         let icmp = if family == "ip" { 1 } else { 58 };
         if states.has(States::RELATED) && carried.is_none_or(|number| number == icmp) {
             let errors = match family {
-                "ip" => "icmp type { destination-unreachable, time-exceeded, parameter-problem } ",
-                _ => {
-                    "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } "
-                }
+                "ip" => "icmp type @errors_icmp ",
+                _ => "icmpv6 type @errors_icmpv6 ",
             };
             texts.push(format!("{text}{errors}{verdict}"));
         }
@@ -498,24 +527,13 @@ fn led_to(chain: &str) -> String {
     }
 }
 
-fn declare_learnt(set: &str, learning: &Learning, found: &[Ipv4Addr], out: &mut String) {
+fn declare_learnt(learning: &Learning, found: &[Ipv4Addr]) -> Set {
     let most = match learning {
         Learning::Any => 1,
         Learning::Dhcp(_) => LEARNT_MAX,
     };
-    let _ = writeln!(
-        out,
-        "\tset {set} {{\n\t\ttype ipv4_addr\n\t\tsize {most}\n\t\tflags dynamic"
-    );
-    let kept: Vec<String> = found
-        .iter()
-        .take(most as usize)
-        .map(Ipv4Addr::to_string)
-        .collect();
-    if !kept.is_empty() {
-        let _ = writeln!(out, "\t\telements = {{ {} }}", kept.join(", "));
-    }
-    out.push_str("\t}\n");
+    let kept = found.iter().take(most as usize);
+    Set::of_packets("ipv4_addr", most, "dynamic").filled(kept.map(Ipv4Addr::to_string))
 }
 
 /// The set of the addresses found for a device's machine.

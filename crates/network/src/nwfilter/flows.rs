@@ -1,18 +1,22 @@
 //! Answers known by what was asked, without the kernel's tracking of
 //! connections, which bridges mostly lack: each device has sets of the
 //! conversations its machine began (`out`) and of those others began (`in`).
-//!
-//! No size is written for sets that packets fill: the kernel bounds such a set
-//! by 65,535 elements, and lets it grow to that; for a size that is written it
-//! takes the whole memory at once, which is most of the time a transaction takes.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// How long a silent TCP connection is remembered, in seconds.
-pub const TCP_TIMEOUT_S: u32 = 86_400;
+use crate::ruleset::{Set, Table};
+
+/// How long a silent TCP connection is remembered, in seconds: as long as RFC 5382 asks for at
+/// least, since the end of a connection is not seen.
+pub const TCP_TIMEOUT_S: u32 = 7_440;
 /// How long anything else is, in seconds.
 pub const OTHER_TIMEOUT_S: u32 = 180;
+/// Most conversations told apart by ports that one of a device's sets holds, in 256 KiB of the
+/// kernel's memory.
+pub const PORTED_MAX: u32 = 24_576;
+/// Most others, in 64 KiB.
+pub const PLAIN_MAX: u32 = 6_144;
 
 /// Who began a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,13 +75,9 @@ impl Shape {
             Some(_) => vec![(Shape::Plain, "", "")],
             None => vec![
                 (Shape::Tcp, "meta l4proto 6 ", ""),
-                (Shape::Ported, "meta l4proto { 17, 33, 132, 136 } ", ""),
+                (Shape::Ported, "meta l4proto @protocols_ported ", ""),
                 (Shape::Plain, icmp, answer),
-                (
-                    Shape::Plain,
-                    "meta l4proto != { 1, 6, 17, 33, 58, 132, 136 } ",
-                    "",
-                ),
+                (Shape::Plain, "meta l4proto != @protocols_known ", ""),
             ],
         }
     }
@@ -144,23 +144,20 @@ impl Flows {
     }
 
     /// The sets, as nft declares them.
-    pub(super) fn declare(&self, out: &mut String) {
+    pub(super) fn declare(&self, table: &mut Table) {
         for (begun, family, ported) in &self.used {
             let address = if *family == "ip" {
                 "ipv4_addr"
             } else {
                 "ipv6_addr"
             };
-            let ports = if *ported {
-                " . inet_service . inet_service"
-            } else {
-                ""
+            let (ports, most) = match ported {
+                true => (" . inet_service . inet_service", PORTED_MAX),
+                false => ("", PLAIN_MAX),
             };
-            let _ = writeln!(
-                out,
-                "\tset {} {{\n\t\ttype {address} . {address} . inet_proto{ports}\n\t\tflags dynamic,timeout\n\t}}",
-                self.name(*begun, family, *ported)
-            );
+            let of = format!("{address} . {address} . inet_proto{ports}");
+            let set = Set::of_packets(&of, most, "dynamic,timeout");
+            table.set(self.name(*begun, family, *ported), set);
         }
     }
 }
