@@ -28,7 +28,7 @@ impl Engine {
         let wants_kvm = domain.kind == DomainType::Kvm;
         let accelerator = choose_accelerator(self, &mut domain, &caps, &mut Vec::new());
         domain.assign_aliases();
-        crate::snapshots::spell::chains(&mut domain)?;
+        crate::snapshots::spell::chains(self, &mut domain)?;
         domain.number_images();
         facts::place_sockets(&mut domain, &directory);
         displays::show_ports(self.ports(), &mut domain)?;

@@ -179,7 +179,7 @@ pub struct SnapshotDelete {
 }
 
 /// What is asked of a running machine's disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum BlockAsk {
     /// Begin a job.
     Begin(BlockWork),
@@ -203,7 +203,7 @@ pub enum BlockAsk {
 }
 
 /// What a job on a disk's images does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum BlockWork {
     /// Commit images into one below.
     Commit(BlockCommit),
@@ -240,12 +240,14 @@ pub struct BlockPull {
 }
 
 /// Where and how a disk is copied.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct BlockCopy {
     /// The copy's file.
     pub path: String,
     /// Its format; the disk's own if not given.
     pub format: Option<model::domain::storage::ImageFormat>,
+    /// How it is encrypted; as the disk's own image if not given.
+    pub encryption: Option<model::domain::storage::Encryption>,
     /// The file is there already.
     pub reuse: bool,
     /// Only the disk's own image; what is below stays below.

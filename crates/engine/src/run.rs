@@ -167,7 +167,7 @@ fn make_run(
     domain.id = Some(id);
     domain.assign_aliases();
     engine.place_volumes(&mut domain)?;
-    crate::snapshots::spell::chains(&mut domain)?;
+    crate::snapshots::spell::chains(engine, &mut domain)?;
     domain.number_images();
     facts::place_sockets(&mut domain, directory);
     let mut record = first_record(engine, &domain, id);

@@ -7,7 +7,7 @@
 use crate::domain::Domain;
 use crate::domain::cpu::Cpu;
 use crate::domain::disk::SnapshotMode;
-use crate::domain::storage::{ImageFormat, MetadataCache, StorageSource, StorageType};
+use crate::domain::storage::{Encryption, ImageFormat, MetadataCache, StorageSource, StorageType};
 use crate::xml::{
     Element, Node, QEMU_NAMESPACE, XmlError, XmlErrorKind, XmlFlags, XmlWriter, YesNo, element,
     expect_root, keyword, parse_document,
@@ -406,12 +406,14 @@ impl SnapshotDisk {
 }
 
 /// Where a disk is copied to: the `<disk>` of a block copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CopyTarget {
     /// The file or device.
     pub path: String,
     /// Its format, if that was said.
     pub format: Option<ImageFormat>,
+    /// How it is encrypted, if that was said.
+    pub encryption: Option<Encryption>,
 }
 
 impl CopyTarget {
@@ -430,6 +432,7 @@ impl CopyTarget {
         Ok(Self {
             path: path.to_owned(),
             format: disk.driver.as_ref().and_then(|driver| driver.format),
+            encryption: disk.links().swap_remove(0).source.encryption,
         })
     }
 }

@@ -10,6 +10,7 @@
 //! - [`ovf`], [`tar`]: machines as packages that other virtualizers read and write.
 //! - [`checksums`]: what publishers say beside their images.
 //! - [`volume`]: how a volume is made, as a plan without choices left.
+//! - [`keys`]: what encrypted images are opened with.
 //! - [`chain`], [`merge`], [`snapshot`], [`tags`]: snapshots, and the images they are made of.
 //!
 //! Nothing here touches the host: bytes come in through [`image::Source`], plans go out.
@@ -21,6 +22,7 @@ pub mod cpio;
 pub mod guestfs;
 pub mod image;
 pub mod iso;
+pub mod keys;
 pub mod limits;
 pub mod merge;
 pub mod overlay;

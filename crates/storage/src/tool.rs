@@ -5,8 +5,10 @@
 
 use std::collections::BTreeSet;
 
+use crate::keys::WHOLE_LUKS;
 use model::domain::storage::{Cipher, IvGen};
 use model::storage::VolumeFeature;
+use serde_json::{Value, json};
 
 /// How much of a new image is put on the disk at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,13 +72,46 @@ impl ImageFile {
         let ImageFile { path, format, key } = self;
         let mut text = format!("driver={format},file.filename={}", escape(path));
         if let Some(key) = key {
-            let name = match format == "luks" {
+            let name = match format == WHOLE_LUKS {
                 true => "key-secret",
                 false => "encrypt.key-secret",
             };
             text.push_str(&format!(",{name}={}", key.id));
         }
         text
+    }
+
+    /// The image and those behind it as one name that qemu-img opens, the uppermost first: it
+    /// follows no header then, and finds the key of each.
+    ///
+    /// # Panics
+    /// If there is no image.
+    pub fn chain(images: &[ImageFile]) -> String {
+        let mut behind = None;
+        for image in images.iter().rev() {
+            behind = Some(image.node(behind));
+        }
+        format!("json:{}", behind.expect("a chain has an image"))
+    }
+
+    fn node(&self, behind: Option<Value>) -> Value {
+        let ImageFile { path, format, key } = self;
+        let mut node = json!({"driver": format, "file": {"filename": path}});
+        match key {
+            Some(key) if format == WHOLE_LUKS => node["key-secret"] = json!(key.id),
+            Some(key) => node["encrypt"] = json!({"format": "luks", "key-secret": key.id}),
+            None => {}
+        }
+        if behind.is_some() || format == "qcow2" {
+            node["backing"] = behind.unwrap_or_default();
+        }
+        node
+    }
+
+    /// The objects that hold the keys of these images.
+    pub fn key_objects(images: &[ImageFile]) -> Vec<String> {
+        let keys = images.iter().filter_map(|image| image.key.as_ref());
+        keys.flat_map(KeyFile::object).collect()
     }
 }
 
@@ -122,7 +157,7 @@ impl NewImage {
     /// What qemu-img calls the format: an encrypted raw image is one of `luks`.
     fn tool_format(&self) -> &str {
         match (&self.encryption, self.format.as_str()) {
-            (Some(_), "raw") => "luks",
+            (Some(_), "raw") => WHOLE_LUKS,
             (_, format) => format,
         }
     }
@@ -178,6 +213,13 @@ impl NewImage {
         if let Some(bytes) = self.capacity {
             args.push(format!("{}K", bytes.div_ceil(1024)));
         }
+        args
+    }
+
+    /// The same, for an image whose size is given: the one it builds upon is not opened.
+    pub fn create_unopened(&self) -> Vec<String> {
+        let mut args = self.create();
+        args.splice(1..1, words(&["-q", "-u"]));
         args
     }
 
@@ -304,6 +346,31 @@ mod tests {
         assert_eq!(progress("    (0.00/100%)\r    (4"), None);
         assert_eq!(progress("done"), None);
         assert_eq!(progress("(nan/100%)"), None);
+    }
+
+    #[test]
+    fn a_chain_is_one_name_with_every_key() {
+        let image = |path: &str, format: &str, key: Option<&str>| ImageFile {
+            path: path.to_owned(),
+            format: format.to_owned(),
+            key: key.map(|id| KeyFile {
+                id: id.to_owned(),
+                file: "/dev/fd/3".to_owned(),
+            }),
+        };
+        let chain = [
+            image("/a,b\"c", "qcow2", Some("k0")),
+            image("/mid", "qcow2", None),
+            image("/base", "luks", Some("k1")),
+        ];
+        let name = ImageFile::chain(&chain);
+        let read: Value = serde_json::from_str(name.strip_prefix("json:").expect("JSON")).unwrap();
+        assert_eq!(read["file"]["filename"], "/a,b\"c");
+        assert_eq!(read["encrypt"]["key-secret"], "k0");
+        assert_eq!(read["backing"]["backing"]["key-secret"], "k1");
+        assert_eq!(read["backing"]["backing"].get("backing"), None);
+        assert!(ImageFile::chain(&chain[..1]).contains("\"backing\":null"));
+        assert_eq!(ImageFile::key_objects(&chain).len(), 4);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod consoles;
 mod control;
 mod crashes;
 mod daemon;
+mod encrypted_disks;
 mod faults;
 mod firewalls;
 mod guest_calls;

@@ -391,3 +391,59 @@ fn a_machine_whose_disk_is_full_waits_and_loses_nothing() {
     assert!(read.status.success() && !said.contains("failed"), "{said}");
     run("qemu-img", &["check", "-q", text(&image)]);
 }
+
+#[test]
+fn one_live_snapshot_goes_inside_one_image_and_beside_another() {
+    let host = Host::start();
+    let (first, second) = (image(&host, "images"), image(&host, "more"));
+    let other = format!(
+        "<devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/>\
+         <source file='{}'/><target dev='vdb' bus='virtio'/></disk>",
+        second.display()
+    );
+    let xml = guest::bare_machine("vm").replace("<devices>", &other);
+    let xml = xml.replace("<devices>", "<features><acpi/></features><devices>");
+    host.define(&with_disk(&xml, &first, ""));
+    virsh(&host, &["start", "vm"]);
+    let write = |disk: &str, byte: u8| {
+        let device = format!("/machine/peripheral/{disk}/virtio-backend");
+        let line = format!("qemu-io -d {device} \"write -P {byte} 0 1M\"");
+        let said = virsh(&host, &["qemu-monitor-command", "vm", "--hmp", &line]);
+        assert_eq!(said.trim(), "");
+    };
+    for disk in ["virtio-disk0", "virtio-disk1"] {
+        write(disk, 1);
+    }
+    let parts = [
+        "--diskspec",
+        "vda,snapshot=internal",
+        "--diskspec",
+        "vdb,snapshot=external",
+    ];
+    let create = ["snapshot-create-as", "vm", "both"];
+    let error = host.virsh(&[&create[..], &parts[..]].concat()).fails();
+    let expected = "disk 'vdb' must use snapshot mode 'internal'";
+    assert!(error.contains(expected), "{error}");
+    virsh(&host, &[&create[..], &["--disk-only"], &parts].concat());
+    for disk in ["virtio-disk0", "virtio-disk1"] {
+        write(disk, 2);
+    }
+    let xml = virsh(&host, &["dumpxml", "vm"]);
+    assert!(xml.contains("more/vm.both"), "{xml}");
+    virsh(&host, &["snapshot-revert", "vm", "both"]);
+    for target in ["vda", "vdb"] {
+        let list = virsh(&host, &["domblklist", "vm"]);
+        let line = list.lines().find(|line| line.contains(target));
+        let used = line.and_then(|line| line.split_whitespace().last());
+        let used = used.expect("it is there").to_owned();
+        run("qemu-io", &["-c", "read -P 1 0 1M", &used]);
+        run("qemu-img", &["check", "-q", &used]);
+    }
+    virsh(&host, &["snapshot-delete", "vm", "both"]);
+    assert!(!virsh(&host, &["dumpxml", "vm"]).contains("more/vm.both"));
+    let tags = Command::new("qemu-img")
+        .args(["snapshot", "-l", text(&first)])
+        .output()
+        .expect("it is installed");
+    assert!(tags.stdout.is_empty(), "the snapshot is left inside");
+}

@@ -8,11 +8,12 @@ use crate::definition::Definition;
 use crate::engine::{Engine, xml_error};
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::Happening;
-use crate::limits::{ENCRYPTED_OPEN_TIMEOUT_MS, QMP_REPLY_TIMEOUT_MS, UNPLUG_TIMEOUT_MS};
+use crate::limits::UNPLUG_TIMEOUT_MS;
 use crate::live::{LiveMachine, Unplugged};
 use crate::options::{Affect, DeviceChange};
 use crate::run;
 use crate::secrets::SecretValue;
+use crate::snapshots::nodes::open_timeout_ms;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use model::domain::Domain;
@@ -551,14 +552,7 @@ async fn run_step(live: &LiveMachine, step: &Step, given: &mut Given) -> Result<
             command
         }
     };
-    let is_encrypted = ["key-secret", "encrypt"]
-        .iter()
-        .any(|key| command.arguments().contains_key(*key));
-    let timeout_ms = match is_encrypted {
-        true => ENCRYPTED_OPEN_TIMEOUT_MS,
-        false => QMP_REPLY_TIMEOUT_MS,
-    };
-    let timeout = Duration::from_millis(timeout_ms);
+    let timeout = Duration::from_millis(open_timeout_ms(command.arguments()));
     monitor.ask(command, timeout).await.map(drop)
 }
 

@@ -3,12 +3,14 @@
 
 use crate::error::Result;
 use crate::files;
+use crate::snapshots::keys::own_format;
 use model::domain::Domain;
 use model::domain::disk::{Disk, SnapshotMode};
 use model::domain::storage::ImageFormat;
 use model::snapshot::{Snapshot, SnapshotDisk, SnapshotDomain};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use storage::keys::{KeyRef, Keys, WHOLE_LUKS};
 use storage::merge::Images;
 
 /// Everything that is known of a domain's images.
@@ -18,6 +20,8 @@ pub(crate) struct Graph {
     pub(crate) images: Images,
     /// Images that snapshots name, now or before: those that may be put away.
     pub(crate) candidates: BTreeSet<String>,
+    /// What encrypted images are opened with.
+    pub(crate) keys: Keys,
 }
 
 impl Graph {
@@ -35,10 +39,13 @@ impl Graph {
                 ..Images::default()
             },
             candidates: layers,
+            keys: Keys::default(),
         };
         for snapshot in graph.snapshots.values() {
+            graph.keys.note_snapshot(snapshot);
             note_snapshot(snapshot, &mut graph.images, &mut graph.candidates);
         }
+        graph.keys.note_domain(current);
         for disk in &current.devices.disks {
             note_active(disk, &mut graph.images);
         }
@@ -86,12 +93,12 @@ impl Graph {
             let before = snapshot.clone();
             for domain in [&mut snapshot.domain, &mut snapshot.inactive_domain] {
                 if let Some(SnapshotDomain::Whole(domain)) = domain {
-                    follow_definition(domain, moved, &formats);
+                    follow_definition(domain, moved, &formats, &self.keys);
                 }
             }
             let lists = [&mut snapshot.disks, &mut snapshot.revert_disks];
             for disk in lists.into_iter().flatten().flat_map(|l| &mut l.disks) {
-                follow_disk(disk, moved);
+                follow_disk(disk, moved, &self.keys);
             }
             if *snapshot != before {
                 changed.insert(name.clone());
@@ -132,9 +139,7 @@ fn note_snapshot(snapshot: &Snapshot, images: &mut Images, candidates: &mut BTre
             .entry(path.to_owned())
             .or_default()
             .insert(name.to_owned());
-        images
-            .formats
-            .insert(path.to_owned(), disk.format().to_string());
+        images.formats.insert(path.to_owned(), own_format(disk));
         candidates.insert(path.to_owned());
     }
 }
@@ -142,9 +147,7 @@ fn note_snapshot(snapshot: &Snapshot, images: &mut Images, candidates: &mut BTre
 fn note_active(disk: &Disk, images: &mut Images) {
     if let Some(path) = disk.source_path().filter(|_| !disk.readonly) {
         images.active.insert(path.to_owned());
-        images
-            .formats
-            .insert(path.to_owned(), disk.format().to_string());
+        images.formats.insert(path.to_owned(), own_format(disk));
     }
 }
 
@@ -169,26 +172,28 @@ pub(crate) fn follow_definition(
     domain: &mut Domain,
     moved: &BTreeMap<String, String>,
     formats: &BTreeMap<String, String>,
+    keys: &Keys,
 ) {
     for disk in &mut domain.devices.disks {
         let Some(to) = disk.source_path().and_then(|path| moved.get(path)) else {
             continue;
         };
         let format = formats.get(to).map_or("qcow2", String::as_str);
-        set_image(disk, to, format);
+        set_image(disk, to, format, keys.get(to));
     }
 }
 
-fn follow_disk(disk: &mut SnapshotDisk, moved: &BTreeMap<String, String>) {
+fn follow_disk(disk: &mut SnapshotDisk, moved: &BTreeMap<String, String>, keys: &Keys) {
     let to = disk.path().and_then(|path| moved.get(path)).cloned();
     if let (Some(to), Some(source)) = (to, &mut disk.source) {
+        source.encryption = keys.get(&to).map(KeyRef::encryption);
         source.file = Some(to);
         source.dev = None;
     }
 }
 
-/// Puts another image behind a disk of a definition.
-pub(crate) fn set_image(disk: &mut Disk, path: &str, format: &str) {
+/// Puts another image behind a disk of a definition, with what it is opened with.
+pub(crate) fn set_image(disk: &mut Disk, path: &str, format: &str, key: Option<&KeyRef>) {
     use model::xml::Scalar;
     let source = disk.source.get_or_insert_default();
     let is_device = path.starts_with("/dev/");
@@ -202,8 +207,13 @@ pub(crate) fn set_image(disk: &mut Disk, path: &str, format: &str) {
         false => model::domain::storage::StorageType::File,
     };
     disk.backing_store = None;
+    disk.encryption = None;
+    source.encryption = key.map(KeyRef::encryption);
     let driver = disk.driver.get_or_insert_default();
-    driver.format = ImageFormat::parse(format);
+    driver.format = match format {
+        WHOLE_LUKS => Some(ImageFormat::Raw),
+        format => ImageFormat::parse(format),
+    };
 }
 
 /// Every snapshot of a domain, read whole.

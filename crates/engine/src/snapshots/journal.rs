@@ -5,6 +5,7 @@ use crate::snapshots::SnapshotHead;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use storage::chain::Step;
+use storage::keys::Keys;
 
 /// A snapshot as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +66,9 @@ pub(crate) struct Journal {
     /// How many of the steps are done.
     #[serde(default)]
     pub(crate) done: usize,
+    /// What encrypted images among them are opened with.
+    #[serde(default, skip_serializing_if = "Keys::is_empty")]
+    pub(crate) keys: Keys,
     pub(crate) outcome: Outcome,
     /// The machine's processors stand still for this, and run afterwards.
     #[serde(default)]
@@ -83,6 +87,7 @@ impl Journal {
             undo,
             steps: Vec::new(),
             done: 0,
+            keys: Keys::default(),
             outcome: Outcome::default(),
             resume: false,
             live: None,

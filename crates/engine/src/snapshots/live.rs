@@ -18,17 +18,31 @@ const JOB: &str = "snapshot";
 /// The id of the one job that merges images for a deletion.
 const MERGE_JOB: &str = "snapshot-merge";
 
+/// The images that snapshots inside images go to.
+fn inside(domain: &Domain) -> impl Iterator<Item = Link> {
+    let disks = domain.devices.disks.iter();
+    disks
+        .filter(|disk| !disk.readonly && !disk.is_empty() && disk.format() == ImageFormat::Qcow2)
+        .filter_map(|disk| disk.links().into_iter().next())
+}
+
+/// The image that can hold the machine's memory.
+pub(crate) fn memory_image(domain: &Domain) -> Option<Link> {
+    inside(domain).find(|link| link.source.encryption.is_none())
+}
+
 /// The nodes of the disks that snapshots inside images go to.
 fn snapshot_nodes(domain: &Domain) -> Result<SnapshotNodes> {
-    let disks = domain.devices.disks.iter();
-    let devices: Vec<String> = disks
-        .filter(|disk| !disk.readonly && !disk.is_empty() && disk.format() == ImageFormat::Qcow2)
-        .filter_map(|disk| disk.links().first().map(nodes::node))
+    let devices = inside(domain)
+        .map(|link| nodes::node(&link))
         .collect::<Result<_>>()?;
-    let vmstate = devices.first().cloned().ok_or_else(|| {
+    let memory = memory_image(domain).ok_or_else(|| {
         EngineError::failed("no disk of the machine can hold its memory: it needs a qcow2 image")
     })?;
-    Ok(SnapshotNodes { vmstate, devices })
+    Ok(SnapshotNodes {
+        vmstate: nodes::node(&memory)?,
+        devices,
+    })
 }
 
 /// Takes a snapshot of memory and disks inside the images.

@@ -44,7 +44,7 @@ impl Work {
         let monitor = live.monitor()?;
         match step {
             Step::Untag { image, tag } => match place_of(&definition, image) {
-                None => steps::run(step).await,
+                None => steps::run(&self.engine, step, &journal.keys).await,
                 Some((disk, at)) => {
                     let path = std::path::Path::new(image);
                     if !crate::snapshots::images::has_tag(path, tag)? {
@@ -56,12 +56,12 @@ impl Work {
             Step::Commit { top, base, .. } => match place_of(&definition, top) {
                 // It was merged and recorded before a crash.
                 None if place_of(&definition, base).is_some() => Ok(()),
-                None => steps::run(step).await,
+                None => steps::run(&self.engine, step, &journal.keys).await,
                 Some((disk, at)) => self.merge(live, &definition, disk, at, journal).await,
             },
             // QEMU has written the name of the image below already.
             Step::Rebase { image, .. } if place_of(&definition, image).is_some() => Ok(()),
-            _ => steps::run(step).await,
+            _ => steps::run(&self.engine, step, &journal.keys).await,
         }
     }
 

@@ -3,17 +3,21 @@
 //! not started with, nor write to those it may only read: descriptors are
 //! passed to it.
 
+use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
-use crate::limits::QMP_REPLY_TIMEOUT_MS;
+use crate::limits::{ENCRYPTED_OPEN_TIMEOUT_MS, QMP_REPLY_TIMEOUT_MS};
 use crate::monitor::Monitor;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use model::domain::disk::Disk;
 use model::domain::images::Link;
-use qemu::command_line::disk_nodes;
-use qemu::qmp::commands;
+use qemu::command_line::{disk_nodes, secret_id};
+use qemu::qmp::{Done, commands};
 use serde_json::{Map, Value};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use storage::keys::KeyRef;
 
 /// Numbers of descriptor sets; those of hot-plugged devices begin at one.
 static NEXT_SET: AtomicU32 = AtomicU32::new(1 << 20);
@@ -39,7 +43,30 @@ fn storage_node(link: &Link) -> String {
 
 /// Opens an image for QEMU and makes its nodes, upon the images `below` that
 /// are open already. An image that is put upon another one later has none.
-pub(crate) async fn add(monitor: &Monitor, disk: &Disk, link: &Link, below: &[Link]) -> Result<()> {
+/// Where that fails, nothing is left of them.
+pub(crate) async fn add(
+    engine: &Engine,
+    monitor: &Monitor,
+    disk: &Disk,
+    link: &Link,
+    below: &[Link],
+) -> Result<()> {
+    let added = add_all(engine, monitor, disk, link, below).await;
+    if added.is_err() {
+        // Some of it may never have been there.
+        let _ = remove(monitor, link).await;
+    }
+    added
+}
+
+async fn add_all(
+    engine: &Engine,
+    monitor: &Monitor,
+    disk: &Disk,
+    link: &Link,
+    below: &[Link],
+) -> Result<()> {
+    add_secret(engine, monitor, link).await?;
     let mut alone = disk.clone();
     let links: Vec<Link> = std::iter::once(link).chain(below).cloned().collect();
     alone.set_links(&links);
@@ -53,22 +80,67 @@ pub(crate) async fn add(monitor: &Monitor, disk: &Disk, link: &Link, below: &[Li
             let set = give_file(monitor, link).await?;
             to_descriptor(&mut options, set);
         }
-        monitor.execute(&commands::blockdev_add(options)).await?;
+        let timeout = Duration::from_millis(open_timeout_ms(&options));
+        let command = commands::blockdev_add(options);
+        monitor.ask(&command, timeout).await?;
     }
     Ok(())
 }
 
+/// How long QEMU may take to make a node with these options.
+pub(crate) fn open_timeout_ms(options: &Map<String, Value>) -> u64 {
+    let is_encrypted = ["key-secret", "encrypt"]
+        .iter()
+        .any(|key| options.contains_key(*key));
+    match is_encrypted {
+        true => ENCRYPTED_OPEN_TIMEOUT_MS,
+        false => QMP_REPLY_TIMEOUT_MS,
+    }
+}
+
+/// Gives QEMU the passphrase of an encrypted image.
+async fn add_secret(engine: &Engine, monitor: &Monitor, link: &Link) -> Result<()> {
+    let Some(encryption) = &link.source.encryption else {
+        return Ok(());
+    };
+    let key = KeyRef::of(encryption).ok_or_else(|| {
+        EngineError::new(
+            ErrorKind::ConfigUnsupported,
+            "an encrypted image needs one <secret>",
+        )
+    })?;
+    let value = engine.key_value(&key)?;
+    let properties = [
+        ("format".to_owned(), "base64".into()),
+        (
+            "data".to_owned(),
+            BASE64_STANDARD.encode(value.expose()).into(),
+        ),
+    ];
+    let id = secret_id(&node(link)?);
+    let command = commands::object_add("secret", &id, properties.into_iter().collect());
+    monitor.execute(&command).await.map(drop)
+}
+
 /// Removes the nodes of an image that is not in use any more.
 pub(crate) async fn remove(monitor: &Monitor, link: &Link) -> Result<()> {
-    if !link.is_plain() {
-        monitor
-            .execute(&commands::blockdev_del(&node(link)?))
-            .await?;
-    }
-    monitor
+    let name = node(link)?;
+    let content = match link.is_plain() {
+        true => Ok(Done {}),
+        false => monitor.execute(&commands::blockdev_del(&name)).await,
+    };
+    let file = monitor
         .execute(&commands::blockdev_del(&storage_node(link)))
-        .await
-        .map(drop)
+        .await;
+    let secret = match link.source.encryption.is_some() {
+        true => {
+            monitor
+                .execute(&commands::object_del(&secret_id(&name)))
+                .await
+        }
+        false => Ok(Done {}),
+    };
+    content.and(file).and(secret).map(drop)
 }
 
 /// Lets QEMU write to the image at `at` of a disk's chain, which it has open
@@ -176,13 +248,26 @@ async fn give_file(monitor: &Monitor, link: &Link) -> Result<u32> {
     Ok(set)
 }
 
-/// Puts new images upon the present ones of several disks, all at one moment.
-pub(crate) async fn switch(monitor: &Monitor, pairs: &[(String, String)]) -> Result<()> {
-    let actions = pairs.iter().map(|(node, overlay)| {
-        serde_json::json!({
+/// What becomes of one disk's image in a snapshot of disks alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// A new image, open as the node `overlay`, is put upon it.
+    Overlay { node: String, overlay: String },
+    /// Its content is kept inside, under a name.
+    Tag { node: String, tag: String },
+}
+
+/// Takes a snapshot of several disks, all at one moment.
+pub(crate) async fn take(monitor: &Monitor, disks: &[Taken]) -> Result<()> {
+    let actions = disks.iter().map(|taken| match taken {
+        Taken::Overlay { node, overlay } => serde_json::json!({
             "type": "blockdev-snapshot",
             "data": {"node": node, "overlay": overlay},
-        })
+        }),
+        Taken::Tag { node, tag } => serde_json::json!({
+            "type": "blockdev-snapshot-internal-sync",
+            "data": {"device": node, "name": tag},
+        }),
     });
     let timeout = Duration::from_millis(QMP_REPLY_TIMEOUT_MS);
     monitor

@@ -44,12 +44,12 @@ pub(crate) async fn settle(engine: &Engine, domain: Uuid, mut journal: Journal) 
     // not gone over to is empty.
     if matches!(journal.way, Way::Back | Way::AskQemuOrBack) {
         for step in &journal.undo {
-            steps::run(step).await?;
+            steps::run(engine, step, &journal.keys).await?;
         }
         return engine.records().drop_journal(domain).await;
     }
     while let Some(step) = journal.steps.get(journal.done) {
-        steps::run(step).await?;
+        steps::run(engine, step, &journal.keys).await?;
         journal.done += 1;
         engine.records().put_journal(domain, &journal).await?;
     }

@@ -10,6 +10,7 @@ use crate::snapshots::journal::{Journal, Outcome};
 use crate::snapshots::steps;
 use std::sync::Arc;
 use storage::chain::Step;
+use storage::keys::Keys;
 use uuid::Uuid;
 
 /// A change, planned whole.
@@ -22,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) undo: Vec<Step>,
     /// Past the point of no return: what was begun is finished.
     pub(crate) finish: Vec<Step>,
+    /// What encrypted images among them are opened with.
+    pub(crate) keys: Keys,
     pub(crate) outcome: Outcome,
 }
 
@@ -39,10 +42,13 @@ impl Work {
     /// return leaves a journal, and the next change or start goes on with it.
     pub(crate) async fn carry_out(&self, plan: &Plan) -> Result<()> {
         if !plan.make.is_empty() {
-            self.make(&plan.what, &plan.make, &plan.undo).await?;
+            self.make(plan).await?;
         }
         if !plan.finish.is_empty() {
-            let journal = Journal::forward(&plan.what, plan.finish.clone(), plan.outcome.clone());
+            let journal = Journal {
+                keys: plan.keys.clone(),
+                ..Journal::forward(&plan.what, plan.finish.clone(), plan.outcome.clone())
+            };
             self.note(&journal).await?;
             return self.finish(journal).await;
         }
@@ -50,11 +56,15 @@ impl Work {
     }
 
     /// Makes new things under a journal that says how to take them back.
-    pub(crate) async fn make(&self, what: &str, make: &[Step], undo: &[Step]) -> Result<()> {
-        self.note(&Journal::back(what, undo.to_vec())).await?;
-        for step in make {
-            if let Err(error) = steps::run(step).await {
-                self.undo(undo).await?;
+    async fn make(&self, plan: &Plan) -> Result<()> {
+        let journal = Journal {
+            keys: plan.keys.clone(),
+            ..Journal::back(&plan.what, plan.undo.clone())
+        };
+        self.note(&journal).await?;
+        for step in &plan.make {
+            if let Err(error) = steps::run(&self.engine, step, &plan.keys).await {
+                self.undo(plan).await?;
                 return Err(error);
             }
             crash_point(CrashStep::SnapshotStepDone);
@@ -63,9 +73,9 @@ impl Work {
     }
 
     /// Takes back what was made and forgets that it was begun.
-    pub(crate) async fn undo(&self, undo: &[Step]) -> Result<()> {
-        for step in undo {
-            steps::run(step).await?;
+    async fn undo(&self, plan: &Plan) -> Result<()> {
+        for step in &plan.undo {
+            steps::run(&self.engine, step, &plan.keys).await?;
         }
         self.engine.records().drop_journal(self.domain).await
     }
@@ -73,7 +83,7 @@ impl Work {
     /// Does the steps that are left, then writes the outcome.
     pub(crate) async fn finish(&self, mut journal: Journal) -> Result<()> {
         while let Some(step) = journal.steps.get(journal.done) {
-            steps::run(step).await?;
+            steps::run(&self.engine, step, &journal.keys).await?;
             crash_point(CrashStep::SnapshotStepDone);
             journal.done += 1;
             if journal.done < journal.steps.len() {

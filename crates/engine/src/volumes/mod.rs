@@ -18,7 +18,7 @@ mod keys;
 mod make;
 mod strays;
 mod task;
-mod tool;
+pub(crate) mod tool;
 mod transfer;
 mod uses;
 mod wipe;

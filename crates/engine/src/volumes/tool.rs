@@ -51,7 +51,7 @@ const KEY_DESCRIPTOR_FIRST: i32 = 3;
 
 /// The key of an image that qemu-img opens, as its words name it: `at` is its place in
 /// [`ToolRun::keys`]. It is read from a descriptor, so that no list of processes shows it.
-pub(super) fn key_file(id: &str, at: i32) -> KeyFile {
+pub(crate) fn key_file(id: &str, at: i32) -> KeyFile {
     KeyFile {
         id: format!("{id}-key"),
         file: format!("/dev/fd/{}", KEY_DESCRIPTOR_FIRST + at),

@@ -62,6 +62,11 @@ impl NodeSecret {
     }
 }
 
+/// The name of the object that holds the secret of an encrypted image's node.
+pub fn secret_id(node: &str) -> String {
+    format!("{node}-encryption-secret0")
+}
+
 /// The first of the sets of descriptors that images are; those of other files are numbered below.
 const GROUP_SET_FIRST: u32 = 1 << 20;
 
@@ -299,7 +304,7 @@ impl Chain {
             let what = "an encrypted image needs one <secret>";
             return Err(Unsupported::new(what));
         };
-        let id = format!("{node}-encryption-secret0");
+        let id = secret_id(node);
         self.secrets.push(NodeSecret {
             id: id.clone(),
             reference: reference.clone(),

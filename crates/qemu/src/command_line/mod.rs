@@ -29,7 +29,7 @@ mod small;
 mod sound;
 mod throttle;
 
-pub use block::{DiskNodes, NodeSecret, disk_nodes};
+pub use block::{DiskNodes, NodeSecret, disk_nodes, secret_id};
 pub use launch::{
     DESCRIPTOR_FIRST, Descriptor, DescriptorPurpose, FileAccess, FileMode, FileRole, Launch,
     LaunchContext, Unsupported, VariableStore,

@@ -137,6 +137,7 @@ async fn copy(client: Arc<Client>, args: DomainBlockCopyArgs) -> Answer<()> {
     let copy = BlockCopy {
         path: wanted.path,
         format: wanted.format,
+        encryption: wanted.encryption,
         reuse: has(VIR_DOMAIN_BLOCK_COPY_REUSE_EXT),
         shallow: has(VIR_DOMAIN_BLOCK_COPY_SHALLOW),
         synchronous: has(VIR_DOMAIN_BLOCK_COPY_SYNCHRONOUS_WRITES),

@@ -158,8 +158,9 @@ impl Owner {
             Ok(plan) => plan,
             Err(error) => return answer(reply, Err(error)),
         };
+        let engine = self.engine.clone();
         self.hold("block-job", async move {
-            let result = begin::begin(&live, &plan).await;
+            let result = begin::begin(&engine, &live, &plan).await;
             ErrandEnd::Block(Box::new(BlockEnd {
                 reply: Some(reply),
                 result,

@@ -8,6 +8,7 @@ use crate::error::{EngineError, ErrorKind, Result};
 use crate::live::LiveMachine;
 use crate::owner::errand::ErrandEnd;
 use crate::owner::{Owner, Reply, answer};
+use crate::snapshots::graph::set_image;
 use crate::snapshots::journal::{Journal, Outcome, Way};
 use crate::snapshots::live as qemu_side;
 use crate::snapshots::work::Work;
@@ -17,6 +18,7 @@ use qemu::machine::{BlockJobId, BlockJobStatus};
 use qemu::qmp::reply::JobStatus;
 use qemu::qmp::{Command, Done, commands};
 use std::sync::Arc;
+use storage::keys::KeyRef;
 
 impl Owner {
     pub(super) fn abort_block_job(
@@ -106,7 +108,8 @@ impl Owner {
                 && disk.source_path() == before
             {
                 let path = link.path().unwrap_or_default().to_owned();
-                crate::snapshots::graph::set_image(disk, &path, link.format.as_str());
+                let key = link.source.encryption.as_ref().and_then(KeyRef::of);
+                set_image(disk, &path, link.format.as_str(), key.as_ref());
                 outcome.definition = Some(Definition::of(stored).text);
             }
         }

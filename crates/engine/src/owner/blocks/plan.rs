@@ -3,6 +3,7 @@
 use super::chain::{find_mut, place, set_mirror};
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::options::{BlockCommit, BlockCopy, BlockPull, BlockWork};
+use crate::snapshots::keys::new_encryption;
 use crate::snapshots::{nodes, spell};
 use model::domain::Domain;
 use model::domain::disk::{Disk, MirrorJob};
@@ -88,14 +89,16 @@ impl Plan {
 
     fn copy(domain: &Domain, disk: &Disk, links: &[Link], copy: BlockCopy) -> Result<Self> {
         let target = disk.target_dev();
-        if links[0].source.encryption.is_some() {
-            return Err(EngineError::new(
-                ErrorKind::ConfigUnsupported,
-                format!("a copy of the encrypted disk '{target}' would not be encrypted"),
-            ));
-        }
         let format = copy.format.unwrap_or(links[0].format);
-        let mut link = spell::link(Path::new(&copy.path), format);
+        let path = Path::new(&copy.path);
+        let mut link = spell::link(path, format);
+        link.source.encryption = new_encryption(
+            target,
+            copy.encryption.clone(),
+            links[0].source.encryption.clone(),
+            format,
+            copy.reuse.then_some(path),
+        )?;
         let numbers = domain.devices.disks.iter().flat_map(Disk::links);
         link.index = Some(1 + numbers.filter_map(|l| l.index).max().unwrap_or(0));
         let id = id(BlockJobKind::Copy, target, &links[0], Some(&link));

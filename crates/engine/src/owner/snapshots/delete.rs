@@ -75,7 +75,7 @@ impl Owner {
         }
         let mut changed = graph.follow(&moved);
         changed.extend(reparent(&tree, &doomed, &mut graph));
-        follow_definition(&mut current, &moved, &graph.images.formats);
+        follow_definition(&mut current, &moved, &graph.images.formats, &graph.keys);
         let outcome = Outcome {
             put: changed
                 .iter()
@@ -92,6 +92,7 @@ impl Owner {
         Ok(Plan {
             what: format!("delete snapshot '{name}'"),
             finish,
+            keys: graph.keys,
             outcome,
             ..Plan::default()
         })
@@ -108,7 +109,7 @@ impl Owner {
         }
         let before: Domain = self.stored_definition()?;
         let mut after = before.clone();
-        follow_definition(&mut after, moved, &graph.images.formats);
+        follow_definition(&mut after, moved, &graph.images.formats, &graph.keys);
         Ok((after != before).then(|| text_of(after)))
     }
 

@@ -11,6 +11,7 @@ use crate::monitor::Monitor;
 use crate::owner::write_state;
 use crate::saved::Saving;
 use crate::snapshots::journal::{Journal, Outcome, Way};
+use crate::snapshots::nodes::Taken;
 use crate::snapshots::work::{Plan, Work};
 use crate::snapshots::{live as qemu_side, nodes, spell};
 use model::XmlFlags;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::chain::Step;
+use storage::keys::Keys;
 
 /// A snapshot of a running machine, planned.
 struct LivePlan {
@@ -31,10 +33,14 @@ struct LivePlan {
     /// Files to be made before anything happens, and how to take them back.
     make: Vec<Step>,
     undo: Vec<Step>,
+    /// What encrypted images among them are opened with.
+    keys: Keys,
     /// The memory's file.
     memory: Option<PathBuf>,
     /// Whether memory and disks go inside the images.
     inside: bool,
+    /// The nodes of disks that keep their content inside while there is no memory to keep.
+    tagged: Vec<String>,
     /// The running definition before and after.
     before: Domain,
     after: Domain,
@@ -75,12 +81,14 @@ impl Owner {
             name: wish.snapshot.name().to_owned(),
             make: Vec::new(),
             undo: Vec::new(),
+            keys: wish.keys(),
             memory: wish
                 .snapshot
                 .memory
                 .as_ref()
                 .and_then(|memory| memory.file.clone().map(Into::into)),
             inside: wish.snapshot.memory_mode() == Some(SnapshotMode::Internal),
+            tagged: Vec::new(),
             before: wish.domain.clone(),
             after: wish.domain.clone(),
             outcome: Outcome::default(),
@@ -95,6 +103,10 @@ impl Owner {
                         image: super::create::source(disk)?,
                         tag: plan.name.clone(),
                     });
+                    if !plan.inside {
+                        plan.tagged
+                            .extend(disk.links().first().map(nodes::node).transpose()?);
+                    }
                 }
                 continue;
             }
@@ -107,7 +119,9 @@ impl Owner {
             }
             let format = wanted.format().unwrap_or(ImageFormat::Qcow2);
             let mut links = disk.links();
-            links.insert(0, spell::link(Path::new(path), format));
+            let mut link = spell::link(Path::new(path), format);
+            link.source.encryption = wanted.source.as_ref().and_then(|s| s.encryption.clone());
+            links.insert(0, link);
             let same = plan.after.devices.disks.iter_mut();
             if let Some(same) = same
                 .into_iter()
@@ -140,7 +154,10 @@ impl Owner {
         live.begin_job(JobOperation::SnapshotDelete);
         let work = self.work();
         self.hold_snapshot_work("snapshot-delete", reply, async move {
-            let journal = Journal::forward(&plan.what, plan.finish, plan.outcome.clone());
+            let journal = Journal {
+                keys: plan.keys,
+                ..Journal::forward(&plan.what, plan.finish, plan.outcome.clone())
+            };
             work.note(&journal).await?;
             work.finish_live(&live, journal).await?;
             Ok(Changed {
@@ -156,7 +173,10 @@ impl Owner {
 async fn carry_out(work: &Work, live: &Arc<LiveMachine>, plan: &LivePlan) -> Result<()> {
     let monitor = live.monitor()?;
     let what = format!("take snapshot '{}'", plan.name);
-    let mut journal = Journal::back(&what, plan.undo.clone());
+    let mut journal = Journal {
+        keys: plan.keys.clone(),
+        ..Journal::back(&what, plan.undo.clone())
+    };
     journal.resume = plan.was_running && (plan.inside || plan.memory.is_some());
     work.note(&journal).await?;
     let taken = take(work, live, monitor, plan, &mut journal).await;
@@ -194,7 +214,7 @@ async fn take(
         monitor.execute(&commands::stop()).await?;
     }
     for step in &plan.make {
-        crate::snapshots::steps::run(step).await?;
+        crate::snapshots::steps::run(&work.engine, step, &journal.keys).await?;
         crate::crash::crash_point(crate::crash::Step::SnapshotStepDone);
     }
     if plan.inside {
@@ -203,7 +223,7 @@ async fn take(
     if let Some(file) = &plan.memory {
         write_memory(live, plan, file).await?;
     }
-    let switched = switch_disks(work, live, monitor, plan, journal);
+    let switched = take_disks(work, live, monitor, plan, journal);
     match plan.quiesce {
         false => switched.await,
         true => {
@@ -227,15 +247,19 @@ async fn write_memory(live: &LiveMachine, plan: &LivePlan, file: &Path) -> Resul
     saving.finish(&xml, plan.was_running)
 }
 
-/// The disks go over to their new images, all at one moment.
-async fn switch_disks(
+/// The disks go over to their new images, or keep their content inside, all at one moment.
+async fn take_disks(
     work: &Work,
     live: &Arc<LiveMachine>,
     monitor: &Monitor,
     plan: &LivePlan,
     journal: &mut Journal,
 ) -> Result<()> {
-    let mut pairs = Vec::new();
+    let tags = plan.tagged.iter().map(|node| Taken::Tag {
+        node: node.clone(),
+        tag: plan.name.clone(),
+    });
+    let mut taken: Vec<Taken> = tags.collect();
     let mut added: Vec<Link> = Vec::new();
     let disks = plan
         .before
@@ -249,19 +273,26 @@ async fn switch_disks(
             continue;
         }
         if let (Some(old), Some(new)) = (old.first(), new.first()) {
-            nodes::add(monitor, after, new, &[]).await?;
+            nodes::add(&work.engine, monitor, after, new, &[]).await?;
             added.push(new.clone());
-            pairs.push((nodes::node(old)?, nodes::node(new)?));
+            taken.push(Taken::Overlay {
+                node: nodes::node(old)?,
+                overlay: nodes::node(new)?,
+            });
         }
     }
-    if pairs.is_empty() {
-        return Ok(());
+    if added.is_empty() {
+        // What is inside the images is taken back by its name.
+        return match taken.is_empty() {
+            true => Ok(()),
+            false => nodes::take(monitor, &taken).await,
+        };
     }
     journal.way = Way::AskQemu;
     journal.outcome = plan.outcome.clone();
     journal.live = Some(crate::run::live_xml(&plan.after));
     work.note(journal).await?;
-    if let Err(error) = nodes::switch(monitor, &pairs).await {
+    if let Err(error) = nodes::take(monitor, &taken).await {
         for link in &added {
             qemu_side::drop_nodes(monitor, link).await;
         }

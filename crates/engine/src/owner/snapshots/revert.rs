@@ -11,6 +11,7 @@ use crate::options::{SnapshotRevert, StartOptions};
 use crate::saved::SavedState;
 use crate::snapshots::graph::{Graph, set_image};
 use crate::snapshots::journal::Outcome;
+use crate::snapshots::keys::{own_encryption, own_format};
 use crate::snapshots::work::Plan;
 use model::domain::Domain;
 use model::domain::disk::{Disk, SnapshotMode};
@@ -173,6 +174,7 @@ impl Owner {
             domain: domain.clone(),
             plan: Plan {
                 what: format!("go back to snapshot '{name}'"),
+                keys: graph.keys.clone(),
                 ..Plan::default()
             },
             made: Vec::new(),
@@ -187,6 +189,7 @@ impl Owner {
             .unwrap_or_else(|| running.clone());
         next.name.clone_from(&running.name);
         for (target, image, format) in back.disks(&current, &graph, with_memory)? {
+            let key = back.plan.keys.get(&image);
             for definition in [&mut running, &mut next] {
                 let disk = definition
                     .devices
@@ -194,7 +197,7 @@ impl Owner {
                     .iter_mut()
                     .find(|disk| disk.target_dev() == target);
                 if let Some(disk) = disk {
-                    set_image(disk, &image, &format);
+                    set_image(disk, &image, &format, key);
                 }
             }
         }
@@ -357,7 +360,7 @@ impl Back {
                 image: image.clone(),
                 format: "qcow2".to_owned(),
                 backing,
-                backing_format: disk.format().to_string(),
+                backing_format: own_format(disk),
             },
             disk,
             &image,
@@ -403,6 +406,8 @@ impl Back {
     }
 
     fn make(&mut self, step: Step, disk: &Disk, image: &str) {
+        let encryption = own_encryption(disk);
+        self.plan.keys.note(Some(image), encryption.as_ref());
         self.plan.make.push(step);
         self.plan.undo.push(Step::Remove {
             image: image.to_owned(),
@@ -417,6 +422,7 @@ impl Back {
             }),
             source: Some(model::domain::storage::StorageSource {
                 file: Some(image.to_owned()),
+                encryption,
                 ..Default::default()
             }),
             ..SnapshotDisk::default()
