@@ -238,7 +238,17 @@ fn a_running_machine_s_encrypted_disk_is_taken_merged_pulled_and_copied() {
     assert_eq!(below(&bench.image()), None);
     // The machine goes over to a copy that is not of QEMU's own format, and encrypted too.
     let path = bench.path("copy");
-    bench.virsh(&["blockcopy", "vm", "vda", &path, "--wait", "--pivot"]);
+    let copy = [
+        "blockcopy",
+        "vm",
+        "vda",
+        &path,
+        "--format",
+        "raw",
+        "--wait",
+        "--pivot",
+    ];
+    bench.virsh(&copy);
     assert_eq!(bench.image(), path);
     bench.write_live(3, 4);
     let objects = [
