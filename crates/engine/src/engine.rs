@@ -91,7 +91,7 @@ impl Engine {
                 jobs: Jobs::default(),
                 pools: Arc::default(),
                 notices: NoticeHub::new(),
-                node_devices: NodeDeviceHub::new(),
+                node_devices: NodeDeviceHub::default(),
                 secrets: Arc::default(),
                 library: Library::default(),
                 templates: Templates::default(),

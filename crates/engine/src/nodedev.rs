@@ -10,7 +10,7 @@ use crate::error::{EngineError, ErrorKind, Result};
 pub use model::nodedev::{CapabilityKind, NodeDevice};
 use std::path::Path;
 pub(crate) use watch::NodeDeviceHub;
-pub use watch::{NodeDeviceEvent, NodeDeviceHappening};
+pub use watch::{DeviceListener, NodeDeviceHappening};
 
 /// Where the kernel shows devices.
 const SYSFS: &str = "/sys";

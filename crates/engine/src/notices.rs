@@ -2,6 +2,8 @@
 
 use crate::error::EngineError;
 use crate::limits::EVENT_BACKLOG_MAX;
+use crate::nodedev::NodeDeviceHappening;
+use crate::secrets::{SecretHappening, SecretView};
 use std::sync::Arc;
 use tokio::sync::broadcast;
 use uuid::Uuid;
@@ -26,6 +28,20 @@ pub enum Notice {
         uuid: Uuid,
         /// What happened.
         what: NetworkHappening,
+    },
+    /// To a secret.
+    Secret {
+        /// The secret, as it is or was.
+        secret: Arc<SecretView>,
+        /// What happened.
+        what: SecretHappening,
+    },
+    /// To a device of the host.
+    NodeDevice {
+        /// Its name.
+        name: Arc<str>,
+        /// What happened.
+        what: NodeDeviceHappening,
     },
 }
 

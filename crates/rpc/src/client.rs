@@ -9,7 +9,6 @@ use sys::unix::Peer;
 
 use crate::events::Subscriptions;
 use crate::notices::NoticeSubscriptions;
-use crate::object_events::ObjectEvents;
 
 /// A connected client.
 #[derive(Debug)]
@@ -22,8 +21,6 @@ pub(crate) struct Client {
     is_open: AtomicBool,
     subscriptions: Mutex<Subscriptions>,
     notice_subscriptions: Mutex<NoticeSubscriptions>,
-    /// What events of other things it wants.
-    pub(crate) object_events: ObjectEvents,
 }
 
 /// What a client said on opening its connection.
@@ -35,14 +32,8 @@ pub(crate) struct Opened {
 
 impl Client {
     /// A client that has said nothing yet.
-    pub(crate) fn new(
-        engine: Engine,
-        session: SessionId,
-        peer: Peer,
-        read_only: bool,
-    ) -> (Client, tokio::sync::mpsc::Receiver<Vec<u8>>) {
-        let (object_events, packets) = ObjectEvents::new();
-        let client = Client {
+    pub(crate) fn new(engine: Engine, session: SessionId, peer: Peer, read_only: bool) -> Client {
+        Client {
             engine,
             session,
             peer,
@@ -51,9 +42,7 @@ impl Client {
             is_open: AtomicBool::new(false),
             subscriptions: Mutex::default(),
             notice_subscriptions: Mutex::default(),
-            object_events,
-        };
-        (client, packets)
+        }
     }
 
     /// True if it may only look.

@@ -14,7 +14,6 @@ mod failure;
 mod lent;
 pub mod limits;
 mod notices;
-mod object_events;
 mod procedures;
 mod server;
 mod session;

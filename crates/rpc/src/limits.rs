@@ -39,8 +39,5 @@ pub const KEEPALIVE_INTERVAL_MS: u64 = 5_000;
 /// Pings without answer after which it is given up.
 pub const KEEPALIVE_COUNT: u32 = 5;
 
-/// Events of networks and the like that wait for a client to take them.
-pub const OBJECT_EVENTS_MAX: usize = 256;
-
 /// The size of a compiled pattern for names of events.
 pub const EVENT_PATTERN_MAX_BYTES: usize = 64 * 1024;

@@ -146,9 +146,9 @@ fn welcome(shared: &Arc<Shared>, socket: UnixStream, read_only: bool) {
         read_only,
         "client connected"
     );
-    let (client, packets) = Client::new(shared.engine.clone(), session, peer, read_only);
+    let client = Client::new(shared.engine.clone(), session, peer, read_only);
     tokio::spawn(async move {
-        Session::new(socket, client, packets).run().await;
+        Session::new(socket, client).run().await;
         drop(place);
     });
 }

@@ -75,17 +75,11 @@ pub(crate) struct Session {
     loan: Option<Loan>,
     events: Option<EventStream>,
     notices: Option<NoticeStream>,
-    /// Packets of events of other things than domains.
-    object_events: mpsc::Receiver<Vec<u8>>,
 }
 
 impl Session {
     /// A client that has just connected.
-    pub(crate) fn new(
-        socket: UnixStream,
-        client: Client,
-        object_events: mpsc::Receiver<Vec<u8>>,
-    ) -> Session {
+    pub(crate) fn new(socket: UnixStream, client: Client) -> Session {
         let settings = Settings {
             auth_required: false,
             keepalive_interval: Duration::from_millis(KEEPALIVE_INTERVAL_MS),
@@ -109,7 +103,6 @@ impl Session {
             loan: None,
             events: None,
             notices: None,
-            object_events,
         }
     }
 
@@ -165,9 +158,6 @@ impl Session {
             notice = next_notice(&mut self.notices) => {
                 let notice = notice?;
                 self.tell_notice(&notice);
-            }
-            Some(packet) = self.object_events.recv(), if !is_behind => {
-                self.connection.send_encoded_event(&packet);
             }
             () = room(&self.stalled) => self.unstall(),
             missing = returned(&mut self.loan) => {

@@ -4,21 +4,12 @@
 use super::all;
 use crate::engine::Engine;
 use crate::error::{EngineError, Result};
-use crate::limits::{EVENT_BACKLOG_MAX, NODE_DEVICES_SETTLE_MS};
+use crate::limits::NODE_DEVICES_SETTLE_MS;
+use crate::notices::Notice;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use sys::uevent;
-use tokio::sync::broadcast;
-
-/// Something that happened to a device of the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeDeviceEvent {
-    /// The device's name.
-    pub name: String,
-    /// What happened.
-    pub what: NodeDeviceHappening,
-}
 
 /// What can happen to a device of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,36 +25,35 @@ pub enum NodeDeviceHappening {
 /// Names by path in sysfs.
 type Known = BTreeMap<String, String>;
 
-/// The engine's side of all subscriptions.
-#[derive(Debug)]
+/// While one of these is there, somebody wants to know of the host's devices.
+#[derive(Debug, Clone)]
+pub struct DeviceListener(#[expect(dead_code, reason = "it is there to be counted")] Arc<()>);
+
+/// Who listens, and what they know.
+#[derive(Debug, Default)]
 pub(crate) struct NodeDeviceHub {
-    sender: broadcast::Sender<Arc<NodeDeviceEvent>>,
-    /// What was there when it was looked last; nothing before the first subscription.
+    listeners: Arc<()>,
+    /// What was there when it was looked last; nothing before the first listener.
     known: Mutex<Option<Known>>,
 }
 
 impl NodeDeviceHub {
-    pub(crate) fn new() -> Self {
-        Self {
-            sender: broadcast::Sender::new(EVENT_BACKLOG_MAX),
-            known: Mutex::default(),
-        }
-    }
-
     fn known(&self) -> MutexGuard<'_, Option<Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn look(&self, changed: &[String]) {
-        if self.sender.receiver_count() == 0 {
-            return;
+    fn listeners(&self) -> usize {
+        Arc::strong_count(&self.listeners) - 1
+    }
+
+    /// What has happened since it was looked last.
+    fn look(&self, changed: &[String]) -> Vec<Notice> {
+        if self.listeners() == 0 {
+            return Vec::new();
         }
         let now = names();
         let before = self.known().replace(now.clone()).unwrap_or_default();
-        for event in events(&before, &now, changed) {
-            // Nobody listening is no error.
-            let _ = self.sender.send(Arc::new(event));
-        }
+        happened(&before, &now, changed)
     }
 }
 
@@ -73,9 +63,9 @@ fn names() -> Known {
     named.collect()
 }
 
-fn events(before: &Known, now: &Known, changed: &[String]) -> Vec<NodeDeviceEvent> {
-    let event = |what, name: &String| NodeDeviceEvent {
-        name: name.clone(),
+fn happened(before: &Known, now: &Known, changed: &[String]) -> Vec<Notice> {
+    let event = |what, name: &String| Notice::NodeDevice {
+        name: name.as_str().into(),
         what,
     };
     let same = |one: &Known, path: &String, name: &String| one.get(path) == Some(name);
@@ -93,22 +83,22 @@ fn events(before: &Known, now: &Known, changed: &[String]) -> Vec<NodeDeviceEven
 }
 
 impl Engine {
-    /// What happens to the host's devices from now on.
-    pub fn node_device_events(&self) -> Result<broadcast::Receiver<Arc<NodeDeviceEvent>>> {
+    /// Has what happens to the host's devices told of as notices, as long as the listener is there.
+    pub fn listen_to_devices(&self) -> Result<DeviceListener> {
         let hub = self.node_devices_hub();
-        let receiver = hub.sender.subscribe();
+        let listener = DeviceListener(hub.listeners.clone());
         let mut known = hub.known();
         let first = known.is_none();
         // Those of before listened to what happened since; after a while without listeners nobody
         // has.
-        if first || hub.sender.receiver_count() == 1 {
+        if first || hub.listeners() == 1 {
             *known = Some(names());
         }
         drop(known);
         if first {
             self.watch_devices()?;
         }
-        Ok(receiver)
+        Ok(listener)
     }
 
     fn watch_devices(&self) -> Result<()> {
@@ -132,7 +122,11 @@ impl Engine {
                 };
                 if news.appeared_or_gone || !news.changed.is_empty() {
                     let engine = engine.clone();
-                    let look = move || engine.node_devices_hub().look(&news.changed);
+                    let look = move || {
+                        for notice in engine.node_devices_hub().look(&news.changed) {
+                            engine.notices_hub().tell(notice);
+                        }
+                    };
                     let _ = tokio::task::spawn_blocking(look).await;
                 }
             }
@@ -164,17 +158,15 @@ mod tests {
             ("/sys/d", "net_d"),
         ]);
         let changed = ["/c".to_owned(), "/d".to_owned(), "/unknown".to_owned()];
-        let told: Vec<_> = events(&before, &now, &changed)
-            .into_iter()
-            .map(|event| (event.what, event.name))
-            .collect();
-        assert_eq!(
-            told,
-            [
-                (NodeDeviceHappening::Deleted, "net_a".to_owned()),
-                (NodeDeviceHappening::Created, "net_d".to_owned()),
-                (NodeDeviceHappening::Changed, "block_c".to_owned()),
-            ]
-        );
+        let told = [
+            (NodeDeviceHappening::Deleted, "net_a"),
+            (NodeDeviceHappening::Created, "net_d"),
+            (NodeDeviceHappening::Changed, "block_c"),
+        ];
+        let told = told.map(|(what, name)| Notice::NodeDevice {
+            name: name.into(),
+            what,
+        });
+        assert_eq!(happened(&before, &now, &changed), told);
     }
 }

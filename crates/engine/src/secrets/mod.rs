@@ -10,7 +10,7 @@ use crate::aside::aside;
 use crate::crash::{Step, crash_point};
 use crate::engine::{Engine, xml_error};
 use crate::error::{EngineError, ErrorKind, Result};
-use crate::limits::EVENT_BACKLOG_MAX;
+use crate::notices::Notice;
 use crate::record::encode;
 use model::domain::storage::SecretRef;
 use model::secret::{SecretDefinition, SecretUse};
@@ -20,7 +20,6 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::broadcast;
 use uuid::Uuid;
 
 pub use value::SecretValue;
@@ -37,15 +36,6 @@ pub struct SecretView {
     pub uuid: Uuid,
     /// What it is for.
     pub definition: SecretDefinition,
-}
-
-/// Something that happened to a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretEvent {
-    /// The secret, as it is or was.
-    pub secret: Arc<SecretView>,
-    /// What happened.
-    pub what: SecretHappening,
 }
 
 /// What can happen to a secret.
@@ -66,25 +56,13 @@ struct Held {
 }
 
 /// All secrets.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Secrets {
     by_uuid: Mutex<BTreeMap<Uuid, Held>>,
     /// Held by whoever changes one.
     changing: tokio::sync::Mutex<()>,
-    events: broadcast::Sender<Arc<SecretEvent>>,
     /// Volumes that were made with a secret, by their paths.
     named: Mutex<BTreeMap<String, SecretRef>>,
-}
-
-impl Default for Secrets {
-    fn default() -> Self {
-        Self {
-            by_uuid: Mutex::default(),
-            changing: tokio::sync::Mutex::default(),
-            events: broadcast::Sender::new(EVENT_BACKLOG_MAX),
-            named: Mutex::default(),
-        }
-    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -100,12 +78,6 @@ impl Secrets {
     fn get(&self, uuid: Uuid) -> Result<Held> {
         let found = self.table().get(&uuid).cloned();
         found.ok_or_else(|| no_secret(format!("no secret with matching uuid '{uuid}'")))
-    }
-
-    fn tell(&self, secret: &Arc<SecretView>, what: SecretHappening) {
-        let secret = secret.clone();
-        // Nobody listening is no error.
-        let _ = self.events.send(Arc::new(SecretEvent { secret, what }));
     }
 
     /// The secret of a volume, for whoever shows the volume.
@@ -262,9 +234,9 @@ impl Engine {
         found.ok_or_else(|| no_secret(format!("no secret with matching usage '{usage}'")))
     }
 
-    /// Everything that happens to secrets from now on.
-    pub fn secret_events(&self) -> broadcast::Receiver<Arc<SecretEvent>> {
-        self.secrets_table().events.subscribe()
+    fn tell_secret(&self, secret: &Arc<SecretView>, what: SecretHappening) {
+        let secret = secret.clone();
+        self.notices_hub().tell(Notice::Secret { secret, what });
     }
 
     /// Defines a secret, or defines it anew: its value stays then.
@@ -301,7 +273,7 @@ impl Engine {
             value,
         };
         secrets.table().insert(uuid, held);
-        secrets.tell(&view, SecretHappening::Defined);
+        self.tell_secret(&view, SecretHappening::Defined);
         Ok(view)
     }
 
@@ -320,7 +292,7 @@ impl Engine {
         if let Some(held) = secrets.table().get_mut(&uuid) {
             held.value = Some(value);
         }
-        secrets.tell(&view, SecretHappening::ValueChanged);
+        self.tell_secret(&view, SecretHappening::ValueChanged);
         Ok(())
     }
 
@@ -374,7 +346,7 @@ impl Engine {
             self.remove_value(uuid).await?;
         }
         secrets.table().remove(&uuid);
-        secrets.tell(&view, SecretHappening::Undefined);
+        self.tell_secret(&view, SecretHappening::Undefined);
         Ok(())
     }
 }

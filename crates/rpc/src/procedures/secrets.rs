@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use engine::secrets::{SecretEvent, SecretHappening, SecretValue, SecretView};
+use engine::secrets::{SecretValue, SecretView};
 use model::schema::Schema;
 use model::secret::SecretUse;
-use wire::connection::encode_event;
-use wire::errors::ErrorCode;
 use wire::remote::*;
 
 use super::{check_flags, not_negative, validate};
 use crate::client::Client;
 use crate::dispatch::Dispatch;
-use crate::failure::{Answer, Failure};
+use crate::failure::Answer;
 
 /// `VIR_CONNECT_LIST_SECRETS_*`.
 mod list {
@@ -24,15 +22,6 @@ mod list {
 }
 /// `VIR_SECRET_DEFINE_VALIDATE`.
 const DEFINE_VALIDATE: u32 = 1;
-/// `VIR_SECRET_EVENT_ID_LIFECYCLE`.
-const LIFECYCLE: i32 = 0;
-/// `VIR_SECRET_EVENT_ID_VALUE_CHANGED`.
-const VALUE_CHANGED: i32 = 1;
-/// `VIR_SECRET_EVENT_DEFINED`.
-const EVENT_DEFINED: i32 = 0;
-/// `VIR_SECRET_EVENT_UNDEFINED`.
-const EVENT_UNDEFINED: i32 = 1;
-
 pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.inline(count);
     dispatch.inline(list_uuids);
@@ -41,8 +30,6 @@ pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.inline(lookup_by_usage);
     dispatch.inline(get_xml_desc);
     dispatch.inline(get_value);
-    dispatch.inline(subscribe);
-    dispatch.inline(unsubscribe);
     dispatch.task(|client, args: SecretDefineXmlArgs| async move {
         check_flags(args.flags, DEFINE_VALIDATE, "secretDefineXML")?;
         validate(args.flags, DEFINE_VALIDATE, Schema::Secret, &args.xml)?;
@@ -72,7 +59,7 @@ fn use_number(used_by: SecretUse) -> i32 {
         .map_or(0, |(number, _)| number)
 }
 
-fn remote(secret: &SecretView) -> RemoteSecret {
+pub(crate) fn remote(secret: &SecretView) -> RemoteSecret {
     RemoteSecret {
         uuid: secret.uuid.into_bytes(),
         usage_type: use_number(secret.definition.used_by),
@@ -165,54 +152,6 @@ fn get_value(client: &Client, args: SecretGetValueArgs) -> Answer<SecretGetValue
     Ok(SecretGetValueRet {
         value: value.expose().to_vec(),
     })
-}
-
-fn subscribe(
-    client: &Client,
-    args: ConnectSecretEventRegisterAnyArgs,
-) -> Answer<ConnectSecretEventRegisterAnyRet> {
-    let kind = args.event_id;
-    if !matches!(kind, LIFECYCLE | VALUE_CHANGED) {
-        return Err(Failure::new(
-            ErrorCode::InternalError,
-            format!("unsupported secret event ID {kind}"),
-        ));
-    }
-    let only = args.secret.map(|secret| secret.uuid);
-    let callback_id = client.object_events.register(
-        client.engine.secret_events(),
-        move |id, event: &Arc<SecretEvent>| {
-            let wanted = only.is_none_or(|uuid| uuid == event.secret.uuid.into_bytes());
-            wanted.then(|| packet(id, kind, event)).flatten()
-        },
-    )?;
-    Ok(ConnectSecretEventRegisterAnyRet { callback_id })
-}
-
-fn unsubscribe(client: &Client, args: ConnectSecretEventDeregisterAnyArgs) -> Answer<()> {
-    client.object_events.deregister(args.callback_id, "secret")
-}
-
-fn packet(callback_id: i32, kind: i32, event: &SecretEvent) -> Option<Vec<u8>> {
-    let secret = remote(&event.secret);
-    let lifecycle = |event| SecretEventLifecycleMsg {
-        callback_id,
-        secret: secret.clone(),
-        event,
-        detail: 0,
-    };
-    match (kind, event.what) {
-        (LIFECYCLE, SecretHappening::Defined) => encode_event(&lifecycle(EVENT_DEFINED)),
-        (LIFECYCLE, SecretHappening::Undefined) => encode_event(&lifecycle(EVENT_UNDEFINED)),
-        (VALUE_CHANGED, SecretHappening::ValueChanged) => {
-            encode_event(&SecretEventValueChangedMsg {
-                callback_id,
-                secret,
-            })
-        }
-        _ => return None,
-    }
-    .ok()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use wire::remote::*;
 
 use crate::client::{Client, Opened};
 use crate::failure::{Answer, Failure};
-use crate::notices::Family;
+use crate::notices::{Family, Key};
 use wire::consts::flags::VIR_CONNECT_RO;
 
 /// `REMOTE_AUTH_NONE`: nothing more to prove than the socket's permissions did.
@@ -46,6 +46,10 @@ pub(crate) fn by_connection(procedure: Procedure) -> bool {
                 | ConnectStoragePoolEventDeregisterAny
                 | ConnectNetworkEventRegisterAny
                 | ConnectNetworkEventDeregisterAny
+                | ConnectSecretEventRegisterAny
+                | ConnectSecretEventDeregisterAny
+                | ConnectNodeDeviceEventRegisterAny
+                | ConnectNodeDeviceEventDeregisterAny
         )
 }
 
@@ -114,7 +118,7 @@ pub(crate) fn answer(client: &Client, procedure: Procedure, call: &Call) -> (Tol
         ConnectStoragePoolEventRegisterAny => subscribed(with(
             call,
             |args: ConnectStoragePoolEventRegisterAnyArgs| {
-                let pool = args.pool.map(|pool| pool.uuid);
+                let pool = args.pool.map(|pool| Key::Uuid(pool.uuid));
                 let mut wanted = client.notice_subscriptions();
                 let callback_id = wanted.register(Family::Pool, args.event_id, pool)?;
                 Ok(ConnectStoragePoolEventRegisterAnyRet { callback_id })
@@ -129,7 +133,7 @@ pub(crate) fn answer(client: &Client, procedure: Procedure, call: &Call) -> (Tol
         )),
         ConnectNetworkEventRegisterAny => {
             subscribed(with(call, |args: ConnectNetworkEventRegisterAnyArgs| {
-                let net = args.net.map(|net| net.uuid);
+                let net = args.net.map(|net| Key::Uuid(net.uuid));
                 let mut wanted = client.notice_subscriptions();
                 let callback_id = wanted.register(Family::Network, args.event_id, net)?;
                 Ok(ConnectNetworkEventRegisterAnyRet { callback_id })
@@ -141,6 +145,36 @@ pub(crate) fn answer(client: &Client, procedure: Procedure, call: &Call) -> (Tol
                 wanted.deregister(Family::Network, args.callback_id)
             }))
         }
+        ConnectSecretEventRegisterAny => {
+            subscribed(with(call, |args: ConnectSecretEventRegisterAnyArgs| {
+                let secret = args.secret.map(|secret| Key::Uuid(secret.uuid));
+                let mut wanted = client.notice_subscriptions();
+                let callback_id = wanted.register(Family::Secret, args.event_id, secret)?;
+                Ok(ConnectSecretEventRegisterAnyRet { callback_id })
+            }))
+        }
+        ConnectSecretEventDeregisterAny => {
+            subscribed(with(call, |args: ConnectSecretEventDeregisterAnyArgs| {
+                let mut wanted = client.notice_subscriptions();
+                wanted.deregister(Family::Secret, args.callback_id)
+            }))
+        }
+        ConnectNodeDeviceEventRegisterAny => {
+            subscribed(with(call, |args: ConnectNodeDeviceEventRegisterAnyArgs| {
+                let listener = client.engine.listen_to_devices()?;
+                let device = args.dev.map(|dev| dev.name);
+                let mut wanted = client.notice_subscriptions();
+                let callback_id = wanted.register_device(args.event_id, device, listener)?;
+                Ok(ConnectNodeDeviceEventRegisterAnyRet { callback_id })
+            }))
+        }
+        ConnectNodeDeviceEventDeregisterAny => subscribed(with(
+            call,
+            |args: ConnectNodeDeviceEventDeregisterAnyArgs| {
+                let mut wanted = client.notice_subscriptions();
+                wanted.deregister(Family::NodeDevice, args.callback_id)
+            },
+        )),
         _ => (plain(client, procedure, call), Effect::Nothing),
     }
 }
