@@ -131,35 +131,48 @@ def restart_s(server):
 def suspend_to_event(servers, _work):
     """From the call of suspend to the event on another connection."""
     run_event_loop()
-    found = {}
-    for server in servers:
-        watching, acting = server.connect(), server.connect()
-        arrived, moment = threading.Event(), []
-
-        def on_event(_connection, _domain, _event, _detail, _opaque, arrived=arrived, moment=moment):
-            moment.append(time.perf_counter())
-            arrived.set()
-
-        watching.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event, None)
-        domain = machines.define(acting, "watched")
-        domain.create()
-        times = []
-        for _ in range(EVENT_RUNS):
-            for operation in (domain.suspend, domain.resume):
-                # Events of the start or of the step before must not count for this one.
-                time.sleep(0.02)
-                arrived.clear()
-                moment.clear()
-                begin = time.perf_counter()
-                operation()
-                if not arrived.wait(5):
-                    raise RuntimeError(f"{server.name}: no event within 5 s of {operation.__name__}")
-                if operation.__name__ == "suspend":
-                    times.append(moment[0] - begin)
-        found[server.name] = statistics.median(times) * 1e3
-        domain.destroy()
-        domain.undefine()
+    watched = {server.name: Watched(server) for server in servers}
+    found = by_turns(EVENT_RUNS, {name: machine.suspend_ms for name, machine in watched.items()})
+    for machine in watched.values():
+        machine.forget()
     yield at_most(1, "suspend to the event on another connection", "ms", found.get("libvirtd"), found.get("stead"))
+
+
+class Watched:
+    """A running machine of a server, with one connection that acts and one that waits for its events."""
+
+    def __init__(self, server):
+        self.name = server.name
+        self.watching, acting = server.connect(), server.connect()
+        self.arrived, self.moment = threading.Event(), None
+        self.watching.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_event, None)
+        self.domain = machines.define(acting, "watched")
+        self.domain.create()
+
+    def suspend_ms(self):
+        """Milliseconds until the event of a suspend is there; the machine runs on afterwards."""
+        took = self._event_after(self.domain.suspend)
+        self._event_after(self.domain.resume)
+        return took * 1e3
+
+    def forget(self):
+        self.domain.destroy()
+        self.domain.undefine()
+
+    def _on_event(self, _connection, _domain, _event, _detail, _opaque):
+        self.moment = time.perf_counter()
+        self.arrived.set()
+
+    def _event_after(self, operation):
+        """Seconds from the call of an operation to its event."""
+        # Events of the start or of the step before must not count for this one.
+        time.sleep(0.02)
+        self.arrived.clear()
+        begin = time.perf_counter()
+        operation()
+        if not self.arrived.wait(5):
+            raise RuntimeError(f"{self.name}: no event within 5 s of {operation.__name__}")
+        return self.moment - begin
 
 
 def run_event_loop():

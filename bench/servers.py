@@ -119,6 +119,9 @@ class Stead(Server):
         super().__init__(work)
         self.uri = f"qemu+unix:///system?socket={self.root}/run/libvirt-sock"
         self.read_only_socket = f"{self.root}/run/libvirt-sock-ro"
+        # What is forgotten at boot is in memory, as it is on a host: below /run.
+        os.makedirs(f"{self.root}/run")
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", f"{self.root}/run"], check=True)
 
     def command(self):
         return [self.binary, "daemon", "--root", self.root, "--listen", "none"]

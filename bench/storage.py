@@ -8,14 +8,30 @@ from measure import at_most, by_turns, timed, timed_ms
 
 VOLUMES = 5000
 TRANSFER_BYTES = 4 << 30
+TRANSFER_RUNS = 3
 COPY_SHARE = 0.8
 PIECE = 1 << 20
+EMPTY = f"<volume><name>v</name><capacity>{TRANSFER_BYTES}</capacity><allocation>0</allocation></volume>"
 
 POOL = "<pool type='dir'><name>{name}</name><target><path>{path}</path></target></pool>"
 
 
 def run(words):
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+
+
+def remove(path):
+    if os.path.exists(path):
+        os.remove(path)
+
+
+def timed_at_rest(*words):
+    """Seconds a command takes once the disk has nothing left to write.
+
+    Whoever comes second would otherwise wait for what the first has left in the page cache.
+    """
+    os.sync()
+    return timed(run, words)
 
 
 def pool_of_many_volumes(servers, work):
@@ -31,7 +47,7 @@ def pool_of_many_volumes(servers, work):
     pools = {name: connection.storagePoolCreateXML(xml) for name, connection in connections.items()}
     refreshed = by_turns(5, {name: lambda pool=pool: timed_ms(pool.refresh) for name, pool in pools.items()})
     yield at_most(1, "refresh a pool of 5,000 volumes", "ms", refreshed.get("libvirtd"), refreshed.get("stead"))
-    listed = by_turns(5, {name: lambda pool=pool: timed_ms(pool.listAllVolumes) for name, pool in pools.items()})
+    listed = by_turns(15, {name: lambda pool=pool: timed_ms(pool.listAllVolumes) for name, pool in pools.items()})
     yield at_most(1 / 3, "listAllVolumes of 5,000", "ms", listed.get("libvirtd"), listed.get("stead"))
     commands = {server.name: server.virsh("vol-list", "many", "--details") for server in servers}
     commands |= {
@@ -59,29 +75,34 @@ def transfer(servers, work):
         for _ in range(TRANSFER_BYTES // PIECE):
             file.write(piece)
     connections = {server.name: server.connect() for server in servers}
+    pools = {}
     for server in servers:
         place = os.path.join(folder, server.name)
         os.makedirs(place, exist_ok=True)
-        pool = connections[server.name].storagePoolCreateXML(POOL.format(name="transfer", path=place))
-        pool.createXML(
-            f"<volume><name>v</name><capacity>{TRANSFER_BYTES}</capacity><allocation>0</allocation></volume>"
-        )
-    programs = {server.name: server.virsh for server in servers}
-    programs |= {"stead's own": server.stead for server in servers if hasattr(server, "stead")}
+        xml = POOL.format(name="transfer", path=place)
+        pools[server.name] = connections[server.name].storagePoolCreateXML(xml)
+        pools[server.name].createXML(EMPTY)
+    programs = {server.name: (pools[server.name], server.virsh) for server in servers}
+    programs |= {
+        "stead's own": (pools[server.name], server.stead) for server in servers if hasattr(server, "stead")
+    }
 
     def cp():
-        if os.path.exists(copy):
-            os.remove(copy)
-        return timed(run, ["cp", "--reflink=never", source, copy])
+        remove(copy)
+        return timed_at_rest("cp", "--reflink=never", source, copy)
 
-    for what, words in {
-        "vol-upload of 4 GiB": ("vol-upload", "v", source, "transfer"),
-        "vol-download of 4 GiB": ("vol-download", "v", copy, "transfer"),
-    }.items():
-        took = by_turns(
-            3,
-            {"cp": cp} | {name: lambda program=program: timed(run, program(*words)) for name, program in programs.items()},
-        )
+    def upload(pool, program):
+        pool.storageVolLookupByName("v").delete()
+        pool.createXML(EMPTY)
+        return timed_at_rest(*program("vol-upload", "v", source, "transfer"))
+
+    def download(_pool, program):
+        remove(copy)
+        return timed_at_rest(*program("vol-download", "v", copy, "transfer"))
+
+    for what, act in {"vol-upload of 4 GiB": upload, "vol-download of 4 GiB": download}.items():
+        sides = {name: lambda side=side: act(*side) for name, side in programs.items()}
+        took = by_turns(TRANSFER_RUNS, {"cp": cp} | sides)
         limit = 1 / COPY_SHARE
         for name in ("stead", "stead's own"):
             if name in took:
