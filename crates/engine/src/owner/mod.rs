@@ -458,18 +458,20 @@ impl Owner {
         self.entry.publish(view);
     }
 
-    /// Gives the life something that happened, publishes the new state, then
-    /// carries out what follows from it.
+    /// Gives the life something that happened, publishes the new state,
+    /// carries out what follows from it, then records it: who waits for the
+    /// event need not wait for the disk, and a daemon that finds an older
+    /// record asks QEMU how the machine is.
     async fn happen(&mut self, input: Input) {
         let before = self.life.status();
         let effects = self.life.handle(input);
         self.publish(|_| ());
+        for effect in effects {
+            self.carry_out(effect).await;
+        }
         if let (Some(live), true) = (&self.live, before != self.life.status()) {
             self.engine
                 .write_status(live, &self.entry, self.life.status());
-        }
-        for effect in effects {
-            self.carry_out(effect).await;
         }
     }
 
