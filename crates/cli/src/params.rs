@@ -45,6 +45,20 @@ pub(crate) fn unsigned(params: &[TypedParam], field: &str) -> Option<u64> {
     }
 }
 
+/// Asks for a list of parameters twice, as the protocol wants it: how long it is, then for so
+/// many. An empty list is not asked for.
+macro_rules! asked {
+    ($s:expr, $call:ident, $count_failed:expr, $failed:expr) => {{
+        let counted = $s.call(&$call).or_fail(|| $count_failed.into())?;
+        $call.nparams = counted.nparams;
+        match counted.nparams {
+            0 => Vec::new(),
+            _ => $s.call(&$call).or_fail(|| $failed.into())?.params,
+        }
+    }};
+}
+pub(crate) use asked;
+
 /// A parameter.
 pub(crate) fn param(field: &str, value: TypedParamValue) -> TypedParam {
     TypedParam {

@@ -5,7 +5,7 @@ use client::wire::remote;
 use crate::args::Args;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::output::{fact, sayln};
-use crate::params::show;
+use crate::params::{asked, show};
 use crate::query;
 use crate::session::Session;
 use crate::table::{Opt, Verb, WRAP, XPATH, arg, arg_number, flag, number, text};
@@ -291,13 +291,12 @@ fn cpu_times(s: &mut Session, cpu_num: i32) -> Result<Vec<remote::NodeCpuStat>, 
         nparams: 0,
         flags: 0,
     };
-    let got = s
-        .call(&call)
-        .or_fail(|| "Unable to get number of cpu stats".into())?;
-    call.nparams = got.nparams;
-    Ok(s.call(&call)
-        .or_fail(|| "Unable to get node cpu stats".into())?
-        .params)
+    Ok(asked!(
+        s,
+        call,
+        "Unable to get number of cpu stats",
+        "Unable to get node cpu stats"
+    ))
 }
 
 fn nodecpustats(s: &mut Session, args: &Args) -> Outcome {
@@ -361,14 +360,13 @@ fn nodememstats(s: &mut Session, args: &Args) -> Outcome {
         cell_num,
         flags: 0,
     };
-    let got = s
-        .call(&call)
-        .or_fail(|| "Unable to get number of memory stats".into())?;
-    call.nparams = got.nparams;
-    let got = s
-        .call(&call)
-        .or_fail(|| "Unable to get memory stats".into())?;
-    for p in got.params {
+    let params = asked!(
+        s,
+        call,
+        "Unable to get number of memory stats",
+        "Unable to get memory stats"
+    );
+    for p in params {
         fact!(s, &p.field, p.value, "{:<7}: {:>20} KiB", p.field, p.value);
     }
     Ok(())

@@ -6,7 +6,7 @@ use client::wire::xdr::TypedParamValue;
 use crate::args::Args;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::output::{Format, fact, say, sayln};
-use crate::params::{json, param, show};
+use crate::params::{asked, json, param, show};
 use crate::query;
 use crate::session::Session;
 use crate::table::{Verb, arg_number, flag, number};
@@ -222,20 +222,16 @@ fn memory_tune(s: &mut Session, args: &Args) -> Outcome {
         nparams: 0,
         flags: 0,
     };
-    let got = s
-        .call(&call)
-        .or_fail(|| "Unable to get number of memory parameters".into())?;
-    call.nparams = got.nparams;
-    if got.nparams == 0 {
-        return Ok(());
-    }
-    let got = s
-        .call(&call)
-        .or_fail(|| "Unable to get memory parameters".into())?;
-    if s.out.format == Format::Table {
+    let params = asked!(
+        s,
+        call,
+        "Unable to get number of memory parameters",
+        "Unable to get memory parameters"
+    );
+    if s.out.format == Format::Table && !params.is_empty() {
         sayln!(s, "Shared memory:");
     }
-    for p in got.params {
+    for p in params {
         let shown = show(&p.value);
         fact!(s, &p.field, json(&p.value), "\t{:<15} {shown}", p.field);
     }

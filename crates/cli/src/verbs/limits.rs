@@ -7,7 +7,7 @@ use crate::args::Args;
 use crate::domain::{affect, target};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::output::{extra, fact};
-use crate::params::{json, param, show};
+use crate::params::{asked, json, param, show};
 use crate::query;
 use crate::session::Session;
 use crate::table::{CONFIG, CURRENT, DOMAIN, LIVE, Opt, Verb, arg, flag, number, text};
@@ -225,18 +225,6 @@ fn say(s: &mut Session, params: Vec<TypedParam>) {
         let shown = show(&p.value);
         fact!(s, &p.field, json(&p.value), "{:<15}: {shown}", p.field);
     }
-}
-
-/// Asks for a list twice: how long it is, then for so many.
-macro_rules! asked {
-    ($s:expr, $call:ident, $count_failed:expr, $failed:expr) => {{
-        let counted = $s.call(&$call).or_fail(|| $count_failed.into())?;
-        if counted.nparams == 0 {
-            return Ok(());
-        }
-        $call.nparams = counted.nparams;
-        $s.call(&$call).or_fail(|| $failed.into())?.params
-    }};
 }
 
 /// The limits that are given.

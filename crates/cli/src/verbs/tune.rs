@@ -7,7 +7,7 @@ use crate::args::Args;
 use crate::domain::{AFFECT_LIVE, affect, target};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::output::{extra, fact, sayln};
-use crate::params::{json, param, show};
+use crate::params::{asked, json, param, show};
 use crate::session::Session;
 use crate::table::{
     CONFIG, CURRENT, DOMAIN, LIVE, Verb, alias, arg, arg_number, number, rest, text,
@@ -172,17 +172,13 @@ fn memtune(s: &mut Session, args: &Args) -> Outcome {
         nparams: 0,
         flags,
     };
-    let got = s
-        .call(&call)
-        .or_fail(|| "Unable to get number of memory parameters".into())?;
-    call.nparams = got.nparams;
-    if got.nparams == 0 {
-        return Ok(());
-    }
-    let got = s
-        .call(&call)
-        .or_fail(|| "Unable to get memory parameters".into())?;
-    for p in got.params {
+    let params = asked!(
+        s,
+        call,
+        "Unable to get number of memory parameters",
+        "Unable to get memory parameters"
+    );
+    for p in params {
         let (value, shown) = match &p.value {
             TypedParamValue::Ullong(UNLIMITED) => ("unlimited".into(), "unlimited".to_owned()),
             value => (json(value), show(value)),
