@@ -7,67 +7,30 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use serde::Deserialize;
+use crate::listing::{Listing, Rule};
 
-#[derive(Debug, Default, Deserialize)]
-struct Listing {
-    nftables: Vec<Object>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Object {
-    chain: Option<Chain>,
-    rule: Option<Rule>,
-}
-
-/// A chain of forwarded packets that Docker rules.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Chain {
-    /// Its table's family.
-    pub family: String,
-    /// Its table.
-    pub table: String,
-    /// Its name.
-    pub name: String,
-    hook: Option<String>,
-    policy: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Rule {
-    handle: u64,
-    comment: Option<String>,
-    #[serde(default)]
-    expr: serde_json::Value,
-}
+pub use crate::listing::Chain;
 
 /// The chains of Docker's that drop what is forwarded, of a listing of all
 /// chains (`nft -j list chains`).
 pub fn chains(listing: &str) -> Vec<Chain> {
-    let listing: Listing = serde_json::from_str(listing).unwrap_or_default();
-    let all: Vec<Chain> = listing
-        .nftables
-        .into_iter()
-        .filter_map(|o| o.chain)
-        .collect();
+    let listing = Listing::read(listing);
     let of_docker = |chain: &&Chain| {
         let beside = |other: &Chain| {
             other.name == "DOCKER-USER"
                 && other.family == chain.family
                 && other.table == chain.table
         };
-        chain.hook.as_deref() == Some("forward")
-            && chain.policy.as_deref() == Some("drop")
-            && all.iter().any(beside)
+        chain.drops_at("forward") && listing.chains().any(beside)
     };
-    all.iter().filter(of_docker).cloned().collect()
+    listing.chains().filter(of_docker).cloned().collect()
 }
 
 /// The transaction after which exactly these bridges are excepted from the
 /// policy of `chain`, whose rules `listing` has (`nft -j list chain …`). The
 /// rules bear `own` as their comment. Empty where nothing is to be done.
 pub fn exceptions(chain: &Chain, listing: &str, own: &str, bridges: &BTreeSet<String>) -> String {
-    let listing: Listing = serde_json::from_str(listing).unwrap_or_default();
+    let listing = Listing::read(listing);
     let Chain {
         family,
         table,
@@ -79,8 +42,8 @@ pub fn exceptions(chain: &Chain, listing: &str, own: &str, bridges: &BTreeSet<St
         .flat_map(|bridge| [("iifname", bridge.as_str()), ("oifname", bridge.as_str())])
         .collect();
     let mut text = String::new();
-    let rules = listing.nftables.iter().filter_map(|o| o.rule.as_ref());
-    for rule in rules.filter(|rule| rule.comment.as_deref() == Some(own)) {
+    let own_rules = |rule: &&Rule| rule.comment.as_deref() == Some(own);
+    for rule in listing.rules().filter(own_rules) {
         let found = device_of(&rule.expr);
         if !found.is_some_and(|device| missing.remove(&device)) {
             let _ = writeln!(
@@ -139,9 +102,9 @@ mod tests {
              add rule ip filter FORWARD oifname \"b0\" counter accept comment \"stead\"\n"
         );
         let listed = r#"{"nftables": [
-            {"rule": {"handle": 3, "expr": [{"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "b1"}}, {"accept": null}]}},
-            {"rule": {"handle": 4, "comment": "stead", "expr": [{"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "b0"}}, {"accept": null}]}},
-            {"rule": {"handle": 5, "comment": "stead", "expr": [{"match": {"op": "==", "left": {"meta": {"key": "oifname"}}, "right": "gone"}}, {"accept": null}]}}]}"#;
+            {"rule": {"family": "ip", "table": "filter", "chain": "FORWARD", "handle": 3, "expr": [{"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "b1"}}, {"accept": null}]}},
+            {"rule": {"family": "ip", "table": "filter", "chain": "FORWARD", "handle": 4, "comment": "stead", "expr": [{"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "b0"}}, {"accept": null}]}},
+            {"rule": {"family": "ip", "table": "filter", "chain": "FORWARD", "handle": 5, "comment": "stead", "expr": [{"match": {"op": "==", "left": {"meta": {"key": "oifname"}}, "right": "gone"}}, {"accept": null}]}}]}"#;
         let text = exceptions(&chain, listed, "stead", &bridges(&["b0"]));
         assert_eq!(
             text,

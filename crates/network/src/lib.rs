@@ -25,6 +25,7 @@ pub mod dnsmasq;
 pub mod docker;
 pub mod firewall;
 pub mod leases;
+mod listing;
 pub mod machine_rules;
 pub mod nwfilter;
 pub mod openvswitch;

@@ -3,39 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
-/// A listing of all rules, as `nft -j list ruleset` prints it.
-#[derive(Debug, Default, Deserialize)]
-struct Listing {
-    nftables: Vec<Object>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Object {
-    chain: Option<Chain>,
-    rule: Option<Rule>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Chain {
-    family: String,
-    table: String,
-    name: String,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    hook: Option<String>,
-    policy: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Rule {
-    family: String,
-    table: String,
-    chain: String,
-    #[serde(default)]
-    expr: serde_json::Value,
-}
+use crate::listing::{Chain, Listing, Rule};
 
 /// What stops the traffic of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,19 +40,11 @@ pub fn obstacles(
     forwards: bool,
     serves: bool,
 ) -> Vec<Obstacle> {
-    let listing: Listing = serde_json::from_str(listing).unwrap_or_default();
+    let listing = Listing::read(listing);
     let mut rules: BTreeMap<(&str, &str, &str), Vec<&Rule>> = BTreeMap::new();
-    let mut chains = Vec::new();
-    for object in &listing.nftables {
-        if let Some(rule) = &object.rule {
-            let chain = (
-                rule.family.as_str(),
-                rule.table.as_str(),
-                rule.chain.as_str(),
-            );
-            rules.entry(chain).or_default().push(rule);
-        }
-        chains.extend(&object.chain);
+    for rule in listing.rules() {
+        let chain = (&*rule.family, &*rule.table, &*rule.chain);
+        rules.entry(chain).or_default().push(rule);
     }
     // A table that speaks of the bridge knows what it does.
     let knows = |family: &str, table: &str| {
@@ -97,10 +57,12 @@ pub fn obstacles(
     };
     // Docker's policy has exceptions for our bridges.
     let excepted = |chain: &Chain| {
-        let mut others = chains.iter().filter(|other| other.family == chain.family);
+        let mut others = listing
+            .chains()
+            .filter(|other| other.family == chain.family);
         chain.policy.as_deref() == Some("drop") && others.any(|other| other.name == "DOCKER-USER")
     };
-    let stopping = chains.iter().filter(|chain| {
+    let stopping = listing.chains().filter(|chain| {
         let at = chain.hook.as_deref();
         let concerned = (at == Some("forward") && forwards) || (at == Some("input") && serves);
         let filters = chain.kind.as_deref() == Some("filter") && chain.table != own;
