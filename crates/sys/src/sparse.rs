@@ -1,6 +1,7 @@
 //! Files with holes: finding, making, keeping and filling them; names given without replacing.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, RenameFlags, SeekFrom};
@@ -35,6 +36,18 @@ pub fn stretch(file: &File, at: u64) -> SysResult<Option<Stretch>> {
         Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(Stretch::Data(length))),
         Err(e) => Err(SysError::new("look for holes in", "a file", e)),
     }
+}
+
+/// The next stretch of data that ends after `at`; nothing if only holes follow. Moves the file's
+/// position.
+pub fn next_data(file: &File, mut at: u64) -> SysResult<Option<Range<u64>>> {
+    while let Some(next) = stretch(file, at)? {
+        match next {
+            Stretch::Hole(end) => at = end,
+            Stretch::Data(end) => return Ok(Some(at..end)),
+        }
+    }
+    Ok(None)
 }
 
 /// Takes disk space for a part of a file, which reads as zeros where it was not written.

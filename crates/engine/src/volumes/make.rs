@@ -20,7 +20,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::tool::{ImageFile, KeyFile};
 use storage::volume::{PlanError, SourceVolume, Step, Wishes, plan};
-use sys::sparse::Stretch;
 
 /// The permission bits of a new volume nobody gave others for.
 const FILE_MODE: u32 = 0o600;
@@ -382,16 +381,10 @@ pub(super) fn copy_stretches(
     goes_on: &mut dyn FnMut(u64) -> bool,
 ) -> sys::SysResult<()> {
     let mut at = at;
-    while let Some(stretch) = sys::sparse::stretch(from, at)? {
-        let end = match stretch {
-            Stretch::Hole(end) => {
-                at = end;
-                continue;
-            }
-            Stretch::Data(end) => end,
-        };
-        while at < end {
-            let length = (end - at).min(COPY_STEP_BYTES);
+    while let Some(data) = sys::sparse::next_data(from, at)? {
+        at = data.start;
+        while at < data.end {
+            let length = (data.end - at).min(COPY_STEP_BYTES);
             sys::sparse::copy(from, to, at, length)?;
             at += length;
             if !goes_on(at) {

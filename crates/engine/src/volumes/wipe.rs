@@ -13,7 +13,6 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use sys::sparse::Stretch;
 
 /// With what a volume is overwritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,16 +243,10 @@ fn each_data(
     mut write: impl FnMut(u64, usize) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
     let mut at = 0;
-    while let Some(stretch) = sys::sparse::stretch(file, at).map_err(std::io::Error::other)? {
-        let end = match stretch {
-            Stretch::Hole(end) => {
-                at = end;
-                continue;
-            }
-            Stretch::Data(end) => end,
-        };
-        while at < end {
-            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+    while let Some(data) = sys::sparse::next_data(file, at).map_err(std::io::Error::other)? {
+        at = data.start;
+        while at < data.end {
+            let left = usize::try_from(data.end - at).unwrap_or(usize::MAX);
             let length = left.min(VOLUME_PIECE_BYTES);
             write(at, length)?;
             at += length as u64;
