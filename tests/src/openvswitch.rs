@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::Host;
 use crate::clients::{self, Ran};
 use crate::wait;
 
@@ -18,12 +19,24 @@ pub struct OpenVswitch {
 }
 
 impl OpenVswitch {
-    /// A switch without any bridge.
+    /// A host whose daemon knows a switch of its own, which has this bridge.
     ///
     /// # Panics
-    /// If it does not come up.
+    /// If either does not come up.
     #[must_use]
-    pub fn start(folder: &Path) -> Self {
+    pub fn with_host(bridge: &str) -> (Host, Self) {
+        let mut host = Host::without_daemon();
+        let switch = Self::start(host.folder());
+        switch.add_bridge(bridge);
+        for (name, value) in switch.variables() {
+            host.set_variable(name, &value);
+        }
+        host.start_daemon();
+        (host, switch)
+    }
+
+    /// A switch without any bridge.
+    fn start(folder: &Path) -> Self {
         let folder = folder.join("ovs");
         std::fs::create_dir_all(&folder).expect("the folder is ours");
         let mut switch = Self {
@@ -66,7 +79,7 @@ impl OpenVswitch {
 
     /// What its programs, and those that talk to it, find it by.
     #[must_use]
-    pub fn variables(&self) -> [(&'static str, String); 3] {
+    fn variables(&self) -> [(&'static str, String); 3] {
         ["OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR"]
             .map(|name| (name, self.folder.to_string_lossy().into_owned()))
     }
@@ -89,7 +102,7 @@ impl OpenVswitch {
     ///
     /// # Panics
     /// If that fails.
-    pub fn add_bridge(&self, name: &str) {
+    fn add_bridge(&self, name: &str) {
         let words = format!("add-br {name} -- set bridge {name} datapath_type=netdev");
         let _ = self.vsctl(&words).succeeds();
     }

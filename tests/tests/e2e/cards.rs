@@ -89,13 +89,7 @@ fn settings_of_cards_are_those_of_their_devices() {
 #[test]
 fn a_switchs_port_has_the_cards_limits() {
     inside("cards::a_switchs_port_has_the_cards_limits", || {
-        let mut host = Host::without_daemon();
-        let switch = OpenVswitch::start(host.folder());
-        switch.add_bridge("ovs0");
-        for (name, value) in switch.variables() {
-            host.set_variable(name, &value);
-        }
-        host.start_daemon();
+        let (host, switch) = OpenVswitch::with_host("ovs0");
         let card = "<interface type='bridge'><mac address='52:54:00:aa:08:04'/><source bridge='ovs0'/>\
             <virtualport type='openvswitch'/><model type='virtio'/><bandwidth>\
             <inbound average='500'/><outbound average='100' burst='200'/></bandwidth></interface>";

@@ -93,31 +93,7 @@ fn python_sees_events_of_another_connection() {
 fn virt_install_imports_a_disk_and_boots_it() {
     let host = Host::start();
     let disk = host.guest_file("disk.qcow2");
-    let uri = host.uri();
-    let home = host.folder().to_string_lossy().into_owned();
-    let words = [
-        "--connect",
-        &uri,
-        "--name",
-        "imported",
-        "--memory",
-        "160",
-        "--vcpus",
-        "1",
-        "--virt-type",
-        "qemu",
-        "--import",
-        "--disk",
-        &disk,
-        "--osinfo",
-        "detect=on,require=off",
-        "--network",
-        "user",
-        "--graphics",
-        "none",
-        "--noautoconsole",
-    ];
-    let _ = clients::run("virt-install", &words, &[("HOME", &home)]).succeeds();
+    let _ = clients::virt_install(&host, "imported", &["--import", "--disk", &disk]).succeeds();
     assert_eq!(host.state("imported"), "running");
     let answer = host
         .python("console.py", &["imported", "echo the disk of $(hostname)"])

@@ -55,13 +55,7 @@ fn machines_on_a_switch_see_only_their_vlan_and_leave_no_port() {
     inside(
         "links::machines_on_a_switch_see_only_their_vlan_and_leave_no_port",
         || {
-            let mut host = Host::without_daemon();
-            let switch = OpenVswitch::start(host.folder());
-            switch.add_bridge("ovs0");
-            for (name, value) in switch.variables() {
-                host.set_variable(name, &value);
-            }
-            host.start_daemon();
+            let (mut host, switch) = OpenVswitch::with_host("ovs0");
             start_network(&host, "switched", SWITCHED);
             for (name, group, number) in [("one", "office", 1), ("two", "lab", 2)] {
                 let mac = format!("52:54:00:aa:01:0{number}");
