@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{broadcast, watch};
 
@@ -56,8 +57,11 @@ impl Console {
     }
 
     fn on(alias: &str, descriptor: OwnedFd, log: BoundedLog) -> Result<Self> {
-        let device = crate::process::watched(std::fs::File::from(descriptor))
-            .map_err(|e| EngineError::system("cannot watch the console", e))?;
+        let device = sys::watch::watch(
+            std::fs::File::from(descriptor),
+            Interest::READABLE | Interest::WRITABLE,
+        )
+        .map_err(|e| EngineError::system("cannot watch the console", e))?;
         let console = Self {
             alias: alias.to_owned(),
             device: Arc::new(device),

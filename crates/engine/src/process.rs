@@ -2,9 +2,9 @@
 //! parent is.
 
 use crate::error::{EngineError, Result};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use sys::process::ProcessId;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 pub(crate) use sys::process::Signal;
@@ -12,23 +12,14 @@ pub(crate) use sys::process::Signal;
 /// A running or ended process.
 #[derive(Debug, Clone)]
 pub(crate) struct Process {
-    inner: Arc<AsyncFd<Held>>,
+    inner: Arc<AsyncFd<sys::process::Process>>,
     exit: Arc<Mutex<Option<String>>>,
-}
-
-#[derive(Debug)]
-struct Held(sys::process::Process);
-
-impl AsRawFd for Held {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
 }
 
 impl Process {
     /// Watches a process.
     pub(crate) fn watch(process: sys::process::Process) -> Result<Self> {
-        let inner = watched(Held(process))
+        let inner = sys::watch::watch(process, Interest::READABLE)
             .map_err(|e| EngineError::system("cannot watch QEMU's process", e))?;
         Ok(Self {
             inner: Arc::new(inner),
@@ -37,7 +28,7 @@ impl Process {
     }
 
     fn held(&self) -> &sys::process::Process {
-        &self.inner.get_ref().0
+        self.inner.get_ref()
     }
 
     /// Which process it is.
@@ -92,13 +83,4 @@ impl Process {
         })
         .clone()
     }
-}
-
-/// Watches a descriptor that its holder owns for as long as it is watched.
-#[expect(
-    deprecated,
-    reason = "the other way is unsafe code, for holders that do not own theirs"
-)]
-pub(crate) fn watched<T: AsRawFd>(holder: T) -> std::io::Result<AsyncFd<T>> {
-    AsyncFd::new(holder)
 }

@@ -17,6 +17,7 @@ mod notices;
 mod procedures;
 mod server;
 mod session;
+mod socket;
 mod stream;
 
 pub use server::{Server, Serving, Socket};

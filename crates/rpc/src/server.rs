@@ -15,6 +15,7 @@ use crate::admission::Admission;
 use crate::client::Client;
 use crate::limits::{REFUSAL_TIMEOUT_MS, REFUSALS_MAX};
 use crate::session::{Session, refuse};
+use crate::socket::ClientSocket;
 
 /// How long accepting pauses when the process has no descriptor left.
 const ACCEPT_PAUSE_MS: u64 = 100;
@@ -137,6 +138,10 @@ fn welcome(shared: &Arc<Shared>, socket: UnixStream, read_only: bool) {
     let place = match shared.admission.enter(peer.uid) {
         Ok(place) => place,
         Err(reason) => return turn_away(shared, socket, reason),
+    };
+    let socket = match ClientSocket::new(socket) {
+        Ok(socket) => socket,
+        Err(error) => return tracing::warn!(%error, "a client could not be served"),
     };
     let session = SessionId(shared.sessions.fetch_add(1, Ordering::Relaxed));
     tracing::debug!(

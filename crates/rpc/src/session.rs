@@ -9,10 +9,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BufMut;
 use engine::notices::{Notice, NoticeStream};
 use engine::{DomainEvent, EngineError, EventStream};
-use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -30,6 +28,7 @@ use crate::limits::{
     OUTPUT_MAX_BYTES, PACKET_MAX_BYTES, READ_BYTES, READ_ONLY_PACKET_MAX_BYTES,
 };
 use crate::procedures;
+use crate::socket::ClientSocket;
 use crate::stream::{FromClient, Inbox, StreamEnd, StreamMessage, ToClient};
 
 /// What reaches a connection from the tasks that work for it.
@@ -62,7 +61,7 @@ pub(crate) enum End {
 
 /// A session; [`Session::run`] is its task.
 pub(crate) struct Session {
-    socket: UnixStream,
+    socket: ClientSocket,
     connection: Connection,
     client: Arc<Client>,
     started: Instant,
@@ -79,7 +78,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// A client that has just connected.
-    pub(crate) fn new(socket: UnixStream, client: Client) -> Session {
+    pub(crate) fn new(socket: ClientSocket, client: Client) -> Session {
         let settings = Settings {
             auth_required: false,
             keepalive_interval: Duration::from_millis(KEEPALIVE_INTERVAL_MS),
@@ -133,20 +132,13 @@ impl Session {
         }
         let is_behind = output > OUTPUT_HIGH_WATER_BYTES;
         let wants_input = self.may_read() && !is_behind;
-        let mut interest = Interest::ERROR;
-        if wants_input {
-            interest |= Interest::READABLE;
-        }
-        if !self.connection.output().is_empty() {
-            interest |= Interest::WRITABLE;
-        }
         let deadline = self.connection.deadline();
         tokio::select! {
-            ready = self.socket.ready(interest) => {
+            ready = self.socket.ready(wants_input) => {
                 let ready = ready?;
-                if ready.is_readable() && wants_input {
+                if ready.input && wants_input {
                     self.read()?;
-                } else if ready.is_read_closed() || ready.is_error() {
+                } else if ready.closed {
                     return Err(End::Closed);
                 }
             }
@@ -378,7 +370,7 @@ impl Session {
         let Some((place, missing)) = self.connection.room() else {
             return self.read_calls();
         };
-        match self.socket.try_read_buf(&mut place.limit(missing)) {
+        match self.socket.receive_appending(place, missing) {
             Ok(0) => Err(End::Closed),
             Ok(_) => {
                 self.connection.heard(self.started.elapsed());
@@ -392,10 +384,7 @@ impl Session {
     fn read_calls(&mut self) -> Result<(), End> {
         let buffer = &mut [0; READ_BYTES];
         let mut fds: Vec<OwnedFd> = Vec::new();
-        let received = self.socket.try_io(Interest::READABLE, || {
-            sys::unix::receive_with_fds(&self.socket, buffer, &mut fds)
-        });
-        match received {
+        match self.socket.receive(buffer, &mut fds) {
             Ok(0) => Err(End::Closed),
             Ok(count) => {
                 let now = self.started.elapsed();
@@ -410,11 +399,12 @@ impl Session {
     fn flush(&mut self) -> Result<(), End> {
         loop {
             let written = match self.connection.output().next() {
-                Next::Nothing => return Ok(()),
-                Next::Bytes(bytes) => self.socket.try_write(bytes),
-                Next::Fd(fd) => self.socket.try_io(Interest::WRITABLE, || {
-                    sys::unix::send_with_fds(&self.socket, b"\0", &[fd]).map(|_| 0)
-                }),
+                Next::Nothing => {
+                    self.socket.all_sent();
+                    return Ok(());
+                }
+                Next::Bytes(bytes) => self.socket.send(bytes, &[]),
+                Next::Fd(fd) => self.socket.send(b"\0", &[fd]).map(|_| 0),
             };
             match written {
                 Ok(0) => self.connection.output().fd_sent(),

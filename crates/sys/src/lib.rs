@@ -34,5 +34,6 @@ pub mod uevent;
 pub mod unix;
 pub mod usage;
 pub mod user;
+pub mod watch;
 
 pub use error::{SysError, SysResult};

@@ -265,6 +265,17 @@ pub fn receive(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(count)
 }
 
+/// Appends up to `max` received bytes; otherwise as [`receive`].
+pub fn receive_appending(socket: impl AsFd, bytes: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+    bytes.reserve(max);
+    let room = &mut bytes.spare_capacity_mut()[..max];
+    let ((received, _), _) = rustix::net::recv(socket, room, RecvFlags::DONTWAIT)?;
+    let count = received.len();
+    // SAFETY: the bytes behind the old ones, as many as were received, have been written.
+    unsafe { bytes.set_len(bytes.len() + count) };
+    Ok(count)
+}
+
 /// As [`receive`], but the bytes stay there to be received.
 pub fn peek(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<usize> {
     let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;

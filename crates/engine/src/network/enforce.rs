@@ -10,6 +10,7 @@ use ::network::ruleset::Ruleset;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::io::Interest;
 
 const PACKAGE: &str = "nftables";
 
@@ -159,7 +160,7 @@ impl Engine {
 
     async fn watch_firewall(&self, watch: std::os::fd::OwnedFd) -> std::io::Result<()> {
         let table = self.firewall_table();
-        let watch = crate::process::watched(watch)?;
+        let watch = sys::watch::watch(watch, Interest::READABLE)?;
         let mut stopping = self.stopping();
         loop {
             // An engine that stops is let go of, so that another can take its place.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use sys::uevent;
+use tokio::io::Interest;
 
 /// What can happen to a device of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +105,7 @@ impl Engine {
     fn watch_devices(&self) -> Result<()> {
         let failed = |e: &dyn std::fmt::Display| EngineError::system("cannot follow devices", e);
         let socket = uevent::uevents().map_err(|e| failed(&e))?;
-        let socket = crate::process::watched(socket).map_err(|e| failed(&e))?;
+        let socket = sys::watch::watch(socket, Interest::READABLE).map_err(|e| failed(&e))?;
         let engine = self.clone();
         let mut stopping = self.stopping();
         tokio::spawn(async move {
