@@ -1,10 +1,12 @@
 """virt-manager used as a person uses it, on a display nobody sees.
 
-virt_manager.py URI MACHINE OTHER [PICTURE]
+virt_manager.py URI machine MACHINE OTHER [PICTURE]
+virt_manager.py URI storage FOLDER [PICTURE]
 
 The program runs unmodified, in this process; its windows' own lists, buttons, menus and dialogs are
 operated, each once it is there and can be. MACHINE is opened, started, looked at (console, details),
-paused, resumed and forced off; OTHER only has to be listed. What was done is printed, a line each.
+paused, resumed and forced off; OTHER only has to be listed. In a pool that is made at FOLDER a volume
+is made and deleted, then the pool. What was done is printed, a line each.
 """
 
 import os
@@ -17,6 +19,7 @@ import time
 STEP_TIMEOUT_S = 60
 POLL_MS = 50
 PROGRAM = "/usr/share/virt-manager"
+QUESTIONS = ("force poweroff", "permanently delete")
 
 
 def begin_display():
@@ -68,6 +71,12 @@ def named(window, name):
 
 def manager():
     return next((w for w in windows() if named(w, "vm-list")), None)
+
+
+def any_widget(name):
+    """The widget of this name in whatever window shows it, once it can be used."""
+    found = (named(window, name) for window in windows())
+    return next((w for w in found if w is not None and w.get_mapped() and w.is_sensitive()), None)
 
 
 def machine_window():
@@ -135,11 +144,70 @@ def choose(item):
     GLib.idle_add(lambda: item.activate() and False)
 
 
+def ask(button):
+    """The same for a button that asks whether it is meant."""
+    GLib.idle_add(lambda: press(button) and False)
+
+
 def open_machine(name):
     tree, (path, _) = named(manager(), "vm-list"), listed(name)
     tree.expand_to_path(path)
     tree.set_cursor(path, None, False)
     tree.row_activated(path, tree.get_column(0))
+
+
+def connection():
+    """The row of the connection, once it is open."""
+    tree = named(manager(), "vm-list")
+    found = rows(tree) if tree else []
+    return next((path for path, item in found if hasattr(item, "is_active") and item.is_active()
+                 and not hasattr(item, "is_paused")), None)
+
+
+def show_storage(window):
+    tabs, page = named(window, "details-tabs"), named(window, "storage-align")
+    tabs.set_current_page(tabs.page_num(page))
+
+
+def row_of(name, label):
+    """The row of a pool or volume in the list of this name."""
+    tree = any_widget(name)
+    model = tree.get_model() if tree else ()
+    return next((row.path for row in model if row[0].get_name() == label), None)
+
+
+def select(name, path):
+    any_widget(name).set_cursor(path, None, False)
+
+
+def work_on_storage(folder, picture):
+    """As `work_on_machine`."""
+    path = yield "connected", connection
+    tree = named(manager(), "vm-list")
+    tree.set_cursor(path, None, False)
+    tree.row_activated(path, tree.get_column(0))
+    show_storage((yield "connection opened", lambda: next(
+        (w for w in windows() if named(w, "details-tabs")), None)))
+    press((yield "storage shown", lambda: any_widget("pool-add")))
+    target = yield "pool asked for", lambda: any_widget("pool-target-path")
+    any_widget("pool-name").set_text("made")
+    target.set_text(folder)
+    press((yield "pool can be made", lambda: any_widget("pool-finish")))
+    select("pool-list", (yield "pool listed", lambda: row_of("pool-list", "made")))
+    press((yield "volume can be added", lambda: any_widget("vol-add")))
+    name = yield "volume asked for", lambda: any_widget("vol-name")
+    name.set_text("disk")
+    any_widget("vol-capacity").set_value(0.5)
+    press((yield "volume can be made", lambda: any_widget("vol-create")))
+    select("vol-list", (yield "volume listed", lambda: row_of("vol-list", "disk.qcow2")))
+    shot(picture)
+    if not os.path.exists(os.path.join(folder, "disk.qcow2")):
+        finish("the volume is listed and not there")
+    ask((yield "volume can be deleted", lambda: any_widget("vol-delete")))
+    yield "volume gone", lambda: any_widget("vol-list") and not row_of("vol-list", "disk.qcow2")
+    press((yield "pool can be stopped", lambda: any_widget("pool-stop")))
+    ask((yield "pool can be deleted", lambda: any_widget("pool-delete")))
+    yield "pool gone", lambda: any_widget("pool-list") and not row_of("pool-list", "made")
 
 
 def hardware():
@@ -152,7 +220,7 @@ def shot(path):
         subprocess.run(["import", "-window", "root", path], check=False)
 
 
-def work(machine, other, picture):
+def work_on_machine(machine, other, picture):
     """What is waited for, and what is done then: yields the one, is resumed with what it gave."""
     yield "listed", lambda: listed(machine) and listed(other)
     open_machine(machine)
@@ -198,11 +266,11 @@ class Driver:
             return False
 
     def look(self):
-        # The question whether to force it off is one of virt-manager's own.
+        # Whether it is meant is one of virt-manager's own questions.
         asked = dialog()
         if asked is not None:
             text = asked.get_property("text") or ""
-            if "force poweroff" in text.lower():
+            if any(question in text.lower() for question in QUESTIONS):
                 asked.response(Gtk.ResponseType.YES)
             else:
                 finish(f"virt-manager says: {text} {asked.get_property('secondary-text') or ''}")
@@ -226,8 +294,12 @@ def finish(failure):
     os._exit(1 if failure else 0)
 
 
-uri, machine, other = sys.argv[1:4]
-picture = sys.argv[4] if len(sys.argv) > 4 else None
+WORKS = {"machine": (work_on_machine, 2), "storage": (work_on_storage, 1)}
+
+uri, kind = sys.argv[1:3]
+work, count = WORKS[kind]
+about = sys.argv[3:3 + count]
+picture = sys.argv[3 + count] if len(sys.argv) > 3 + count else None
 home = own_home()
 server = begin_display()
 sys.path.insert(0, PROGRAM)
@@ -239,7 +311,7 @@ gi.require_version("Gtk", "3.0")
 from gi.repository import GLib, Gtk  # noqa: E402
 
 
-Driver(work(machine, other, picture))
+Driver(work(*about, picture))
 
 from virtManager import virtmanager  # noqa: E402
 

@@ -101,7 +101,8 @@ pub fn python(script: &str, words: &[&str]) -> Ran {
     run("/usr/bin/python3", &[&["-B", &path], words].concat(), &[])
 }
 
-/// Debian's virt-install, which knows nothing of Stead.
+/// Debian's virt-install, which knows nothing of Stead. The machine is on QEMU's own network, unless
+/// the words say otherwise.
 pub fn virt_install(host: &Host, name: &str, words: &[&str]) -> Ran {
     let (uri, home) = (host.uri(), host.folder().to_string_lossy().into_owned());
     let common = [
@@ -120,9 +121,11 @@ pub fn virt_install(host: &Host, name: &str, words: &[&str]) -> Ran {
         "--graphics",
         "none",
         "--noautoconsole",
-        "--network",
-        "user",
     ];
-    let all = [&common[..], words].concat();
+    let network: &[&str] = match words.contains(&"--network") {
+        true => &[],
+        false => &["--network", "user"],
+    };
+    let all = [&common[..], network, words].concat();
     run("virt-install", &all, &[("HOME", &home)])
 }

@@ -155,6 +155,28 @@ steps! {
     CloneFilesMade = "clone/files-made",
     /// A clone is defined; its job goes on to the next.
     CloneDefined = "clone/defined",
+
+    /// What is to be made of a package is written down; nothing is made.
+    PackagePlanned = "package-import/planned",
+    /// A packed disk is unpacked beside the image it is for.
+    PackageUnpacked = "package-import/unpacked",
+    /// A disk of a package is an image; there is no definition.
+    PackageDiskMade = "package-import/disk-made",
+    /// The machine of a package is defined; nobody has been told.
+    PackageDefined = "package-import/defined",
+    /// There is an empty file for an image that is to be made or converted.
+    ImageTaskBegun = "image-task/begun",
+    /// It has its content, under another name.
+    ImageTaskFilled = "image-task/filled",
+    /// It has its name; nobody has been told.
+    ImageTaskNamed = "image-task/named",
+
+    /// A disk is converted for an export.
+    ExportConverted = "export/converted",
+    /// What is exported is whole, under another name.
+    ExportFilled = "export/filled",
+    /// What is exported has its name; nobody has been told.
+    ExportNamed = "export/named",
 }
 
 /// Dies here if this is the step the daemon was told to die at.

@@ -140,6 +140,9 @@ fn every_step_belongs_to_an_operation_that_is_walked() {
     let here = ["define", "undefine", "start", "restore", "save", "destroy"];
     let elsewhere = [
         "clone",
+        "export",
+        "image-task",
+        "package-import",
         "pool-define",
         "secret",
         "snapshot",

@@ -194,3 +194,46 @@ fn a_bomb_takes_no_more_than_it_is_worth() {
         .sum();
     assert!(taken < 16 << 20, "256 MiB of zeros take {taken} bytes");
 }
+
+#[test]
+fn bombs_of_every_packer_are_kept_within_bounds() {
+    let den = Den::open();
+    let host = &den.host;
+    let zeros = host.folder().join("zeros");
+    let file = fs::File::create(&zeros).expect("there is room");
+    file.set_len(96 << 20).expect("there is room");
+    let import = |file: &str, name: &str| host.stead(&["image", "import", file, "--name", name]);
+    let library = host.root().join("images/library");
+    let taken = || -> u64 {
+        let files = fs::read_dir(&library).into_iter().flatten().flatten();
+        files
+            .map(|file| file.metadata().map_or(0, |data| data.blocks() * 512))
+            .sum()
+    };
+    for (packer, level) in [("xz", "-0"), ("zstd", "-1"), ("bzip2", "-1")] {
+        let packed = text(&host.folder().join(format!("zeros.{packer}")));
+        let line = format!("{packer} {level} -c <'{}' >'{packed}'", text(&zeros));
+        let _ = tool("sh", &["-c", &line]);
+        let _ = import(&packed, packer).succeeds();
+        assert!(taken() < 16 << 20, "{packer}: {} bytes", taken());
+    }
+    // Unpacked it would need more memory than it is given.
+    let greedy = text(&host.folder().join("greedy.xz"));
+    let line = format!("xz --lzma2=dict=1GiB -c <'{}' >'{greedy}'", text(&zeros));
+    let _ = tool("sh", &["-c", &line]);
+    let said = import(&greedy, "greedy").fails();
+    assert!(said.contains("Memory usage limit reached"), "{said}");
+    // An archive of another kind is no image, whatever is in it.
+    let archive = text(&host.folder().join("zeros.zip"));
+    let script = "import sys, zipfile\n\
+                  with zipfile.ZipFile(sys.argv[1], 'w', zipfile.ZIP_DEFLATED) as z: z.write(sys.argv[2])";
+    let _ = tool("/usr/bin/python3", &["-c", script, &archive, &text(&zeros)]);
+    let said = import(&archive, "archive").fails();
+    assert!(said.contains("it is an archive (zip)"), "{said}");
+    let mut left = fs::read_dir(&library).expect("it is there").flatten();
+    let left = left.find(|file| {
+        let name = file.file_name().to_string_lossy().into_owned();
+        name.contains("greedy") || name.contains("archive")
+    });
+    assert!(left.is_none(), "{left:?}");
+}

@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use stead_tests::clients::virt_install;
 use stead_tests::netns::{Outside, inside, ip, run};
 use stead_tests::{Host, wait};
 
@@ -43,39 +44,52 @@ impl Drop for Web {
     }
 }
 
+/// A network whose own server has the small guest, as an installer would come by it: the script and
+/// the kernel by TFTP, the rest by HTTP from the server that comes back.
+fn boot_network(host: &Host) -> Web {
+    let kernel = host.guest_file("vmlinuz");
+    let initrd = host.guest_file("initrd");
+    for folder in ["tftp", "web"] {
+        std::fs::create_dir(host.folder().join(folder)).expect("the folder is ours");
+    }
+    std::fs::copy(kernel, host.folder().join("tftp/vmlinuz")).expect("there is room");
+    std::fs::copy(initrd, host.folder().join("web/initrd")).expect("there is room");
+    let _ = host.file(
+        "tftp/boot.ipxe",
+        "#!ipxe\nkernel vmlinuz console=ttyS0 quiet no_timer_check hostname=netbooted\n\
+         initrd http://192.168.61.1:8061/initrd\nboot\n",
+    );
+    let _ = host.file(
+        "web/preseed.cfg",
+        "d-i debian-installer/locale string en_US\n",
+    );
+    let folder = host.folder().join("tftp");
+    let network = format!(
+        "<network><name>boot</name><bridge name='boot0'/>\
+         <ip address='192.168.61.1' prefix='24'><tftp root='{}'/>\
+         <dhcp><range start='192.168.61.10' end='192.168.61.20'/><bootp file='boot.ipxe'/></dhcp></ip></network>",
+        folder.display()
+    );
+    start_network(host, "boot", &network);
+    let web = host.folder().join("web");
+    Web::serve(&web.to_string_lossy(), "192.168.61.1", "8061")
+}
+
+fn wait_for_what_came(host: &Host, machine: &str) {
+    wait::until("what came over the network runs", BOOT_TIMEOUT, || {
+        in_guest(host, machine, "hostname")
+            .stdout
+            .contains("netbooted")
+    });
+}
+
 #[test]
 fn a_machine_boots_from_its_networks_own_server() {
     inside(
         "netboot::a_machine_boots_from_its_networks_own_server",
         || {
             let host = Host::start();
-            let kernel = host.guest_file("vmlinuz");
-            let initrd = host.guest_file("initrd");
-            for folder in ["tftp", "web"] {
-                std::fs::create_dir(host.folder().join(folder)).expect("the folder is ours");
-            }
-            std::fs::copy(kernel, host.folder().join("tftp/vmlinuz")).expect("there is room");
-            std::fs::copy(initrd, host.folder().join("web/initrd")).expect("there is room");
-            // The script and the kernel by TFTP, the rest by HTTP.
-            let _ = host.file(
-                "tftp/boot.ipxe",
-                "#!ipxe\nkernel vmlinuz console=ttyS0 quiet no_timer_check hostname=netbooted\n\
-             initrd http://192.168.61.1:8061/initrd\nboot\n",
-            );
-            let _ = host.file(
-                "web/preseed.cfg",
-                "d-i debian-installer/locale string en_US\n",
-            );
-            let folder = host.folder().join("tftp");
-            let network = format!(
-                "<network><name>boot</name><bridge name='boot0'/>\
-             <ip address='192.168.61.1' prefix='24'><tftp root='{}'/>\
-             <dhcp><range start='192.168.61.10' end='192.168.61.20'/><bootp file='boot.ipxe'/></dhcp></ip></network>",
-                folder.display()
-            );
-            start_network(&host, "boot", &network);
-            let web = host.folder().join("web");
-            let _web = Web::serve(&web.to_string_lossy(), "192.168.61.1", "8061");
+            let _web = boot_network(&host);
             host.define(&format!(
             "<domain type='qemu'><name>pxe</name><memory unit='MiB'>160</memory><vcpu>1</vcpu>\
              <os><type arch='x86_64' machine='pc'>hvm</type><boot dev='network'/></os><features><acpi/></features>\
@@ -86,17 +100,55 @@ fn a_machine_boots_from_its_networks_own_server() {
         ));
             let _ = host.virsh(&["start", "pxe"]).succeeds();
             assert!(leased(&host, "boot", CARD).starts_with("192.168.61."));
-            wait::until("what came over the network runs", BOOT_TIMEOUT, || {
-                in_guest(&host, "pxe", "hostname")
-                    .stdout
-                    .contains("netbooted")
-            });
+            wait_for_what_came(&host, "pxe");
             // What an installer asks for first.
             let line = "wget -q -O - http://192.168.61.1:8061/preseed.cfg";
             wait::until("the installer's file is there", LEASE_TIMEOUT, || {
                 in_guest(&host, "pxe", line)
                     .stdout
                     .contains("debian-installer/locale")
+            });
+        },
+    );
+}
+
+#[test]
+fn installs_by_the_network_run_what_came_by_it() {
+    inside(
+        "netboot::installs_by_the_network_run_what_came_by_it",
+        || {
+            let host = Host::start();
+            let _web = boot_network(&host);
+            let words = [
+                "install",
+                "ours",
+                "--ram",
+                "160",
+                "--vcpus",
+                "1",
+                "--disk",
+                "size=1",
+                "--network",
+                "boot",
+                "--graphics",
+                "none",
+                "--pxe",
+            ];
+            let _ = host.stead(&words).succeeds();
+            wait_for_what_came(&host, "ours");
+            // When it ends the machine goes on from its disk, on which nothing is.
+            let before = host.qemu_of("ours");
+            let _ = host.virsh(&["destroy", "ours"]).succeeds();
+            wait::until("the machine's own start", LEASE_TIMEOUT, || {
+                host.state("ours") == "running" && host.qemu_of("ours") != before
+            });
+            let _ = host.virsh(&["destroy", "ours"]).succeeds();
+
+            let words = ["--pxe", "--disk", "none", "--network", "network=boot"];
+            let _ = virt_install(&host, "theirs", &words).succeeds();
+            wait::until("what came over the network runs", BOOT_TIMEOUT, || {
+                let said = host.python("console.py", &["theirs", "hostname"]);
+                said.stdout.trim() == "netbooted"
             });
         },
     );

@@ -162,11 +162,26 @@ fn packages_of_others_and_damaged_ones() {
     let said = import(&damaged).fails();
     assert!(said.contains("cut short"), "{said}");
 
-    // Unpacked, with devices of VMware's and a manifest of old.
     let folder = host.folder().join("unpacked");
     std::fs::create_dir(&folder).expect("there is room");
     let place = folder.to_string_lossy().into_owned();
     let _ = tool("tar", &["-xf", &ova, "-C", &place]);
+
+    // A manifest without end is not read.
+    let manifest = folder.join("web.mf");
+    let line = format!("SHA256(web.ovf)= {}\n", "0".repeat(64));
+    for (lines, limit) in [(100_000, "4194304 bytes"), (50_001, "50000 lines")] {
+        std::fs::write(&manifest, line.repeat(lines)).expect("there is room");
+        let pack = ["-cf", &damaged, "-C", &place, "web.ovf", "web.mf"];
+        let _ = tool(
+            "tar",
+            &[&pack[..], &["web-disk1.vmdk", "web-disk2.vmdk"]].concat(),
+        );
+        let said = import(&damaged).fails();
+        assert!(said.contains(limit), "{lines}: {said}");
+    }
+
+    // Unpacked, with devices of VMware's and a manifest of old.
     let ovf = folder.join("web.ovf");
     let text = std::fs::read_to_string(&ovf).expect("it is there");
     let text = text
@@ -234,4 +249,96 @@ fn packages_of_others_and_damaged_ones() {
     );
     let names = host.virsh(&["list", "--all", "--name"]).succeeds();
     assert_eq!(names.split_whitespace().collect::<Vec<_>>(), ["web"]);
+}
+
+/// What the daemon leaves behind it: files that begin to be something else.
+fn unfinished(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("it is there").flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths
+        .filter(|path| {
+            let name = path.to_string_lossy();
+            ["unfinished", "packed"]
+                .iter()
+                .any(|part| name.contains(part))
+        })
+        .collect()
+}
+
+#[test]
+fn packages_come_and_go_whole_or_not_at_all_wherever_the_daemon_dies() {
+    let mut host = Host::start();
+    let (first, _) = machine(&host);
+    let ova = path(&host, "web.ova");
+    for (step, is_there) in [
+        ("export/converted", false),
+        ("export/converted:2", false),
+        ("export/filled", false),
+        ("export/named", true),
+    ] {
+        let _ = host.stop_daemon();
+        host.start_daemon_to_crash_at(step);
+        let _ = host.stead(&["image", "export", "web", &ova]).fails();
+        host.wait_for_crash(step);
+        host.start_daemon();
+        assert_eq!(Path::new(&ova).exists(), is_there, "{step}");
+        assert_eq!(unfinished(host.folder()), Vec::<PathBuf>::new(), "{step}");
+    }
+
+    // A package whose first disk is packed once more.
+    let folder = host.folder().join("package");
+    std::fs::create_dir(&folder).expect("there is room");
+    let place = folder.to_string_lossy().into_owned();
+    let _ = tool("tar", &["-xf", &ova, "-C", &place]);
+    let disk = folder.join("web-disk1.vmdk").to_string_lossy().into_owned();
+    let _ = tool("gzip", &["-1n", "-S", ".z", &disk]);
+    std::fs::rename(format!("{disk}.z"), &disk).expect("it was just packed");
+    let ovf = folder.join("web.ovf");
+    let text = std::fs::read_to_string(&ovf).expect("it is there");
+    let href = "ovf:href='web-disk1.vmdk'";
+    assert!(text.contains(href), "{text}");
+    let text = text.replace(href, &format!("{href} ovf:compression='gzip'"));
+    std::fs::write(&ovf, text).expect("there is room");
+    std::fs::remove_file(folder.join("web.mf")).expect("it is there");
+    let ovf = ovf.to_string_lossy().into_owned();
+    let words = ["image", "import", &ovf, "--name", "in", "--network", "user"];
+    let images = host.root().join("images");
+    for step in [
+        "package-import/planned",
+        "package-import/unpacked",
+        "package-import/disk-made",
+        "package-import/disk-made:2",
+        "package-import/defined",
+    ] {
+        let _ = host.stop_daemon();
+        host.start_daemon_to_crash_at(step);
+        let _ = host.stead(&words).fails();
+        host.wait_for_crash(step);
+        host.start_daemon();
+        let is_defined = step == "package-import/defined";
+        let names = host.virsh(&["list", "--all", "--name"]).succeeds();
+        let is_listed = names.split_whitespace().any(|name| name == "in");
+        assert_eq!(is_listed, is_defined, "{step}");
+        for disk in ["in.qcow2", "in-1.qcow2"] {
+            assert_eq!(images.join(disk).exists(), is_defined, "{step}: {disk}");
+        }
+        assert_eq!(unfinished(&images), Vec::<PathBuf>::new(), "{step}");
+    }
+    compare("qcow2", &first, &images.join("in.qcow2"));
+
+    // An image that is converted, where no pool looks for leavings.
+    let copy = path(&host, "copy.qcow2");
+    for (step, is_there) in [
+        ("image-task/begun", false),
+        ("image-task/filled", false),
+        ("image-task/named", true),
+    ] {
+        let _ = host.stop_daemon();
+        host.start_daemon_to_crash_at(step);
+        let _ = host.stead(&["image", "convert", &first, &copy]).fails();
+        host.wait_for_crash(step);
+        host.start_daemon();
+        assert_eq!(Path::new(&copy).exists(), is_there, "{step}");
+        assert_eq!(unfinished(host.folder()), Vec::<PathBuf>::new(), "{step}");
+    }
 }

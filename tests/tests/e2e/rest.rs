@@ -154,6 +154,27 @@ fn work_on_volumes_that_is_cancelled_leaves_what_was_there() {
     let wipe = serde_json::json!({"pool": "p", "name": "v", "algorithm": 5});
     cancelled("/volumes/wipes", wipe);
 
+    // A conversion, beside a volume and elsewhere.
+    let from = folder.join("v");
+    for target in [folder.join("converted"), host.folder().join("converted")] {
+        let task = serde_json::json!({
+            "image": from,
+            "format": "raw",
+            "task": {
+                "do": "convert",
+                "target": {"path": target, "format": "qcow2"},
+                "compress": true,
+                "options": [],
+            },
+        });
+        cancelled("/images/tasks", task);
+    }
+    let beside = std::fs::read_dir(host.folder())
+        .expect("it is there")
+        .flatten();
+    let mut beside = beside.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    assert!(!beside.any(|name| name.contains("converted") || name.contains("unfinished")));
+
     let left = std::fs::read_dir(&folder).expect("it is there").flatten();
     let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
     assert_eq!(left, ["v"]);

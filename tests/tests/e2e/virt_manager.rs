@@ -25,6 +25,10 @@ fn watch(host: &Host, machine: &str) -> (Child, impl BufRead) {
     (child, said)
 }
 
+fn uri(host: &Host) -> String {
+    format!("qemu:///system?socket={}", host.socket("").display())
+}
+
 #[test]
 fn virt_manager_lists_opens_starts_shows_and_stops() {
     let host = Host::start();
@@ -32,9 +36,8 @@ fn virt_manager_lists_opens_starts_shows_and_stops() {
         host.define(&guest::bare_machine(name).replace("<devices>", SCREEN));
     }
     let (mut watching, mut seen) = watch(&host, "web1");
-    let socket = host.socket("");
-    let uri = format!("qemu:///system?socket={}", socket.display());
-    let done = stead_tests::clients::python("virt_manager.py", &[&uri, "web1", "web2"]);
+    let uri = uri(&host);
+    let done = stead_tests::clients::python("virt_manager.py", &[&uri, "machine", "web1", "web2"]);
     let done = done.succeeds();
     assert!(done.ends_with("stopped\nstill listed\n"), "{done}");
 
@@ -53,4 +56,18 @@ fn virt_manager_lists_opens_starts_shows_and_stops() {
     );
     assert_eq!(host.state("web1"), "shut off");
     assert_eq!(host.state("web2"), "shut off");
+}
+
+#[test]
+fn virt_manager_makes_and_deletes_a_pool_and_a_volume() {
+    let host = Host::start();
+    let folder = host.folder().join("made");
+    let place = folder.to_string_lossy();
+    let done = stead_tests::clients::python("virt_manager.py", &[&uri(&host), "storage", &place]);
+    let done = done.succeeds();
+    assert!(done.contains("volume gone\n"), "{done}");
+    assert!(done.ends_with("pool gone\n"), "{done}");
+    let pools = host.virsh(&["pool-list", "--all", "--name"]).succeeds();
+    assert!(!pools.contains("made"), "{pools}");
+    assert!(!folder.join("disk.qcow2").exists());
 }

@@ -132,7 +132,7 @@ fn check_source(request: &ImportRequest) -> Result<()> {
 
 /// The files of one import, hidden until it is done.
 struct Files {
-    /// What was fetched; kept for the next try.
+    /// What was fetched; kept for the next try where that can succeed.
     part: PathBuf,
     /// The decompressed image.
     plain: PathBuf,
@@ -177,6 +177,12 @@ impl Import {
         files.remove_made();
         let made = self.make(&files).await;
         files.remove_made();
+        if let Err(error) = &made
+            && (error.kind == ErrorKind::ConfigUnsupported || !fetch::is_url(&self.request.source))
+        {
+            // The next try would be refused too, or has no way to go twice.
+            let _ = std::fs::remove_file(&files.part);
+        }
         made
     }
 
@@ -278,6 +284,12 @@ pub(crate) async fn decompress(
     let read = crate::confined::open_regular(part)?
         .read(&mut head)
         .unwrap_or_default();
+    if let Some(kind) = archive(&head[..read]) {
+        return Err(EngineError::new(
+            ErrorKind::ConfigUnsupported,
+            format!("it is an archive ({kind}): unpack it, and import the image that is in it"),
+        ));
+    }
     let Some(tool) = decompressor(&head[..read]) else {
         return Ok(part.to_owned());
     };
@@ -339,6 +351,15 @@ pub(crate) fn judge(image: &Image, said: Option<&str>, source: &str) -> Result<&
 pub(crate) fn percent(words: &str) -> Option<u64> {
     let last = words.rsplit('(').next()?;
     last.split(['.', '/']).next()?.trim().parse().ok()
+}
+
+/// What a file is that begins like this and has files in it, where no disk begins so.
+fn archive(head: &[u8]) -> Option<&'static str> {
+    match head {
+        [b'P', b'K', 3, 4, ..] => Some("zip"),
+        b"7z\xbc\xaf\x27\x1c" => Some("7z"),
+        _ => None,
+    }
 }
 
 /// What unpacks a file that begins like this.

@@ -72,7 +72,7 @@ impl Engine {
                         preallocation: None,
                     },
                 };
-                drop(self.run_image_job(resize, job.clone()).await?);
+                drop(self.run_image_job(resize, None, job.clone()).await?);
                 Ok(size)
             }
         }

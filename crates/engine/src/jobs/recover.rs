@@ -13,7 +13,8 @@ pub(crate) async fn recover(engine: &Engine, record: &JobRecord) {
     };
     match record.kind.as_str() {
         "image-import" => engine.recover_import(plan),
-        "clone" | "create" | "install" | "package-import" | "export" => engine.recover_made(plan),
+        "clone" | "create" | "install" | "package-import" | "export" | "image-create"
+        | "image-convert" => engine.recover_made(plan),
         _ => {}
     }
 }

@@ -2,6 +2,7 @@
 //! the library, becomes a qcow2 image that builds upon nothing.
 
 use crate::confined::Tool;
+use crate::crash::{Step, crash_point};
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::handle::DomainHandle;
@@ -30,7 +31,6 @@ use storage::ovf::{
 };
 use storage::tar;
 use sys::landlock::Access;
-use uuid::Uuid;
 
 /// What is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,21 +100,11 @@ impl Engine {
         let unfinished: Vec<PathBuf> = (0..work.files())
             .map(|_| unfinished_name(directory, host))
             .collect();
-        // Its uuid is nobody's, so that a daemon which finds the plan removes the files.
-        let plan = MachinePlan {
-            name: name.clone(),
-            uuid: Uuid::new_v4(),
-            files: unfinished.clone(),
-        };
+        let plan = MachinePlan::scratch(&name, unfinished.clone());
         let spec = JobSpec {
             kind: "export",
             target: name,
-            plan: Some(
-                Making {
-                    machines: vec![plan],
-                }
-                .encode(),
-            ),
+            plan: Some(Making::of(plan)),
         };
         let engine = self.clone();
         self.start_job(spec, |job| async move {
@@ -273,12 +263,15 @@ impl Exporting {
         File::open(made)
             .and_then(|file| file.sync_all())
             .map_err(fail)?;
+        crash_point(Step::ExportFilled);
         sys::sparse::rename_new(made, &self.target).map_err(|e| {
             EngineError::io(
                 &format!("cannot name '{}'", self.target.display()),
                 e.cause(),
             )
-        })
+        })?;
+        crash_point(Step::ExportNamed);
+        Ok(())
     }
 
     async fn image(&self, base: &Base) -> Result<()> {
@@ -313,7 +306,9 @@ impl Exporting {
                 job.done(percent);
             }
         });
-        done.await.map(drop)
+        done.await?;
+        crash_point(Step::ExportConverted);
+        Ok(())
     }
 
     async fn package(&self, mut machine: Box<OvfMachine>, bases: &[Base]) -> Result<()> {

@@ -3,6 +3,7 @@
 
 use super::content::{Content, Place};
 use crate::confined::Tool;
+use crate::crash::{Step, crash_point};
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::files::file_name;
@@ -96,14 +97,10 @@ impl Importing {
             .await?;
         let plan = self.plan(&machine);
         need_free_files(&plan)?;
-        self.job
-            .keep_plan(
-                Making {
-                    machines: vec![plan.clone()],
-                }
-                .encode(),
-            )
-            .await?;
+        need_free_files(&scratch(&plan))?;
+        let machines = vec![plan.clone(), scratch(&plan)];
+        self.job.keep_plan(Making { machines }.encode()).await?;
+        crash_point(Step::PackagePlanned);
         let made = self.make(&content, &machine, &plan, &mut notes).await;
         if made.is_err() && self.engine.domain_by_uuid(self.uuid).is_err() {
             plan.remove_files();
@@ -221,10 +218,12 @@ impl Importing {
                 None => empty_image(path, disk.capacity)?,
                 Some(file) => self.disk(content, file, path).await?,
             }
+            crash_point(Step::PackageDiskMade);
         }
         let definition = self.definition(machine, plan, notes);
         self.job.check()?;
         let domain = self.engine.define(&definition.xml()).await?;
+        crash_point(Step::PackageDefined);
         if self.request.start {
             self.job.step("starting", 0, JobUnit::Items);
             domain.start(StartOptions::default()).await?;
@@ -238,29 +237,31 @@ impl Importing {
         if !file.gzip {
             return self.convert(&packed, path).await;
         }
-        let plain = path.with_extension("unpacked");
-        let unpacked = self.unpack(&packed, &plain).await;
+        let (copy, plain) = unpacking(path);
+        let unpacked = self.unpack(&packed, &copy, &plain).await;
         let done = match unpacked {
-            Ok(place) => self.convert(&place, path).await,
+            Ok(place) => {
+                crash_point(Step::PackageUnpacked);
+                self.convert(&place, path).await
+            }
             Err(error) => Err(error),
         };
         let _ = std::fs::remove_file(&plain);
         done
     }
 
-    async fn unpack(&self, packed: &Place, plain: &Path) -> Result<Place> {
-        let copy = plain.with_extension("packed");
-        let (mut reader, to) = (packed.reader()?, new_file(&copy)?);
+    async fn unpack(&self, packed: &Place, copy: &Path, plain: &Path) -> Result<Place> {
+        let (mut reader, to) = (packed.reader()?, new_file(copy)?);
         let copied = crate::aside::aside(move || {
             std::io::copy(&mut reader, &mut &to)
                 .map_err(|e| EngineError::system("cannot copy a disk", e))
         });
         let copied = self.job.unless_cancelled(async { copied.await? }).await;
         let unpacked = match copied {
-            Ok(_) => decompress(&self.engine, &self.job, &copy, plain).await,
+            Ok(_) => decompress(&self.engine, &self.job, copy, plain).await,
             Err(error) => Err(error),
         };
-        let _ = std::fs::remove_file(&copy);
+        let _ = std::fs::remove_file(copy);
         let path = unpacked?;
         let beside = Content::Directory {
             descriptor: path.clone(),
@@ -368,6 +369,21 @@ impl Importing {
         ));
         choice
     }
+}
+
+/// Where a packed disk is unpacked on its way to becoming an image: as it is, and unpacked.
+fn unpacking(image: &Path) -> (PathBuf, PathBuf) {
+    (
+        image.with_extension("packed"),
+        image.with_extension("unpacked"),
+    )
+}
+
+/// Those of all disks.
+fn scratch(plan: &MachinePlan) -> MachinePlan {
+    let files = plan.files.iter().map(|image| unpacking(image));
+    let files = files.flat_map(|(copy, plain)| [copy, plain]).collect();
+    MachinePlan::scratch(&plan.name, files)
 }
 
 /// A file that has to be there.

@@ -54,6 +54,16 @@ pub(crate) struct MachinePlan {
 }
 
 impl MachinePlan {
+    /// Files that are there for a while only. Their uuid is nobody's, so that a daemon which finds
+    /// the plan removes them.
+    pub(crate) fn scratch(name: &str, files: Vec<PathBuf>) -> Self {
+        Self {
+            name: name.to_owned(),
+            uuid: Uuid::new_v4(),
+            files,
+        }
+    }
+
     /// Removes what was made of its files.
     pub(crate) fn remove_files(&self) {
         for file in &self.files {
@@ -67,6 +77,12 @@ impl MachinePlan {
 }
 
 impl Making {
+    /// The plan of one.
+    pub(crate) fn of(machine: MachinePlan) -> Value {
+        let machines = vec![machine];
+        Self { machines }.encode()
+    }
+
     pub(crate) fn encode(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
     }

@@ -5,14 +5,17 @@
 //! it is complete.
 
 use super::make::copy_error;
+use super::strays::unfinished_name;
 use super::tool::ToolRun;
 use crate::aside::aside;
+use crate::crash::{Step, crash_point};
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::jobs::{JobContext, JobSpec, JobUnit, JobView};
 use crate::pools::Pool;
 use crate::pools::claim::{Claim, Purpose};
 use crate::pools::scan::image_of;
+use crate::provision::{MachinePlan, Making};
 use model::domain::storage::ImageFormat;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -42,20 +45,32 @@ impl Engine {
             let what = format!("the path '{path}' must be absolute");
             return Err(EngineError::new(ErrorKind::InvalidArgument, what));
         }
+        let made = job.task.makes(&job.image).map(Path::new);
+        let unfinished = made.map(|made| {
+            let directory = made.parent().unwrap_or(Path::new("/"));
+            unfinished_name(directory, self.records().host())
+        });
+        let scratch = |file: &PathBuf| MachinePlan::scratch(&job.image, vec![file.clone()]);
         let spec = JobSpec {
             kind: kind(&job.task),
             target: job.image.clone(),
-            plan: None,
+            plan: unfinished.as_ref().map(|file| Making::of(scratch(file))),
         };
         let engine = self.clone();
         self.start_job(spec, |context| async move {
-            let output = engine.run_image_job(job, context).await?;
+            let output = engine.run_image_job(job, unfinished, context).await?;
             Ok(json!({ "output": output }))
         })
         .await
     }
 
-    pub(crate) async fn run_image_job(&self, job: ImageJob, context: JobContext) -> Result<String> {
+    /// Does a task; an image that it makes is `unfinished` until it is complete.
+    pub(crate) async fn run_image_job(
+        &self,
+        job: ImageJob,
+        unfinished: Option<PathBuf>,
+        context: JobContext,
+    ) -> Result<String> {
         let purpose = match job.task.changes_image() {
             true => Purpose::Change,
             false => Purpose::Read,
@@ -69,7 +84,7 @@ impl Engine {
             claims.extend(self.claim_path(&job.image, purpose).await?);
         }
         let engine = self.clone();
-        let done = aside(move || engine.carry_out_image_job(&job, &context)).await;
+        let done = aside(move || engine.carry_out_image_job(&job, unfinished, &context)).await;
         for claim in claims {
             claim.finish().await?;
         }
@@ -131,14 +146,22 @@ impl Engine {
         })
     }
 
-    fn carry_out_image_job(&self, job: &ImageJob, context: &JobContext) -> Result<String> {
+    fn carry_out_image_job(
+        &self,
+        job: &ImageJob,
+        unfinished: Option<PathBuf>,
+        context: &JobContext,
+    ) -> Result<String> {
         let (image, task) = (&*job.image, &job.task);
         if task.changes_image() {
             self.check_unused(image, task.word())?;
             self.check_no_clones(image, task.word())?;
         }
         let made = task.makes(image);
-        let unfinished = made.map(|made| self.room_for(made)).transpose()?;
+        if let (Some(made), Some(unfinished)) = (made, &unfinished) {
+            make_room(made, unfinished)?;
+            crash_point(Step::ImageTaskBegun);
+        }
         let format = match (&job.format, made == Some(image)) {
             (Some(format), _) => format.clone(),
             (None, true) => "raw".to_owned(),
@@ -150,11 +173,13 @@ impl Engine {
             context.done((percent * 100.0) as u64);
             !context.is_cancelled()
         });
-        let named = watched.and_then(|output| {
-            context.check()?;
+        // One that was ended has no words of its own.
+        let named = context.check().and(watched).and_then(|output| {
             if let (Some(made), Some(unfinished)) = (made, &unfinished) {
+                crash_point(Step::ImageTaskFilled);
                 sys::sparse::rename_new(unfinished, Path::new(made))
                     .map_err(|e| EngineError::io(&format!("cannot name '{made}'"), e.cause()))?;
+                crash_point(Step::ImageTaskNamed);
             }
             Ok(output)
         });
@@ -162,19 +187,6 @@ impl Engine {
             let _ = std::fs::remove_file(unfinished);
         }
         named.map_err(|error| copy_error(error, unfinished.as_deref(), made))
-    }
-
-    /// An empty file beside the one that will be made, which must not be there.
-    fn room_for(&self, made: &str) -> Result<PathBuf> {
-        let path = Path::new(made);
-        if path.symlink_metadata().is_ok() {
-            return Err(EngineError::failed(format!("'{made}' is there already")));
-        }
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        let unfinished = super::strays::unfinished_name(directory, self.records().host());
-        super::make::new_file(&unfinished)
-            .map_err(|e| EngineError::io(&format!("cannot create '{made}'"), &e))?;
-        Ok(unfinished)
     }
 
     fn image_run(
@@ -228,6 +240,16 @@ impl Engine {
         run.may_find = matches!(task, ImageTask::Compare { .. } | ImageTask::Check { .. });
         Ok(run)
     }
+}
+
+/// An empty file beside the one that will be made, which must not be there.
+fn make_room(made: &str, unfinished: &Path) -> Result<()> {
+    if Path::new(made).symlink_metadata().is_ok() {
+        return Err(EngineError::failed(format!("'{made}' is there already")));
+    }
+    super::make::new_file(unfinished)
+        .map(drop)
+        .map_err(|e| EngineError::io(&format!("cannot create '{made}'"), &e))
 }
 
 fn kind(task: &ImageTask) -> &'static str {
