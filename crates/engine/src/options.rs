@@ -182,7 +182,7 @@ pub struct SnapshotDelete {
 #[derive(Debug, Clone, PartialEq)]
 pub enum BlockAsk {
     /// Begin a job.
-    Begin(BlockWork),
+    Begin(Box<BlockWork>),
     /// End a job.
     Abort {
         /// Go over to the other image.

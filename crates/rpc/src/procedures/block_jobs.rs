@@ -75,7 +75,7 @@ fn speed(bandwidth: u64, in_bytes: bool) -> Answer<u64> {
 
 async fn begin(client: &Client, machine: &RemoteDomain, disk: &str, work: BlockWork) -> Answer<()> {
     let handle = domain(client, machine)?;
-    Ok(handle.block(disk, BlockAsk::Begin(work)).await?)
+    Ok(handle.block(disk, BlockAsk::Begin(Box::new(work))).await?)
 }
 
 async fn commit(client: Arc<Client>, args: DomainBlockCommitArgs) -> Answer<()> {

@@ -103,7 +103,7 @@ impl Owner {
             BlockAsk::Abort { pivot, wait } => {
                 return self.abort_block_job(live, &disk, pivot, wait, reply);
             }
-            BlockAsk::Begin(work) => return self.begin_block_job(live, &disk, work, reply),
+            BlockAsk::Begin(work) => return self.begin_block_job(live, &disk, *work, reply),
         };
         match done {
             Err(error) => answer(reply, Err(error)),
@@ -149,7 +149,7 @@ impl Owner {
         if before.is_some_and(|job| job.life.is_ending()) {
             return self.block_jobs.waiting.push(Request::BlockAsk {
                 disk: disk.to_owned(),
-                ask: BlockAsk::Begin(work),
+                ask: BlockAsk::Begin(Box::new(work)),
                 reply,
             });
         }
