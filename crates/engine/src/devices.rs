@@ -30,10 +30,8 @@ pub struct ConsoleHistory {
     pub viewer: Option<ConsoleViewer>,
 }
 
-/// Numbers pictures and sockets apart that are under way at once.
+/// Numbers sockets apart that are under way at once.
 static NEXT: AtomicU32 = AtomicU32::new(0);
-/// Sets of descriptors for pictures are numbered from here on, apart from all others.
-const FIRST_PICTURE_SET: u32 = 1_000_000;
 
 impl DomainHandle {
     /// A view of the serial console `device` (an alias), or of the first one.
@@ -95,15 +93,12 @@ impl DomainHandle {
         // QEMU may write nowhere below our directories: it gets a file in memory.
         let file = sys::unix::memory_file("screen")
             .map_err(|e| EngineError::system("cannot take a picture", e))?;
-        let set = FIRST_PICTURE_SET + NEXT.fetch_add(1, Ordering::Relaxed);
         // A descriptor for writing only: QEMU takes one only if it is opened as it means to use it.
         let theirs = File::options()
             .write(true)
             .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
             .map_err(|e| EngineError::system("cannot take a picture", e))?;
-        monitor
-            .ask_with_descriptor(&commands::add_fd(set, Some("picture")), theirs.into())
-            .await?;
+        let set = monitor.give_file(theirs.into()).await?;
         let name = format!("/dev/fdset/{set}");
         let take = |format| commands::screendump(&name, device, head, format);
         // A QEMU built without libpng takes it in the old format.

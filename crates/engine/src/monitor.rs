@@ -6,7 +6,7 @@
 
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::limits::{QMP_NEWS_MAX, QMP_OUTSTANDING_MAX, QMP_REPLY_TIMEOUT_MS};
-use qemu::qmp::{Command, Event, LineDecoder, Message, QMP_LINE_MAX_BYTES};
+use qemu::qmp::{Command, Event, LineDecoder, Message, QMP_LINE_MAX_BYTES, commands};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -202,6 +202,13 @@ impl Monitor {
         command
             .parse(value)
             .map_err(|e| EngineError::failed(e.to_string()))
+    }
+
+    /// Hands QEMU an open file, as a set of descriptors of its own, whose number is given back:
+    /// QEMU opens `/dev/fdset/NUMBER`, in no other mode than the file's.
+    pub(crate) async fn give_file(&self, file: OwnedFd) -> Result<u32> {
+        let added = self.ask_with_descriptor(&commands::add_fd(), file).await?;
+        Ok(added.set)
     }
 
     /// Asks and gives back QEMU's answer, refusals included.

@@ -286,3 +286,50 @@ fn a_disk_can_be_a_file_that_only_a_client_can_open() {
         "{refused}"
     );
 }
+
+#[test]
+fn a_disk_keeps_its_own_file_whatever_a_later_daemon_plugs_in() {
+    let mut host = Host::start();
+    let machine = guest::bare_machine("web1");
+    host.define(&machine.replace("<devices>", "<features><acpi/></features><devices>"));
+    let _ = host.virsh(&["start", "web1"]).succeeds();
+    let attach = |host: &Host, target: &str| {
+        let image = host.file(&format!("{target}.raw"), &"\0".repeat(1 << 20));
+        let xml = format!(
+            "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{image}'/>\
+             <target dev='{target}' bus='virtio'/></disk>"
+        );
+        let file = host.file("disk.xml", &xml);
+        let _ = host.virsh(&["attach-device", "web1", &file]).succeeds();
+        image
+    };
+    let first = attach(&host, "vda");
+    let _ = host.stop_daemon();
+    host.start_daemon();
+    let second = attach(&host, "vdb");
+    // QEMU opens the first one's file once more: it may only be read from now on.
+    let overlay = host.folder().join("overlay.qcow2");
+    let spec = format!("vda,file={}", overlay.display());
+    let words = ["snapshot-create-as", "web1", "--disk-only", "--no-metadata"];
+    let others = ["--diskspec", &spec, "--diskspec", "vdb,snapshot=no"];
+    let _ = host.virsh(&[&words[..], &others].concat()).succeeds();
+    let write =
+        "qemu-io -d /machine/peripheral/virtio-disk0/virtio-backend \"write -P 0x7a 0 4096\"";
+    let _ = host
+        .virsh(&["qemu-monitor-command", "web1", "--hmp", write])
+        .succeeds();
+    let commit = [
+        "blockcommit",
+        "web1",
+        "vda",
+        "--active",
+        "--pivot",
+        "--wait",
+    ];
+    let _ = host.virsh(&commit).succeeds();
+    let begins_with = |path: &str, byte: u8| {
+        let image = std::fs::read(path).expect("an image");
+        image[..4096].iter().all(|found| *found == byte)
+    };
+    assert!(begins_with(&first, 0x7a) && begins_with(&second, 0));
+}

@@ -28,11 +28,7 @@ use qemu::qmp::{Command, Done, commands};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-/// Numbers of descriptor sets; each is used once in a machine's life.
-static NEXT_SET: AtomicU32 = AtomicU32::new(1);
 
 /// What is to be done to a running machine.
 enum Plan {
@@ -133,8 +129,7 @@ impl Owner {
                     self.launch_of(&live, &before).await?,
                     self.launch_of(&live, &after).await?,
                 );
-                let steps = plug(&old, &new, NEXT_SET.fetch_add(16, Ordering::Relaxed))
-                    .map_err(unsupported)?;
+                let steps = plug(&old, &new).map_err(unsupported)?;
                 let secrets = self.secrets_for(&steps)?;
                 Plan::Plug {
                     steps,
@@ -298,7 +293,7 @@ impl Owner {
         self.emit(Happening::DeviceRemoved { alias });
         if let (Ok(old), Ok(new)) = launches {
             // The way to plug it in again names the back ends to remove, last first.
-            let backends = plug(&new, &old, 0).unwrap_or_default();
+            let backends = plug(&new, &old).unwrap_or_default();
             self.beside(async move {
                 for step in backends.iter().rev() {
                     undo(&live, step).await;
@@ -494,20 +489,17 @@ async fn run_all(live: &LiveMachine, steps: &[Step], mut given: Given) -> Result
 
 async fn run_step(live: &LiveMachine, step: &Step, given: &mut Given) -> Result<()> {
     let monitor = live.monitor()?;
+    let named;
     let command = match step {
         Step::Run(command) => command,
         Step::WithFile {
             path,
             write,
-            set,
             command,
         } => {
-            // QEMU picks the descriptor whose mode fits how it opens the node.
-            give_file(live, path, false, *set).await?;
-            if *write {
-                give_file(live, path, true, *set).await?;
-            }
-            command
+            let set = monitor.give_file(open(path, *write)?).await?;
+            named = command.clone().arg("filename", format!("/dev/fdset/{set}"));
+            &named
         }
         Step::WithTap {
             alias,
@@ -556,7 +548,7 @@ async fn run_step(live: &LiveMachine, step: &Step, given: &mut Given) -> Result<
     monitor.ask(command, timeout).await.map(drop)
 }
 
-async fn give_file(live: &LiveMachine, path: &Path, write: bool, set: u32) -> Result<()> {
+fn open(path: &Path, write: bool) -> Result<OwnedFd> {
     let file = std::fs::OpenOptions::new()
         .read(true)
         .write(write)
@@ -567,11 +559,7 @@ async fn give_file(live: &LiveMachine, path: &Path, write: bool, set: u32) -> Re
                 format!("Cannot access storage file '{}': {e}", path.display()),
             )
         })?;
-    let command = commands::add_fd(set, None);
-    live.monitor()?
-        .ask_with_descriptor(&command, OwnedFd::from(file))
-        .await
-        .map(drop)
+    Ok(file.into())
 }
 
 /// Removes what a step has made. A device goes by the guest's leave only, and
@@ -667,16 +655,13 @@ fn change_medium(disk: &model::domain::disk::Disk) -> Result<Step> {
             Command::new("eject").arg("id", alias).arg("force", true),
         ));
     };
-    let set = NEXT_SET.fetch_add(1, Ordering::Relaxed);
     let command = Command::new("blockdev-change-medium")
         .arg("id", alias)
-        .arg("filename", format!("/dev/fdset/{set}"))
         .arg("format", disk.format().as_str())
         .arg("read-only-mode", "read-only");
     Ok(Step::WithFile {
         path: path.into(),
         write: false,
-        set,
         command,
     })
 }

@@ -14,13 +14,8 @@ use model::domain::images::Link;
 use qemu::command_line::{disk_nodes, secret_id};
 use qemu::qmp::{Done, commands};
 use serde_json::{Map, Value};
-use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use storage::keys::KeyRef;
-
-/// Numbers of descriptor sets; those of hot-plugged devices begin at one.
-static NEXT_SET: AtomicU32 = AtomicU32::new(1 << 20);
 
 /// The node of an image that devices and jobs use.
 pub(crate) fn node(link: &Link) -> Result<String> {
@@ -241,11 +236,7 @@ async fn give_file(monitor: &Monitor, link: &Link) -> Result<u32> {
         .write(true)
         .open(path)
         .map_err(|e| EngineError::system(&format!("Cannot access storage file '{path}'"), e))?;
-    let set = NEXT_SET.fetch_add(1, Ordering::Relaxed);
-    monitor
-        .ask_with_descriptor(&commands::add_fd(set, None), OwnedFd::from(file))
-        .await?;
-    Ok(set)
+    monitor.give_file(file.into()).await
 }
 
 /// What becomes of one disk's image in a snapshot of disks alone.

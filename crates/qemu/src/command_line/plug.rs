@@ -14,16 +14,14 @@ pub enum Step {
     /// A command as it is.
     Run(Command<Done>),
     /// A command about a file: QEMU cannot open files it was not started
-    /// with, so the file is opened for it and takes this number in
-    /// `/dev/fdset/`.
+    /// with, so the file is opened for it.
     WithFile {
         /// The file.
         path: PathBuf,
         /// Whether it is written to.
         write: bool,
-        /// The number of the set of descriptors.
-        set: u32,
-        /// The command, which already names the set.
+        /// The command, to which the `filename` is to be added: the set of
+        /// descriptors that the file has become.
         command: Command<Done>,
     },
     /// A command about a card's connection: QEMU gets the descriptors by name first.
@@ -56,12 +54,11 @@ pub enum Step {
     },
 }
 
-/// The steps from one command line to another, in order. The first set of
-/// descriptors used has the number `set`.
+/// The steps from one command line to another, in order.
 ///
 /// # Errors
 /// If the device needs more than can be given to a running QEMU.
-pub fn plug(before: &Launch, after: &Launch, mut set: u32) -> Result<Vec<Step>, Unsupported> {
+pub fn plug(before: &Launch, after: &Launch) -> Result<Vec<Step>, Unsupported> {
     let old: Vec<(&str, &str)> = pairs(&before.arguments);
     let mut steps = Vec::new();
     for (option, value) in pairs(&after.arguments) {
@@ -113,14 +110,16 @@ pub fn plug(before: &Launch, after: &Launch, mut set: u32) -> Result<Vec<Step>, 
         match file_of(&properties, after) {
             None => steps.push(Step::Run(command(properties)?)),
             Some((path, write)) => {
-                properties.insert("filename".to_owned(), format!("/dev/fdset/{set}").into());
+                properties.remove("filename");
+                if write {
+                    // There is one descriptor, for both: QEMU is not to open another for reading.
+                    properties.remove("auto-read-only");
+                }
                 steps.push(Step::WithFile {
                     path,
                     write,
-                    set,
                     command: command(properties)?,
                 });
-                set += 1;
             }
         }
     }
@@ -288,16 +287,15 @@ mod tests {
             "-smp",
             "1",
             "-blockdev",
-            r#"{"driver":"file","filename":"/b","node-name":"n"}"#,
+            r#"{"driver":"file","filename":"/b","node-name":"n","auto-read-only":true}"#,
             "-device",
             r#"{"driver":"virtio-blk-pci","id":"virtio-disk1"}"#,
         ]);
-        let steps = plug(&before, &after, 7).expect("steps");
+        let steps = plug(&before, &after).expect("steps");
         let [
             Step::WithFile {
                 path,
                 write: true,
-                set: 7,
                 command,
             },
             Step::Run(device),
@@ -306,7 +304,8 @@ mod tests {
             panic!("{steps:?}");
         };
         assert_eq!(path, &PathBuf::from("/b"));
-        assert_eq!(command.arguments()["filename"], "/dev/fdset/7");
+        let left: Vec<&str> = command.arguments().keys().map(String::as_str).collect();
+        assert_eq!(left, ["driver", "node-name"]);
         assert_eq!(
             (command.name(), device.name()),
             ("blockdev-add", "device_add")
@@ -323,7 +322,7 @@ mod tests {
                 path: "/run/port".into(),
             },
         });
-        let steps = plug(&launch(&[]), &after, 1).expect("steps");
+        let steps = plug(&launch(&[]), &after).expect("steps");
         let [
             Step::Listen {
                 path,
@@ -339,12 +338,12 @@ mod tests {
             (Some("/run/port"), "charport")
         );
         assert_eq!(command.name(), "chardev-add");
-        assert_eq!(plug(&after, &after, 1), Ok(Vec::new()));
+        assert_eq!(plug(&after, &after), Ok(Vec::new()));
     }
 
     #[test]
     fn what_only_the_command_line_can_do_is_refused() {
-        let error = plug(&launch(&[]), &launch(&["-chardev", "pty,id=c"]), 1).expect_err("refused");
+        let error = plug(&launch(&[]), &launch(&["-chardev", "pty,id=c"])).expect_err("refused");
         assert!(error.0.contains("-chardev"), "{error}");
     }
 }

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::qmp::reply::{
-    ChardevInfo, CpuFast, CurrentMachine, IoThread, KvmInfo, NameInfo, StatusInfo, VersionInfo,
+    AddedFd, ChardevInfo, CpuFast, CurrentMachine, IoThread, KvmInfo, NameInfo, StatusInfo,
+    VersionInfo,
 };
 use crate::qmp::{Command, Done};
 
@@ -144,12 +145,10 @@ pub fn closefd(name: &str) -> Command<Done> {
     Command::new("closefd").arg("fdname", name)
 }
 
-/// Adds the descriptor sent along to a set which `/dev/fdset/N` refers to.
+/// Makes a set of the descriptor sent along, which `/dev/fdset/N` refers to; QEMU chooses its number.
 #[must_use]
-pub fn add_fd(fdset: u32, opaque: Option<&str>) -> Command<Value> {
+pub fn add_fd() -> Command<AddedFd> {
     Command::new("add-fd")
-        .arg("fdset-id", fdset)
-        .maybe("opaque", opaque)
 }
 
 /// Removes a set of descriptors.

@@ -122,6 +122,14 @@ impl ChardevInfo {
     }
 }
 
+/// A descriptor that QEMU has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct AddedFd {
+    /// The number of the set it is in.
+    #[serde(rename = "fdset-id")]
+    pub set: u32,
+}
+
 /// One virtual processor.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
