@@ -267,6 +267,14 @@ fn overlays_are_kept_or_removed_as_asked_and_copies_can_be_shallow() {
     );
     assert_eq!(used(&host), text(&kept));
     let copy = image.with_file_name("copy.qcow2");
+    std::fs::write(&copy, "of somebody else").expect("there is room");
+    let others = ["blockcopy", "vm", "vda", text(&copy), "--transient-job"];
+    let refused = host.virsh(&others).fails();
+    let why = "destination file for disk vda already exists and is not a block device";
+    assert!(refused.contains(why), "{refused}");
+    let left = std::fs::read_to_string(&copy).expect("it is there");
+    assert_eq!(left, "of somebody else");
+    std::fs::remove_file(&copy).expect("it is ours");
     let words = [
         "blockcopy",
         "vm",

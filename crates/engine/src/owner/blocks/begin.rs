@@ -6,10 +6,12 @@ use crate::engine::Engine;
 use crate::error::{EngineError, Result};
 use crate::live::LiveMachine;
 use crate::options::BlockCopy;
+use crate::owner::snapshots::{NewFile, check_new_file};
 use crate::snapshots::tool::{Tool, virtual_size};
 use crate::snapshots::{live as qemu_side, nodes};
 use model::domain::disk::Disk;
 use model::domain::images::Link;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use storage::keys::{Keys, tool_format};
 
@@ -25,11 +27,21 @@ pub(super) async fn begin(engine: &Engine, live: &LiveMachine, plan: &Plan) -> R
     let Some((link, copy)) = &plan.copy else {
         return monitor.execute(&plan.command).await.map(drop);
     };
+    check_new_file(NewFile::Copy, disk.target_dev(), &copy.path, copy.reuse)?;
     let begun = begin_copy(engine, live, disk, plan, (link, copy)).await;
-    if begun.is_err() && !copy.reuse {
-        crate::owner::remove_file(Path::new(&copy.path))?;
+    let path = Path::new(&copy.path);
+    if begun.is_err()
+        && !copy.reuse
+        && !is_device(path)
+        && let Err(error) = crate::owner::remove_file(path)
+    {
+        tracing::warn!(%error, "the image of a copy that was not begun is left");
     }
     begun
+}
+
+fn is_device(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_block_device())
 }
 
 async fn begin_copy(
@@ -48,8 +60,10 @@ async fn begin_copy(
         true => &links[1.min(links.len())..],
         false => &[],
     };
-    nodes::add(engine, monitor, disk, link, below).await?;
-    let begun = monitor.execute(&plan.command).await.map(drop);
+    let mut begun = nodes::add(engine, monitor, disk, link, below).await;
+    if begun.is_ok() {
+        begun = monitor.execute(&plan.command).await.map(drop);
+    }
     if begun.is_err() {
         qemu_side::drop_nodes(monitor, link).await;
     }

@@ -301,7 +301,8 @@ fn check_parts(
     }
     for disk in snapshot.disks() {
         if disk.mode == Some(SnapshotMode::External) {
-            check_file(disk.name(), disk.path().unwrap_or_default(), options.reuse)?;
+            let path = disk.path().unwrap_or_default();
+            check_new_file(NewFile::Snapshot, disk.name(), path, options.reuse)?;
         }
     }
     Ok(())
@@ -329,19 +330,39 @@ fn check_inside(snapshot: &Snapshot, domain: &Domain) -> Result<()> {
     }
 }
 
-fn check_file(disk: &str, path: &str, reuse: bool) -> Result<()> {
+/// What a new image is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::owner) enum NewFile {
+    /// What a machine writes to from a snapshot on.
+    Snapshot,
+    /// A copy of its disk.
+    Copy,
+}
+
+/// Refuses a new image in place of a file that is there already, unless that is to be used as it
+/// is; then it must be there.
+pub(in crate::owner) fn check_new_file(
+    purpose: NewFile,
+    disk: &str,
+    path: &str,
+    reuse: bool,
+) -> Result<()> {
     use std::os::unix::fs::FileTypeExt;
     let found = std::fs::metadata(path);
     let is_device = found
         .as_ref()
         .is_ok_and(|m| m.file_type().is_block_device());
+    let (missing, external) = match purpose {
+        NewFile::Snapshot => ("existing", "snapshot"),
+        NewFile::Copy => ("destination", "destination"),
+    };
     match (reuse, found) {
-        (true, Err(_)) => Err(EngineError::new(
-            ErrorKind::SystemError,
-            format!("missing existing file for disk {disk}: {path}: No such file or directory"),
+        (true, Err(error)) => Err(EngineError::io(
+            &format!("missing {missing} file for disk {disk}: {path}"),
+            &error,
         )),
         (false, Ok(found)) if !is_device && found.len() > 0 => Err(unsupported(format!(
-            "external snapshot file for disk {disk} already exists and is not a block device: \
+            "external {external} file for disk {disk} already exists and is not a block device: \
              {path}"
         ))),
         _ => Ok(()),

@@ -7,6 +7,7 @@ mod live;
 mod redefine;
 mod revert;
 
+pub(super) use create::{NewFile, check_new_file};
 pub(super) use revert::PendingRevert;
 
 use super::errand::ErrandEnd;
