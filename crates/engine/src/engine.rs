@@ -429,7 +429,12 @@ impl Engine {
         Ok(self.handle(entry))
     }
 
-    /// A client has gone: the machines that were to end with it do.
+    /// A client has come. Until [`Engine::session_closed`] it can give descriptors.
+    pub fn session_opened(&self, session: SessionId) {
+        self.inner.fd_groups.expect(session);
+    }
+
+    /// A client has gone: the machines that were to end with it do, and what it gave is let go of.
     pub async fn session_closed(&self, session: SessionId) {
         self.inner.fd_groups.forget(session);
         for domain in self.domains() {

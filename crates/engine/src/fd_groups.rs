@@ -10,7 +10,7 @@ use crate::limits::{FD_GROUP_MAX, FD_GROUPS_MAX};
 use crate::options::SessionId;
 use model::domain::Domain;
 use model::domain::storage::{BackingStore, StorageSource};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
@@ -21,18 +21,49 @@ struct Group {
     descriptors: Vec<OwnedFd>,
 }
 
-/// All groups of all machines.
+/// All groups of all machines, and the clients that are there to keep them for.
 #[derive(Debug, Default)]
-pub(crate) struct FdGroups(Mutex<BTreeMap<(Uuid, String), Group>>);
+struct Held {
+    sessions: BTreeSet<SessionId>,
+    groups: BTreeMap<(Uuid, String), Group>,
+}
+
+/// The groups, for whoever asks.
+#[derive(Debug, Default)]
+pub(crate) struct FdGroups(Mutex<Held>);
 
 impl FdGroups {
-    fn held(&self) -> MutexGuard<'_, BTreeMap<(Uuid, String), Group>> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go of what a client gave.
+    /// A client is there.
+    pub(crate) fn expect(&self, session: SessionId) {
+        self.held().sessions.insert(session);
+    }
+
+    /// A client has gone: lets go of what it gave, and takes nothing more of it.
     pub(crate) fn forget(&self, session: SessionId) {
-        self.held().retain(|_, group| group.session != session);
+        let mut held = self.held();
+        held.sessions.remove(&session);
+        held.groups.retain(|_, group| group.session != session);
+    }
+
+    fn keep(&self, key: (Uuid, String), group: Group) -> Result<()> {
+        let invalid = |message: &str| Err(EngineError::new(ErrorKind::InvalidArgument, message));
+        if group.descriptors.is_empty() || group.descriptors.len() > FD_GROUP_MAX {
+            return invalid("a group takes one to sixteen file descriptors");
+        }
+        let mut held = self.held();
+        // A call may still be worked on when its client has gone.
+        if !held.sessions.contains(&group.session) {
+            return invalid("the client that gives file descriptors has gone");
+        }
+        if held.groups.len() >= FD_GROUPS_MAX && !held.groups.contains_key(&key) {
+            return invalid("too many groups of file descriptors are kept");
+        }
+        held.groups.insert(key, group);
+        Ok(())
     }
 
     /// The groups a machine's images name: whether each descriptor can be written to.
@@ -43,7 +74,7 @@ impl FdGroups {
         let held = self.held();
         let mut found = BTreeMap::new();
         for name in names(domain) {
-            let group = held.get(&(crate::facts::uuid(domain), name.clone()));
+            let group = held.groups.get(&(crate::facts::uuid(domain), name.clone()));
             let group = group.ok_or_else(|| missing(&name))?;
             let modes = group.descriptors.iter().map(sys::open_files::is_writable);
             let modes = modes.collect::<sys::SysResult<_>>();
@@ -56,7 +87,9 @@ impl FdGroups {
     /// A copy of a descriptor.
     pub(crate) fn take(&self, domain: &Domain, name: &str, index: usize) -> Result<OwnedFd> {
         let held = self.held();
-        let group = held.get(&(crate::facts::uuid(domain), name.to_owned()));
+        let group = held
+            .groups
+            .get(&(crate::facts::uuid(domain), name.to_owned()));
         let descriptor = group.and_then(|group| group.descriptors.get(index));
         let descriptor = descriptor.ok_or_else(|| missing(name))?;
         descriptor
@@ -121,22 +154,42 @@ impl DomainHandle {
         name: &str,
         descriptors: Vec<OwnedFd>,
     ) -> Result<()> {
-        let invalid = |message: &str| Err(EngineError::new(ErrorKind::InvalidArgument, message));
-        if descriptors.is_empty() || descriptors.len() > FD_GROUP_MAX {
-            return invalid("a group takes one to sixteen file descriptors");
-        }
-        let mut held = engine.fd_groups().held();
-        let key = (self.uuid(), name.to_owned());
-        if held.len() >= FD_GROUPS_MAX && !held.contains_key(&key) {
-            return invalid("too many groups of file descriptors are kept");
-        }
-        held.insert(
-            key,
-            Group {
+        let group = Group {
+            session,
+            descriptors,
+        };
+        engine
+            .fd_groups()
+            .keep((self.uuid(), name.to_owned()), group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_for_a_client_that_has_gone() {
+        let groups = FdGroups::default();
+        let session = SessionId(7);
+        let give = |count: usize| {
+            let null = || std::fs::File::open("/dev/null").expect("there").into();
+            let descriptors = (0..count).map(|_| null()).collect();
+            let group = Group {
                 session,
                 descriptors,
-            },
-        );
-        Ok(())
+            };
+            groups.keep((Uuid::nil(), "g".to_owned()), group)
+        };
+        assert!(give(1).is_err(), "it was never there");
+        groups.expect(session);
+        give(1).expect("it is there");
+        give(2).expect("in place of the first");
+        assert!(give(0).is_err() && give(FD_GROUP_MAX + 1).is_err());
+        groups.forget(session);
+        assert!(groups.held().groups.is_empty());
+        // A call of its that was still worked on.
+        assert!(give(1).is_err());
+        assert!(groups.held().groups.is_empty());
     }
 }

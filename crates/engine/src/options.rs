@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// A client's connection, for machines that end with it.
+/// A client's connection, for machines and descriptors that go with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 

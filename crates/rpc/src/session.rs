@@ -107,6 +107,7 @@ impl Session {
 
     /// Serves the client until it goes.
     pub(crate) async fn run(mut self) {
+        self.client.engine.session_opened(self.client.session);
         let end = loop {
             if let Err(end) = self.step().await {
                 break end;
