@@ -118,9 +118,10 @@ fn begin(name: &str, pid: u32) -> Result<Vec<Counter>> {
     let event = counted(name).ok_or_else(|| cannot(name))?;
     let threads = sys::process::threads(pid.cast_signed())
         .map_err(|e| EngineError::system("cannot list the threads of QEMU", e))?;
+    // QEMU's helpers come and go: one that is gone by now needs no counter.
     let counters = threads
         .iter()
-        .map(|thread| Counter::open(event, thread.tid));
+        .filter_map(|thread| Counter::open(event, thread.tid).transpose());
     counters.collect::<sys::SysResult<_>>().map_err(|error| {
         let message = format!(
             "unable to open host cpu perf event for {name}: {}",
