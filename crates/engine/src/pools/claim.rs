@@ -82,8 +82,17 @@ impl Claims {
 
     /// Notes that somebody works on a volume, which is there or is not.
     pub(super) fn grant(&mut self, claim: &Claim, is_there: bool) -> Result<()> {
-        let name = &claim.name;
-        match (claim.purpose, self.0.get_mut(name)) {
+        self.hold(&claim.name, claim.purpose, &claim.overtaken, is_there)
+    }
+
+    fn hold(
+        &mut self,
+        name: &str,
+        purpose: Purpose,
+        overtaken: &Overtaken,
+        is_there: bool,
+    ) -> Result<()> {
+        match (purpose, self.0.get_mut(name)) {
             (_, Some(held)) if held.purpose == Purpose::Make => {
                 return Err(EngineError::invalid(format!(
                     "volume '{name}' is still being allocated."
@@ -111,17 +120,20 @@ impl Claims {
             (_, None) => {}
         }
         let held = Held {
-            purpose: claim.purpose,
+            purpose,
             count: 1,
-            overtaken: claim.overtaken.clone(),
+            overtaken: overtaken.clone(),
         };
-        self.0.insert(name.clone(), held);
+        self.0.insert(name.to_owned(), held);
         Ok(())
     }
 
-    /// Somebody who was granted it is done.
-    pub(super) fn release(&mut self, name: &str) {
-        if let Some(held) = self.0.get_mut(name) {
+    /// Somebody who was granted it for this purpose is done. An upload that was overtaken meanwhile
+    /// has nothing to give back: the claim is that of whoever deletes the volume.
+    pub(super) fn release(&mut self, name: &str, purpose: Purpose) {
+        if let Some(held) = self.0.get_mut(name)
+            && held.purpose == purpose
+        {
             held.count -= 1;
             if held.count == 0 {
                 self.0.remove(name);
@@ -200,5 +212,38 @@ impl Drop for Claim {
                 reply: None,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_that_was_overtaken_gives_nobodys_claim_back() {
+        let mut claims = Claims::default();
+        let (upload, other) = (Overtaken::default(), Overtaken::default());
+        let hold = |claims: &mut Claims, purpose, overtaken: &Overtaken| {
+            claims.hold("v", purpose, overtaken, true).is_ok()
+        };
+        assert!(hold(&mut claims, Purpose::Upload, &upload));
+        assert!(!hold(&mut claims, Purpose::Read, &other));
+        assert!(hold(&mut claims, Purpose::Delete, &other));
+        let late = upload.unless("v", || Ok(())).expect_err("it was deleted");
+        assert_eq!(late.kind, ErrorKind::OperationAborted);
+        claims.release("v", Purpose::Upload);
+        assert!(!hold(&mut claims, Purpose::Read, &other), "it is deleted");
+        claims.release("v", Purpose::Delete);
+        assert!(claims.is_empty());
+    }
+
+    #[test]
+    fn an_upload_in_its_last_step_is_not_overtaken() {
+        let mut claims = Claims::default();
+        let (upload, other) = (Overtaken::default(), Overtaken::default());
+        let held = claims.hold("v", Purpose::Upload, &upload, true);
+        held.expect("nobody has it");
+        let done = upload.unless("v", || claims.hold("v", Purpose::Delete, &other, true));
+        assert!(done.is_err() && !upload.is_overtaken());
     }
 }

@@ -444,7 +444,7 @@ impl Owner {
 
     /// Somebody is done with a volume: it is shown as it is now.
     async fn release(&mut self, name: &str, purpose: Purpose) -> Result<Option<Arc<Volume>>> {
-        self.claims.release(name);
+        self.claims.release(name, purpose);
         if purpose == Purpose::Read || !self.view().active {
             return Ok(self.entry.volumes().get(name).cloned());
         }
