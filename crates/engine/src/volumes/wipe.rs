@@ -19,9 +19,9 @@ use std::sync::Arc;
 pub enum WipeAlgorithm {
     /// Zeros.
     Zero,
-    /// Four passes of NNSA policy letter NAP-14.1-C.
+    /// Two random passes and zeros, of NNSA policy letter NAP-14.1-C; nothing is read back.
     Nnsa,
-    /// Four passes of DoD 5220.22-M.
+    /// A random pass, zeros and ones, of DoD 5220.22-M; nothing is read back.
     Dod,
     /// Nine passes of the German BSI.
     Bsi,
