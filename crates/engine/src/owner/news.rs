@@ -206,6 +206,8 @@ impl Owner {
                 target.current = Some(model::domain::memory_size::Kib(bytes / 1024));
             }
             live.set_definition(definition);
+            self.engine
+                .write_status(live, &self.entry, self.life.status());
         }
         self.emit(Happening::MemoryDeviceSizeChange { alias, bytes });
     }
