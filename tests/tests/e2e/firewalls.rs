@@ -93,7 +93,7 @@ fn networks_live_beside_docker() {
     inside("firewalls::networks_live_beside_docker", || {
         // Docker drops what it does not know where it is what lets the host forward.
         let _ = run("sysctl -w net.ipv4.ip_forward=0").succeeds();
-        let host = Host::start();
+        let mut host = Host::start();
         let _outside = outside();
         let docker = Docker::start(host.folder());
         let forward = || run("iptables -S FORWARD").succeeds();
@@ -119,6 +119,20 @@ fn networks_live_beside_docker() {
         let _docker = Docker::start(host.folder());
         assert!(forward().contains("-P FORWARD DROP"));
         wait::until("the world is reached again", SOON, reaches);
+        // Or does so while no daemon looks.
+        let _ = host.stop_daemon();
+        let excepted = || {
+            forward()
+                .lines()
+                .filter(|rule| rule.contains("lab0"))
+                .count()
+        };
+        let number = forward().lines().position(|rule| rule.contains("lab0"));
+        let number = number.expect("there is an exception");
+        let _ = run(&format!("iptables -D FORWARD {number}")).succeeds();
+        assert_eq!(excepted(), 1);
+        host.start_daemon();
+        wait::until("both exceptions are there again", SOON, || excepted() == 2);
         let _ = host.virsh(&["net-destroy", "lab"]).succeeds();
         let left = forward();
         assert!(!left.contains("lab0") && left.contains("docker0"), "{left}");

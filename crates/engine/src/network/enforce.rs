@@ -162,6 +162,8 @@ impl Engine {
         let table = self.firewall_table();
         let watch = sys::watch::watch(watch, Interest::READABLE)?;
         let mut stopping = self.stopping();
+        // Docker may have come while nobody watched.
+        self.settle_active_beside_docker().await;
         loop {
             // An engine that stops is let go of, so that another can take its place.
             let mut ready = tokio::select! {
@@ -179,9 +181,8 @@ impl Engine {
             let later = self.firewall_news(watch.get_ref(), &table)?;
             news.lost |= later.lost;
             // Docker may have come, or come again.
-            if (news.others || later.others) && self.networks().iter().any(|view| view.is_active())
-            {
-                self.settle_beside_docker().await;
+            if news.others || later.others {
+                self.settle_active_beside_docker().await;
             }
             if !news.lost {
                 continue;

@@ -30,6 +30,13 @@ impl Engine {
         });
     }
 
+    /// The same as [`Engine::settle_beside_docker`], where there is an active network.
+    pub(super) async fn settle_active_beside_docker(&self) {
+        if self.networks().iter().any(|view| view.is_active()) {
+            self.settle_beside_docker().await;
+        }
+    }
+
     /// Has Docker's policy except the bridges of active networks, and no others.
     pub(super) async fn settle_beside_docker(&self) {
         // One at a time: what is missing is read first.
