@@ -38,6 +38,7 @@ pub(crate) async fn take_over(engine: &Engine) {
             tracing::error!(%error, "taking a machine over broke off");
         }
     }
+    engine.free_stray_functions();
 }
 
 fn run_directories(parent: &Path) -> Vec<PathBuf> {
@@ -108,6 +109,7 @@ async fn adopt(
 ) -> Result<()> {
     let mut domain = engine.parse_stored(&record.xml)?;
     domain.id = Some(record.id);
+    engine.keep_functions(&domain);
     for port in &record.holdings.ports {
         engine.ports().adopt(*port);
     }

@@ -42,7 +42,7 @@ impl Engine {
                 crate::taps::remove_lasting(&domain);
                 self.leave_switches(&domain).await;
                 self.free_functions(&domain);
-                self.withdraw_ports(&domain).await;
+                self.withdraw_ports(&domain, |_| true).await;
             }
             self.remove_cgroup(record.id, &record.name).await;
         }

@@ -88,20 +88,7 @@ pub(crate) async fn prepare(
 ) -> Result<Run> {
     let emulator = emulator(engine, &domain)?;
     let caps = engine.binaries().caps(&emulator).await?;
-    let mut settled = engine.settle_networks(&mut domain, |_| true).await;
-    if settled.is_ok() {
-        settled = engine.announce_ports(&domain, |_| true).await;
-    }
-    if settled.is_ok() {
-        settled = engine.take_functions(&domain, |_| true);
-        if settled.is_err() {
-            engine.withdraw_ports(&domain).await;
-        }
-    }
-    if let Err(error) = settled {
-        engine.free_devices(facts::uuid(&domain));
-        return Err(error);
-    }
+    engine.give_cards(&mut domain, |_| true).await?;
     let uuid = facts::uuid(&domain);
     let id = engine.table().next_id();
     let directory = engine.places().machine_run(id, &domain.name);
@@ -122,7 +109,7 @@ pub(crate) async fn prepare(
         engine.free_devices(uuid);
         if RunRecord::read(&directory).is_none() {
             engine.free_functions(&announced);
-            engine.withdraw_ports(&announced).await;
+            engine.withdraw_ports(&announced, |_| true).await;
         }
         engine.release_run_dir(&directory).await;
     }

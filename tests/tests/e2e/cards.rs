@@ -183,7 +183,7 @@ fn programs_are_told_of_ports_and_subscribers_of_networks() {
             let calls: Vec<&str> = text.lines().collect();
             let told_of = |what: &str| calls.iter().filter(|call| **call == what).count();
             assert_eq!(told_of("lab port-created with a port"), 1, "{text}");
-            assert!(told_of("lab port-deleted with a port") >= 1, "{text}");
+            assert_eq!(told_of("lab port-deleted with a port"), 1, "{text}");
             assert_eq!(calls.first(), Some(&"lab start"));
             assert_eq!(calls.last(), Some(&"lab stopped"));
         },

@@ -60,11 +60,38 @@ impl Engine {
 }
 
 impl Engine {
+    /// Gives a machine's wanted cards what they have of the host but for their devices there: a
+    /// place on their networks, which the administrator's programs are told of, and functions. On
+    /// an error they have nothing of it.
+    pub(crate) async fn give_cards(
+        &self,
+        domain: &mut Domain,
+        wanted: impl Fn(&Interface) -> bool,
+    ) -> Result<()> {
+        let mut given = self.settle_networks(domain, &wanted).await;
+        if given.is_ok() {
+            given = self.announce_ports(domain, &wanted).await;
+            if given.is_ok() {
+                given = self.take_functions(domain, &wanted);
+                if given.is_err() {
+                    self.withdraw_ports(domain, &wanted).await;
+                }
+            }
+        }
+        if given.is_err() {
+            let cards = domain.devices.interfaces.iter();
+            cards
+                .filter(|card| wanted(card))
+                .for_each(|card| self.free_device_of(card));
+        }
+        given
+    }
+
     /// Takes away what one card that is plugged out had of the host.
     pub(crate) async fn disconnect_card(&self, domain: &Domain, interface: &Interface) {
         crate::taps::remove(interface);
         self.leave_switch(interface).await;
-        self.free_function(interface);
+        self.free_function(crate::facts::uuid(domain), interface);
         self.free_device_of(interface);
         self.withdraw_port(domain, interface).await;
     }

@@ -11,12 +11,52 @@ use model::domain::interface::{Interface, InterfaceType};
 use model::domain::vlan::PortVlans;
 use model::xml::YesNo;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use sys::functions::FunctionSettings;
+use uuid::Uuid;
 
 const SYSFS: &str = "/sys";
 /// The driver that hands devices to machines.
 const DRIVER: &str = "vfio-pci";
+
+/// Which machine has which function, by the function's address.
+#[derive(Debug, Default)]
+pub(crate) struct Owners(Mutex<BTreeMap<String, Uuid>>);
+
+impl Owners {
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, Uuid>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a function to a machine, or tells which machine has it.
+    fn give(&self, address: &str, machine: Uuid) -> std::result::Result<(), Uuid> {
+        let mut held = self.held();
+        match held.get(address) {
+            Some(owner) => Err(*owner),
+            None => {
+                held.insert(address.to_owned(), machine);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a machine may give a function back: not one that another has.
+    fn may_free(&self, address: &str, machine: Uuid) -> bool {
+        self.held()
+            .get(address)
+            .is_none_or(|owner| *owner == machine)
+    }
+
+    fn forget(&self, address: &str) {
+        self.held().remove(address);
+    }
+
+    fn is_given(&self, address: &str) -> bool {
+        self.held().contains_key(address)
+    }
+}
 
 /// What a function was before a machine got it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,24 +207,27 @@ impl Engine {
         folder.join(format!("{address}.json"))
     }
 
+    fn function_owners(&self) -> &Owners {
+        &self.networks_table().functions
+    }
+
     /// Sets up the functions that wanted cards of a machine have. On an error none of them is.
     pub(crate) fn take_functions(
         &self,
         domain: &Domain,
         wanted: impl Fn(&Interface) -> bool,
     ) -> Result<()> {
+        let machine = crate::facts::uuid(domain);
         let cards = domain.devices.interfaces.iter();
         let mut taken = Vec::new();
         for card in cards.filter(|card| wanted(card)) {
             let done = Wanted::of(card).and_then(|wanted| match wanted {
                 None => Ok(()),
-                Some(wanted) => {
-                    let record = self.function_record(&wanted.address);
-                    take(&wanted, &record, Path::new(SYSFS), &Kernel)
-                }
+                Some(wanted) => self.take_function(&wanted, machine),
             });
             if done.is_err() {
-                taken.into_iter().for_each(|card| self.free_function(card));
+                let taken = taken.into_iter();
+                taken.for_each(|card| self.free_function(machine, card));
                 return done;
             }
             taken.push(card);
@@ -192,17 +235,67 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes all functions of a machine what they were.
-    pub(crate) fn free_functions(&self, domain: &Domain) {
-        let cards = domain.devices.interfaces.iter();
-        cards.for_each(|card| self.free_function(card));
+    fn take_function(&self, wanted: &Wanted, machine: Uuid) -> Result<()> {
+        let (address, owners) = (&wanted.address, self.function_owners());
+        owners.give(address, machine).map_err(|owner| {
+            let named = self.domain_by_uuid(owner);
+            let name = named.map_or_else(|_| owner.to_string(), |d| d.view().name.to_string());
+            EngineError::new(
+                ErrorKind::OperationInvalid,
+                format!("PCI device {address} is in use by domain {name}"),
+            )
+        })?;
+        let record = self.function_record(address);
+        let taken = take(wanted, &record, Path::new(SYSFS), &Kernel);
+        if taken.is_err() {
+            owners.forget(address);
+        }
+        taken
     }
 
-    /// The same for one card.
-    pub(crate) fn free_function(&self, card: &Interface) {
-        if let Ok(Some(wanted)) = Wanted::of(card) {
-            let record = self.function_record(&wanted.address);
-            give_back(&wanted.address, &record, Path::new(SYSFS), &Kernel);
+    /// Takes note of the functions that a machine has which another daemon started.
+    pub(crate) fn keep_functions(&self, domain: &Domain) {
+        let machine = crate::facts::uuid(domain);
+        for card in &domain.devices.interfaces {
+            if let Ok(Some(wanted)) = Wanted::of(card)
+                && self
+                    .function_owners()
+                    .give(&wanted.address, machine)
+                    .is_err()
+            {
+                tracing::warn!(address = wanted.address, "two machines have one function");
+            }
+        }
+    }
+
+    /// Makes those functions what they were that a daemon set up for a start it did not live to
+    /// note, once it is known what machines there are.
+    pub(crate) fn free_stray_functions(&self) {
+        let folder = self.places().run.join("functions");
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let record = entry.path();
+            let address = record.file_stem().unwrap_or_default().to_string_lossy();
+            if !self.function_owners().is_given(&address) {
+                give_back(&address, &record, Path::new(SYSFS), &Kernel);
+            }
+        }
+    }
+
+    /// Makes all functions of a machine what they were.
+    pub(crate) fn free_functions(&self, domain: &Domain) {
+        let machine = crate::facts::uuid(domain);
+        let cards = domain.devices.interfaces.iter();
+        cards.for_each(|card| self.free_function(machine, card));
+    }
+
+    /// The same for one card of a machine.
+    pub(crate) fn free_function(&self, machine: Uuid, card: &Interface) {
+        if let Ok(Some(Wanted { address, .. })) = Wanted::of(card)
+            && self.function_owners().may_free(&address, machine)
+        {
+            let record = self.function_record(&address);
+            give_back(&address, &record, Path::new(SYSFS), &Kernel);
+            self.function_owners().forget(&address);
         }
     }
 }
@@ -295,6 +388,20 @@ mod tests {
         // There is nothing left to give back.
         give_back(ADDRESS, &record, sysfs.path(), &kernel);
         assert!(kernel.0.take().is_empty());
+    }
+
+    #[test]
+    fn a_function_has_one_machine_and_only_that_gives_it_back() {
+        let owners = Owners::default();
+        let [one, two] = [1, 2].map(Uuid::from_u128);
+        assert!(owners.may_free(ADDRESS, two), "of a run nobody knows");
+        assert_eq!(owners.give(ADDRESS, one), Ok(()));
+        assert_eq!(owners.give(ADDRESS, two), Err(one));
+        assert_eq!(owners.give(ADDRESS, one), Err(one), "not for two cards");
+        assert!(owners.may_free(ADDRESS, one) && !owners.may_free(ADDRESS, two));
+        owners.forget(ADDRESS);
+        assert!(!owners.is_given(ADDRESS));
+        assert_eq!(owners.give(ADDRESS, two), Ok(()));
     }
 
     #[test]

@@ -138,9 +138,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Tells them that all ports of a machine are gone.
-    pub(crate) async fn withdraw_ports(&self, domain: &Domain) {
-        for card in &domain.devices.interfaces {
+    /// Tells them that the ports of a machine's wanted cards are gone.
+    pub(crate) async fn withdraw_ports(
+        &self,
+        domain: &Domain,
+        wanted: impl Fn(&Interface) -> bool,
+    ) {
+        let cards = domain.devices.interfaces.iter();
+        for card in cards.filter(|card| wanted(card)) {
             self.withdraw_port(domain, card).await;
         }
     }

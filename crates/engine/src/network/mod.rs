@@ -172,6 +172,8 @@ pub(crate) struct Networks {
     firewall: enforce::Enforcement,
     /// Held while Docker's policy gets its exceptions.
     beside_docker: tokio::sync::Mutex<()>,
+    /// Which machine has which virtual function.
+    functions: functions::Owners,
     /// Whether firewalld's news are followed.
     following: firewalld::Following,
     /// Held while something of the host is chosen: a bridge's name, a subnet.

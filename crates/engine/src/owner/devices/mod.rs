@@ -1,6 +1,10 @@
 //! Devices that come and go, in the stored definition and in the running
 //! machine.
 
+mod cards;
+mod steps;
+mod update;
+
 use super::change::ChangeEnd;
 use super::errand::ErrandEnd;
 use super::{Owner, Reply, answer};
@@ -13,22 +17,19 @@ use crate::live::{LiveMachine, Unplugged};
 use crate::options::{Affect, DeviceChange};
 use crate::run;
 use crate::secrets::SecretValue;
-use crate::snapshots::nodes::open_timeout_ms;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use cards::card_of;
 use model::domain::Domain;
 use model::domain::change::DeviceKey;
 use model::domain::controller::ControllerType;
-use model::domain::interface::{Interface, LinkState};
-use model::domain::memory_device::MemoryDevice;
+use model::domain::interface::Interface;
 use model::secret::SecretUse;
 use qemu::command_line::{Launch, Step, command_line, plug};
 use qemu::machine::Operation;
-use qemu::qmp::{Command, Done, commands};
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use qemu::qmp::commands;
 use std::sync::Arc;
 use std::time::Duration;
+use steps::{Given, run_all, undo};
+use update::update_commands;
 
 /// What is to be done to a running machine.
 enum Plan {
@@ -125,12 +126,13 @@ impl Owner {
                 crate::fd_groups::check_new(&before, &after)?;
                 let alias = new_alias(&before, &after);
                 let taps = self.connect_new(&before, &mut after).await?;
-                let (old, new) = (
-                    self.launch_of(&live, &before).await?,
-                    self.launch_of(&live, &after).await?,
-                );
-                let steps = plug(&old, &new).map_err(unsupported)?;
-                let secrets = self.secrets_for(&steps)?;
+                let (steps, secrets) = match self.plan_steps(&live, &before, &after).await {
+                    Ok(planned) => planned,
+                    Err(error) => {
+                        self.disconnect_new(&before, &after).await;
+                        return Err(error);
+                    }
+                };
                 Plan::Plug {
                     steps,
                     after: Box::new(after),
@@ -173,83 +175,20 @@ impl Owner {
         Ok(())
     }
 
-    /// Connects cards that a running machine does not have yet.
-    async fn connect_new(
+    /// What gives a running machine the devices it does not have, and the secrets for that.
+    async fn plan_steps(
         &self,
+        live: &LiveMachine,
         before: &Domain,
-        after: &mut Domain,
-    ) -> Result<crate::taps::Queues> {
-        let known = aliases(before);
-        let is_new = |alias: &str| !known.iter().any(|other| other == alias);
-        let new_card = |card: &Interface| is_new(card.info.alias.as_deref().unwrap_or_default());
-        let connected = self.connect_cards(after, is_new, new_card).await;
-        if connected.is_err() {
-            for card in after
-                .devices
-                .interfaces
-                .iter()
-                .filter(|card| new_card(card))
-            {
-                self.engine.disconnect_card(after, card).await;
-            }
-        }
-        connected
-    }
-
-    async fn connect_cards(
-        &self,
-        after: &mut Domain,
-        is_new: impl Fn(&str) -> bool,
-        new_card: impl Fn(&Interface) -> bool,
-    ) -> Result<crate::taps::Queues> {
-        let engine = &self.engine;
-        engine.settle_networks(after, &new_card).await?;
-        engine.announce_ports(after, &new_card).await?;
-        engine.take_functions(after, &new_card)?;
-        crate::taps::name_lasting(after, &is_new)?;
-        let mut taps = crate::taps::make(after, &is_new)?;
-        engine.join_switches(after, &new_card).await?;
-        if !taps.is_empty() {
-            engine.rule_machine(after).await?;
-        }
-        let cgroup = self.live()?.cgroup.clone();
-        taps.extend(crate::passt::start(
-            engine,
-            after,
-            cgroup.as_ref(),
-            &is_new,
-        )?);
-        Ok(taps)
-    }
-
-    /// Cards that are to be connected otherwise: as they are, and as they are to be.
-    async fn settle_changed(
-        &self,
-        before: &Domain,
-        after: &mut Domain,
-    ) -> Result<Vec<(Interface, Interface)>> {
-        let pairs = before.devices.interfaces.iter();
-        let pairs = pairs.zip(&after.devices.interfaces);
-        let changed: Vec<Interface> = pairs
-            .filter(|(old, new)| {
-                Interface {
-                    link: new.link.clone(),
-                    ..(*old).clone()
-                } != **new
-            })
-            .map(|(old, _)| old.clone())
-            .collect();
-        if changed.is_empty() {
-            return Ok(Vec::new());
-        }
-        let alias = |card: &Interface| card.info.alias.clone();
-        let wanted = |card: &Interface| changed.iter().any(|old| alias(old) == alias(card));
-        self.engine.settle_networks(after, wanted).await?;
-        let settled = |old: Interface| {
-            let new = card_of(after, old.info.alias.as_deref()?)?.clone();
-            Some((old, new))
-        };
-        Ok(changed.into_iter().filter_map(settled).collect())
+        after: &Domain,
+    ) -> Result<(Vec<Step>, Vec<SecretValue>)> {
+        let (old, new) = (
+            self.launch_of(live, before).await?,
+            self.launch_of(live, after).await?,
+        );
+        let steps = plug(&old, &new).map_err(unsupported)?;
+        let secrets = self.secrets_for(&steps)?;
+        Ok((steps, secrets))
     }
 
     /// The values of the secrets that steps make.
@@ -364,6 +303,12 @@ fn aliases(domain: &Domain) -> Vec<String> {
     aliases
 }
 
+/// Whether a device is none of those whose aliases are known.
+fn is_new_to(known: &[String], alias: Option<&str>) -> bool {
+    let alias = alias.unwrap_or_default();
+    !known.iter().any(|other| other == alias)
+}
+
 /// The alias, if a device has it.
 fn with_alias(domain: &Domain, alias: &str) -> Result<String> {
     let found = aliases(domain).into_iter().find(|known| known == alias);
@@ -380,12 +325,6 @@ fn new_alias(before: &Domain, after: &Domain) -> Option<String> {
     aliases(after)
         .into_iter()
         .find(|alias| !old.contains(alias))
-}
-
-/// The card with this alias.
-fn card_of<'a>(domain: &'a Domain, alias: &str) -> Option<&'a Interface> {
-    let mut cards = domain.devices.interfaces.iter();
-    cards.find(|card| card.info.alias.as_deref() == Some(alias))
 }
 
 async fn carry_out(
@@ -462,216 +401,4 @@ async fn ask_to_let_go(live: &LiveMachine, alias: &str, wait: bool) -> Result<()
             Ok(())
         }
     }
-}
-
-/// What steps need and was made before the first of them.
-#[derive(Debug, Default)]
-struct Given {
-    /// Descriptors of taps.
-    taps: crate::taps::Queues,
-    /// Values of secrets, in the order of the steps.
-    secrets: Vec<SecretValue>,
-}
-
-/// Runs steps in order; where one fails, those before it are undone.
-async fn run_all(live: &LiveMachine, steps: &[Step], mut given: Given) -> Result<()> {
-    given.secrets.reverse();
-    for (done, step) in steps.iter().enumerate() {
-        if let Err(error) = run_step(live, step, &mut given).await {
-            for earlier in steps[..done].iter().rev() {
-                undo(live, earlier).await;
-            }
-            return Err(error);
-        }
-    }
-    Ok(())
-}
-
-async fn run_step(live: &LiveMachine, step: &Step, given: &mut Given) -> Result<()> {
-    let monitor = live.monitor()?;
-    let named;
-    let command = match step {
-        Step::Run(command) => command,
-        Step::WithFile {
-            path,
-            write,
-            command,
-        } => {
-            let set = monitor.give_file(open(path, *write)?).await?;
-            named = command.clone().arg("filename", format!("/dev/fdset/{set}"));
-            &named
-        }
-        Step::WithTap {
-            alias,
-            taps,
-            vhosts,
-            command,
-        } => {
-            for (number, name) in (0..).zip(taps) {
-                let queue = given.taps.remove(&(alias.clone(), number)).ok_or_else(|| {
-                    EngineError::new(
-                        ErrorKind::Internal,
-                        format!("no tap was made for '{alias}'"),
-                    )
-                })?;
-                let command = commands::getfd(name);
-                monitor.ask_with_descriptor(&command, queue).await?;
-            }
-            for name in vhosts {
-                let device = run::open_device("/dev/vhost-net")?;
-                let command = commands::getfd(name);
-                monitor.ask_with_descriptor(&command, device).await?;
-            }
-            command
-        }
-        Step::WithSecret { command, .. } => {
-            let value = given.secrets.pop().ok_or_else(|| {
-                EngineError::new(ErrorKind::Internal, "a secret was not looked up")
-            })?;
-            let value = BASE64_STANDARD.encode(value.expose());
-            let command = command.clone().arg("format", "base64").arg("data", value);
-            return monitor.execute(&command).await.map(drop);
-        }
-        Step::Listen {
-            path,
-            name,
-            command,
-        } => {
-            let socket = run::listen(path)?;
-            monitor
-                .ask_with_descriptor(&commands::getfd(name), socket)
-                .await?;
-            command
-        }
-    };
-    let timeout = Duration::from_millis(open_timeout_ms(command.arguments()));
-    monitor.ask(command, timeout).await.map(drop)
-}
-
-fn open(path: &Path, write: bool) -> Result<OwnedFd> {
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(write)
-        .open(path)
-        .map_err(|e| {
-            EngineError::new(
-                ErrorKind::ResourceUnavailable,
-                format!("Cannot access storage file '{}': {e}", path.display()),
-            )
-        })?;
-    Ok(file.into())
-}
-
-/// Removes what a step has made. A device goes by the guest's leave only, and
-/// what it holds stays with it.
-async fn undo(live: &LiveMachine, step: &Step) {
-    let (Step::Run(command)
-    | Step::WithFile { command, .. }
-    | Step::WithTap { command, .. }
-    | Step::WithSecret { command, .. }
-    | Step::Listen { command, .. }) = step;
-    let name_of = |key: &str| {
-        command
-            .arguments()
-            .get(key)
-            .and_then(|v| v.as_str())
-            .map(str::to_owned)
-    };
-    let inverse: Option<Command<Done>> = match command.name() {
-        "blockdev-add" => name_of("node-name").map(|node| commands::blockdev_del(&node)),
-        "netdev_add" => name_of("id").map(|id| commands::netdev_del(&id)),
-        "chardev-add" => name_of("id").map(|id| commands::chardev_remove(&id)),
-        "object-add" => name_of("id").map(|id| commands::object_del(&id)),
-        _ => None,
-    };
-    if let (Some(inverse), Ok(monitor)) = (inverse, live.monitor())
-        && let Err(error) = monitor.execute(&inverse).await
-    {
-        tracing::debug!(%error, "a back end could not be removed");
-    }
-    if let Step::Listen { path, .. } = step
-        && let Err(error) = super::define::remove_file(path)
-    {
-        tracing::debug!(%error, "a socket could not be removed");
-    }
-}
-
-/// The commands that make one definition of the other, for what can be
-/// changed in place.
-fn update_commands(before: &Domain, after: &Domain) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
-    for (old, new) in before.devices.disks.iter().zip(&after.devices.disks) {
-        if old.source != new.source || old.kind != new.kind {
-            steps.push(change_medium(new)?);
-        }
-    }
-    for (old, new) in before
-        .devices
-        .interfaces
-        .iter()
-        .zip(&after.devices.interfaces)
-    {
-        if old.link != new.link {
-            let alias = new.info.alias.as_deref().unwrap_or_default();
-            let up = new
-                .link
-                .as_ref()
-                .is_none_or(|link| link.state != LinkState::Down);
-            steps.push(Step::Run(commands::set_link(alias, up)));
-        }
-    }
-    for (old, new) in before.devices.memories.iter().zip(&after.devices.memories) {
-        let requested = |module: &MemoryDevice| module.target.as_ref().and_then(|t| t.requested);
-        if let Some(size) = requested(new).filter(|size| requested(old) != Some(*size)) {
-            let alias = new.info.alias.as_deref().unwrap_or_default();
-            let path = format!("/machine/peripheral/{alias}");
-            let bytes = (size.0 * 1024).into();
-            let command = commands::qom_set(&path, "requested-size", bytes);
-            steps.push(Step::Run(command));
-        }
-    }
-    for (old, new) in before.devices.graphics.iter().zip(&after.devices.graphics) {
-        if old.password != new.password {
-            steps.push(Step::Run(set_password(new)));
-        }
-    }
-    Ok(steps)
-}
-
-fn change_medium(disk: &model::domain::disk::Disk) -> Result<Step> {
-    use model::domain::disk::DiskDevice;
-    if !matches!(disk.device, DiskDevice::Cdrom | DiskDevice::Floppy) {
-        return Err(EngineError::new(
-            ErrorKind::ConfigUnsupported,
-            format!(
-                "the source of disk '{}' cannot be changed while the machine runs",
-                disk.target_dev()
-            ),
-        ));
-    }
-    let alias = disk.info.alias.as_deref().unwrap_or_default();
-    let Some(path) = disk.source_path() else {
-        return Ok(Step::Run(
-            Command::new("eject").arg("id", alias).arg("force", true),
-        ));
-    };
-    let command = Command::new("blockdev-change-medium")
-        .arg("id", alias)
-        .arg("format", disk.format().as_str())
-        .arg("read-only-mode", "read-only");
-    Ok(Step::WithFile {
-        path: path.into(),
-        write: false,
-        command,
-    })
-}
-
-fn set_password(graphics: &model::domain::graphics::Graphics) -> Command<Done> {
-    use model::domain::graphics::GraphicsType;
-    let protocol = match graphics.kind {
-        GraphicsType::Spice => commands::DisplayProtocol::Spice,
-        _ => commands::DisplayProtocol::Vnc,
-    };
-    let secret = graphics.password.secret.as_deref().unwrap_or_default();
-    commands::set_password(protocol, secret, None)
 }
