@@ -40,4 +40,5 @@ mod storage;
 mod storage_faults;
 mod tuning;
 mod virt_manager;
+mod volume_content;
 mod volume_disks;

@@ -7,7 +7,7 @@ use std::process::Command;
 use stead_tests::{Host, guest};
 
 /// A pool that is a new directory, in use.
-fn pool(host: &Host, name: &str) -> PathBuf {
+pub(crate) fn pool(host: &Host, name: &str) -> PathBuf {
     let folder = host.folder().join(name);
     let target = folder.to_string_lossy().into_owned();
     let words = [
@@ -276,104 +276,6 @@ fn volumes_of_every_format_are_made_copied_and_resized() {
         "{:?}",
         files(&folder)
     );
-}
-
-#[test]
-fn what_is_uploaded_comes_back_with_its_holes() {
-    use std::os::unix::fs::{FileExt, MetadataExt};
-    const LENGTH: u64 = 24 << 20;
-    let host = Host::start();
-    let folder = pool(&host, "p");
-    let source = host.folder().join("source");
-    let file = fs::File::create(&source).expect("made");
-    file.set_len(LENGTH).expect("extended");
-    let content: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
-    file.write_all_at(&content, 8 << 20).expect("written");
-    let source = source.to_string_lossy().into_owned();
-
-    for (client, name) in [(0, "by-virsh"), (1, "by-stead")] {
-        let run = |words: &[&str]| match client {
-            0 => host.virsh(words),
-            _ => host.stead(words),
-        };
-        let _ = run(&["vol-create-as", "p", name, "1M", "--allocation", "0"]).succeeds();
-        for sparse in [&[][..], &["--sparse"]] {
-            let back = host.folder().join(format!("back-{name}-{}", sparse.len()));
-            let path = back.to_string_lossy().into_owned();
-            let _ = run(&[&["vol-upload", name, &source, "p"], sparse].concat()).succeeds();
-            let _ = run(&[&["vol-download", name, &path, "p"], sparse].concat()).succeeds();
-            assert!(
-                fs::read(&back).expect("it is there") == fs::read(&source).expect("it is there")
-            );
-            if !sparse.is_empty() {
-                for file in [&back, &folder.join(name)] {
-                    let taken = fs::metadata(file).expect("it is there").blocks() * 512;
-                    assert!(taken < 4 << 20, "{} takes {taken}", file.display());
-                }
-            }
-        }
-        let piece = host.folder().join("piece").to_string_lossy().into_owned();
-        let words = [
-            "vol-download",
-            name,
-            &piece,
-            "p",
-            "--offset",
-            "8388608",
-            "--length",
-            "100",
-        ];
-        let _ = run(&words).succeeds();
-        assert_eq!(fs::read(&piece).expect("it is there"), &content[..100]);
-        // A piece at the beginning leaves the rest as it was.
-        let _ = run(&["vol-upload", name, &piece, "p"]).succeeds();
-        let now = fs::read(folder.join(name)).expect("it is there");
-        assert_eq!((now.len() as u64, &now[..100]), (LENGTH, &content[..100]));
-        assert_eq!(&now[8 << 20..(8 << 20) + 100], &content[..100]);
-    }
-}
-
-#[test]
-fn uploads_share_their_connection_and_give_way() {
-    let host = Host::start();
-    let folder = pool(&host, "p");
-    for name in ["v", "w"] {
-        let _ = host.virsh(&["vol-create-as", "p", name, "1M"]).succeeds();
-    }
-    let place = folder.to_string_lossy();
-    let seen = host.python("uploads.py", &["p", &place]).succeeds();
-    let lines: Vec<&str> = seen.lines().collect();
-    assert_eq!(lines[0], "beside {2} True");
-    assert_eq!(lines[1], "by turns True True");
-    assert_eq!(lines[2], "given up True 2");
-    assert!(lines[3].starts_with("refused"), "{seen}");
-    assert!(lines[3].contains("longer than the 1000000 bytes"), "{seen}");
-    assert_eq!(lines[4], "as before True");
-    assert_eq!(lines[5], "deleted ['w']");
-    assert!(
-        lines[6].contains("'v' was deleted while it was uploaded"),
-        "{seen}"
-    );
-    assert_eq!(lines[7], "new 1000 ['v', 'w']");
-}
-
-#[test]
-fn a_wiped_volume_holds_nothing() {
-    let host = Host::start();
-    let folder = pool(&host, "p");
-    let _ = host.virsh(&["vol-create-as", "p", "v", "1M"]).succeeds();
-    for algorithm in ["zero", "nnsa", "bsi", "schneier", "random", "trim"] {
-        fs::write(folder.join("v"), vec![b's'; 1 << 20]).expect("written");
-        let _ = host
-            .virsh(&["vol-wipe", "v", "p", "--algorithm", algorithm])
-            .succeeds();
-        let now = fs::read(folder.join("v")).expect("it is there");
-        assert_eq!(now.len(), 1 << 20);
-        assert!(
-            !now.windows(8).any(|piece| piece == b"ssssssss"),
-            "{algorithm}"
-        );
-    }
 }
 
 #[test]
