@@ -29,15 +29,21 @@ with open(path, "r+b") as image:
 # The daemon has a copy of its own, also of a file that has no name any more.
 os.unlink(path)
 start()
-for entry in filter(str.isdigit, os.listdir("/proc")):
+
+
+def has_it_open(entry):
+    """Whether a process is a QEMU of that name (others may have one too) and has the file open."""
     try:
         with open(f"/proc/{entry}/cmdline", encoding="utf-8", errors="replace") as words:
             if f"guest={machine}," not in words.read():
-                continue
+                return False
         files = [os.stat(f"/proc/{entry}/fd/{number}") for number in os.listdir(f"/proc/{entry}/fd")]
-        print("open in QEMU:", any(file.st_ino == inode for file in files))
+        return any(file.st_ino == inode for file in files)
     except OSError:
-        continue
+        return False
+
+
+print("open in QEMU:", any(map(has_it_open, filter(str.isdigit, os.listdir("/proc")))))
 domain.destroy()
 connection.close()
 # What it gave is gone with it.
