@@ -47,6 +47,12 @@ pub enum PlanRequest {
         domain: String,
         /// The interface's XML.
         xml: String,
+        /// Into the running machine.
+        #[serde(default)]
+        live: bool,
+        /// Into the stored definition; with neither, into what the machine is now.
+        #[serde(default)]
+        config: bool,
     },
     /// A machine's own firewall rules are replaced.
     Firewall {

@@ -79,7 +79,7 @@ impl DomainHandle {
     /// The stored definition, also while the machine runs.
     pub fn stored_definition(&self) -> Result<Arc<model::domain::Domain>> {
         if self.view().stored.is_none() {
-            return Err(owner::transient());
+            return Err(crate::options::transient());
         }
         let text = self.engine.stored_xml(self.uuid())?;
         Ok(Arc::new(self.engine.parse_stored(&text)?))

@@ -1,5 +1,6 @@
 //! The arguments of the engine's calls, as types instead of flag words.
 
+use crate::error::{EngineError, Result};
 use std::path::PathBuf;
 
 /// A client's connection, for machines and descriptors that go with it.
@@ -68,6 +69,33 @@ pub struct Affect {
     pub live: bool,
     /// The stored definition.
     pub config: bool,
+}
+
+/// A machine that has no stored definition was to be changed there.
+pub(crate) fn transient() -> EngineError {
+    EngineError::invalid("transient domains do not have any persistent config")
+}
+
+impl Affect {
+    /// What is meant of a machine that is active or not, and persistent or not: with nothing
+    /// named, what it is now.
+    pub(crate) fn of(self, active: bool, persistent: bool) -> Result<Affect> {
+        let named = self.live || self.config;
+        let affect = match named {
+            true => self,
+            false => Affect {
+                live: active,
+                config: !active,
+            },
+        };
+        if affect.live && !active {
+            return Err(EngineError::invalid("domain is not running"));
+        }
+        if affect.config && !persistent {
+            return Err(transient());
+        }
+        Ok(affect)
+    }
 }
 
 /// How a saved machine comes back, and where its state goes.

@@ -128,7 +128,29 @@ fn plans_are_what_is_done() {
             .replace("vnet_25d", "vnet1");
         assert!(is_in_force(&host, &named), "{named}");
 
+        // Into the definition alone: nothing of what runs is touched.
+        let later = [
+            &attach[..6],
+            &["52:54:00:aa:09:03", "--config", "--dry-run"],
+        ]
+        .concat();
+        let stored = stead(&later);
+        let (steps, definition) = stored
+            .split_once("\n\n# definition\n")
+            .expect("a definition");
+        assert_eq!(steps, "store definition of machine 'one'");
+        assert!(definition.contains("52:54:00:aa:09:03"), "{definition}");
+        let kept = host.virsh(&["dumpxml", "one", "--inactive"]).succeeds();
+        assert!(!kept.contains("52:54:00:aa:09:03"));
+        let both = stead(&[&later[..7], &["--config", "--live", "--dry-run"]].concat());
+        assert!(both.starts_with("store definition") && both.contains("device_add in QEMU"));
         let _ = host.virsh(&["destroy", "one"]).succeeds();
+        let stopped = host.stead(&[&later[..7], &["--live", "--dry-run"]].concat());
+        assert!(
+            stopped.stderr.contains("domain is not running"),
+            "{}",
+            stopped.stderr
+        );
         let destroyed = stead(&["net-destroy", "lab", "--dry-run"]);
         assert!(
             destroyed.starts_with("dnsmasq stop\nlink delete lab0\nfirewall change\n"),

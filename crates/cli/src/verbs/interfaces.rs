@@ -164,11 +164,16 @@ fn attach(s: &mut Session, args: &Args) -> Outcome {
         return Ok(());
     }
     let dom = target(s, args)?.dom;
-    if args.has("dry-run") {
-        let domain = dom.name;
-        return plans::print(s, &PlanRequest::AttachInterface { domain, xml });
-    }
     let flags = with_running(s, args, &dom, flags);
+    if args.has("dry-run") {
+        let request = PlanRequest::AttachInterface {
+            domain: dom.name,
+            xml,
+            live: flags & AFFECT_LIVE != 0 || (flags == 0 && !args.has("current")),
+            config: flags & AFFECT_CONFIG != 0,
+        };
+        return plans::print(s, &request);
+    }
     attach_xml(s, args, dom, xml, flags).or_fail(|| "Failed to attach interface".into())?;
     extra!(s, "Interface attached successfully\n");
     Ok(())

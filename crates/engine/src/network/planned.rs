@@ -4,6 +4,7 @@ use super::update::SectionChange;
 use super::{LiveNetwork, NetworkView};
 use crate::engine::{Engine, xml_error};
 use crate::error::{EngineError, ErrorKind, Result};
+use crate::options::{Affect, XmlOptions};
 use ::network::bandwidth;
 use ::network::dnsmasq::{is_wanted, texts};
 use ::network::firewall::{Firewall, NetworkRules};
@@ -13,7 +14,7 @@ use model::domain::Domain;
 use model::domain::interface::{Interface, InterfaceType};
 use model::network::Network;
 use model::network::policy::Policy;
-use model::xml::Mac;
+use model::xml::{Mac, XmlFlags};
 use uuid::Uuid;
 
 /// A change that is only to be planned.
@@ -35,6 +36,8 @@ pub enum PlannedChange {
         domain: Uuid,
         /// The interface's XML.
         xml: String,
+        /// What is changed: the running machine, the stored definition.
+        affect: Affect,
     },
     /// A machine's own rules are replaced: their metadata element.
     Rules {
@@ -68,7 +71,11 @@ impl Engine {
             }
             PlannedChange::Destroy(uuid) => self.plan_destroy(uuid).await,
             PlannedChange::Update(uuid, change) => self.plan_update(uuid, &change).await,
-            PlannedChange::Attach { domain, xml } => self.plan_attach(domain, &xml).await,
+            PlannedChange::Attach {
+                domain,
+                xml,
+                affect,
+            } => self.plan_attach(domain, &xml, affect).await,
             PlannedChange::Rules { domain, policy } => self.plan_rules(domain, &policy).await,
         }
     }
@@ -203,16 +210,43 @@ impl Engine {
         Ok(plan)
     }
 
-    async fn plan_attach(&self, domain: Uuid, xml: &str) -> Result<PlanText> {
+    async fn plan_attach(&self, domain: Uuid, xml: &str, affect: Affect) -> Result<PlanText> {
         let handle = self.domain_by_uuid(domain)?;
         let view = handle.view();
-        let mut definition = match &view.live {
-            Some(live) => Domain::clone(&live.definition()),
-            None => {
-                let xml = handle.xml(Default::default())?;
-                Domain::parse(&xml).map_err(xml_error)?
+        let affect = affect.of(view.live.is_some(), view.is_persistent())?;
+        let mut plan = PlanText::default();
+        if affect.config {
+            let inactive = XmlOptions {
+                inactive: true,
+                ..XmlOptions::default()
+            };
+            let mut stored = Domain::parse(&handle.xml(inactive)?).map_err(xml_error)?;
+            stored.attach_device(xml).map_err(xml_error)?;
+            plan.steps
+                .push(format!("store definition of machine '{}'", view.name));
+            let flags = XmlFlags {
+                inactive: true,
+                ..XmlFlags::default()
+            };
+            plan.definition = Some(stored.to_xml(flags));
+        }
+        match &view.live {
+            Some(live) if affect.live => {
+                let running = Domain::clone(&live.definition());
+                self.plan_plug(running, xml, &mut plan).await?;
             }
-        };
+            _ => {}
+        }
+        Ok(plan)
+    }
+
+    /// What plugging an interface into a running machine takes.
+    async fn plan_plug(
+        &self,
+        mut definition: Domain,
+        xml: &str,
+        plan: &mut PlanText,
+    ) -> Result<()> {
         let before = definition.devices.interfaces.len();
         definition.attach_device(xml).map_err(xml_error)?;
         let Some(interface) = definition.devices.interfaces.get_mut(before) else {
@@ -237,7 +271,6 @@ impl Engine {
                 .map_err(super::attach::refused)?,
             None => plug::settle_alone(interface, fresh[0]),
         }
-        let mut plan = PlanText::default();
         if let Some(view) = network.filter(|view| !view.is_active()) {
             plan.notes.push(format!(
                 "network '{}' is not active: it must be started first",
@@ -251,18 +284,16 @@ impl Engine {
                 .iter()
                 .flat_map(|plug| plan::plug_steps(&device, plug)),
         );
-        if view.live.is_some() {
-            self.check_filters(&definition)?;
-            let ports = self.ports_of_machine(&definition);
-            let mut firewall = self.firewall();
-            firewall
-                .machines
-                .retain(|port| !ports.iter().any(|p| p.device == port.device));
-            firewall.machines.extend(ports);
-            self.note_rules(&mut plan, &firewall).await;
-            plan.steps.push("netdev_add, device_add in QEMU".to_owned());
-        }
-        Ok(plan)
+        self.check_filters(&definition)?;
+        let ports = self.ports_of_machine(&definition);
+        let mut firewall = self.firewall();
+        firewall
+            .machines
+            .retain(|port| !ports.iter().any(|p| p.device == port.device));
+        firewall.machines.extend(ports);
+        self.note_rules(plan, &firewall).await;
+        plan.steps.push("netdev_add, device_add in QEMU".to_owned());
+        Ok(())
     }
 
     async fn plan_rules(&self, domain: Uuid, policy: &str) -> Result<PlanText> {

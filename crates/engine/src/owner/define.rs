@@ -63,7 +63,10 @@ impl Owner {
 
     fn stored_summary(&self) -> Result<crate::view::Summary> {
         let view = self.entry.view();
-        view.stored.as_deref().cloned().ok_or_else(transient)
+        view.stored
+            .as_deref()
+            .cloned()
+            .ok_or_else(crate::options::transient)
     }
 
     pub(super) fn stored_definition(&self) -> Result<model::domain::Domain> {
@@ -248,24 +251,7 @@ impl Owner {
     /// Says which of the two definitions is meant where neither was named,
     /// and refuses what is not there.
     pub(super) fn resolve(&self, affect: Affect) -> Result<Affect> {
-        let active = self.live.is_some();
-        let affect = match affect {
-            Affect {
-                live: false,
-                config: false,
-            } => Affect {
-                live: active,
-                config: !active,
-            },
-            named => named,
-        };
-        if affect.live && !active {
-            return Err(EngineError::invalid("domain is not running"));
-        }
-        if affect.config && self.entry.view().stored.is_none() {
-            return Err(transient());
-        }
-        Ok(affect)
+        affect.of(self.live.is_some(), self.entry.view().is_persistent())
     }
 
     /// Changes the stored definition, the running one, or both; the stored
@@ -296,10 +282,6 @@ impl Owner {
         }
         Ok(())
     }
-}
-
-pub(crate) fn transient() -> EngineError {
-    EngineError::invalid("transient domains do not have any persistent config")
 }
 
 /// Removes a file, or a directory with all in it; none there is as good.

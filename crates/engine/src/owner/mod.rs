@@ -7,7 +7,7 @@
 //! errand runs at a time; requests that need the machine meanwhile queue, and
 //! are told when they have queued too long.
 
-pub(crate) use define::{check_name, remove_file, transient};
+pub(crate) use define::{check_name, remove_file};
 pub(crate) use save::{follow as follow_migration, write_state};
 pub(crate) use start::{SETUP_TIMEOUT, cancelled, undo as undo_start};
 pub(crate) use stop::abandon;

@@ -247,13 +247,17 @@ impl Domain {
             return self.update_memory(&module);
         }
         let wanted = Fragment::parse(xml)?;
-        match self.find_device(xml)? {
-            DeviceKey::Disk(index) => {
+        let key = match self.find_device(xml)? {
+            DeviceKey::Alias(alias) => self.place_of(&alias),
+            key => Some(key),
+        };
+        match key {
+            Some(DeviceKey::Disk(index)) => {
                 if let Some(disk) = wanted.devices.disks.into_iter().next() {
                     update_disk(&mut self.devices.disks[index], disk);
                 }
             }
-            DeviceKey::Interface(index) => {
+            Some(DeviceKey::Interface(index)) => {
                 if let Some(interface) = wanted.devices.interfaces.into_iter().next() {
                     update_interface(&mut self.devices.interfaces[index], interface)?;
                 }
@@ -265,6 +269,17 @@ impl Domain {
             }
         }
         Ok(())
+    }
+
+    /// Where among disks or interfaces the device with this alias is.
+    fn place_of(&self, alias: &str) -> Option<DeviceKey> {
+        let devices = &self.devices;
+        let is_named = |info: &DeviceInfo| info.alias.as_deref() == Some(alias);
+        let disk = devices.disks.iter().position(|disk| is_named(&disk.info));
+        let mut interfaces = devices.interfaces.iter();
+        let mut interface = || interfaces.position(|card| is_named(&card.info));
+        disk.map(DeviceKey::Disk)
+            .or_else(|| interface().map(DeviceKey::Interface))
     }
 }
 
@@ -381,6 +396,19 @@ mod tests {
 
     const DISK: &str =
         "<disk type='file'><source file='/b'/><target dev='vdb' bus='virtio'/></disk>";
+
+    #[test]
+    fn a_card_is_changed_by_its_alias() {
+        let xml = domain().to_xml(XmlFlags::default());
+        let mac = "<mac address='52:54:00:00:00:01'/>";
+        let mut named = Domain::parse(&xml).expect("a domain");
+        named.devices.interfaces[0].info.alias = Some("net0".to_owned());
+        let down = format!(
+            "<interface type='user'>{mac}<link state='down'/><alias name='net0'/></interface>"
+        );
+        named.update_device(&down).expect("change");
+        assert!(named.devices.interfaces[0].link.is_some());
+    }
 
     #[test]
     fn a_disk_comes_and_goes_by_its_target() {

@@ -7,6 +7,7 @@ use axum::extract::{Path, Query, State};
 use engine::Engine;
 use engine::network::update::SectionChange;
 use engine::network::{AddressSource, NamedSet, PlannedChange};
+use engine::options::Affect;
 use engine::{EngineError, ErrorKind};
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
@@ -59,9 +60,15 @@ fn planned(engine: &Engine, asked: PlanRequest) -> Result<PlannedChange, Failure
                 .ok_or_else(|| invalid("there is no such command or section"))?;
             PlannedChange::Update(network(&name)?, change)
         }
-        PlanRequest::AttachInterface { domain: name, xml } => PlannedChange::Attach {
+        PlanRequest::AttachInterface {
+            domain: name,
+            xml,
+            live,
+            config,
+        } => PlannedChange::Attach {
             domain: domain(&name)?,
             xml,
+            affect: Affect { live, config },
         },
         PlanRequest::Firewall {
             domain: name,
