@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use stead_model::XmlFlags;
 use stead_model::network::Network;
+use stead_model::network::update::{Command, Section};
 use stead_model::nwfilter::Filter;
 
 const SHOWN: XmlFlags = XmlFlags {
@@ -110,6 +111,86 @@ fn updated_networks_are_shown_as_libvirt_shows_them() {
     for (name, xml) in shown.filter(|(name, _)| !made_by_update(name)) {
         let network = Network::parse(&xml).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(network.to_xml(SHOWN), xml, "{name}");
+    }
+}
+
+/// Updates of libvirt's own tests: what is changed by what, how, and what comes of it, if
+/// anything does.
+const UPDATES: &[(&str, &str, Command, Section, Option<&str>)] = &[
+    (
+        "nat-network",
+        "host-updated",
+        Command::Modify,
+        Section::DhcpHost,
+        Some("nat-network-host-updated"),
+    ),
+    (
+        "nat-network",
+        "host-new-incomplete",
+        Command::AddLast,
+        Section::DhcpHost,
+        None,
+    ),
+    (
+        "nat-network",
+        "interface-eth47",
+        Command::Delete,
+        Section::ForwardInterface,
+        None,
+    ),
+    (
+        "nat-network-dns-txt-record",
+        "dns-txt-record-modify-success",
+        Command::Modify,
+        Section::DnsTxt,
+        Some("nat-network-dns-txt-modify-ok"),
+    ),
+    (
+        "nat-network-dns-txt-record",
+        "dns-txt-record-modify-fail",
+        Command::Modify,
+        Section::DnsTxt,
+        None,
+    ),
+    (
+        "nat-network",
+        "dns-host-modify-not-existing",
+        Command::Modify,
+        Section::DnsHost,
+        None,
+    ),
+    (
+        "dhcp6host-routed-network",
+        "dhcp-range",
+        Command::AddLast,
+        Section::DhcpRange,
+        Some("dhcp6host-routed-network-range"),
+    ),
+];
+
+#[test]
+fn networks_are_updated_as_libvirt_updates_them() {
+    let (before, updates) = (files("networkxml2xmlin"), files("networkxml2xmlupdatein"));
+    let after = files("networkxml2xmlupdateout");
+    if updates.is_empty() {
+        return;
+    }
+    for (network, update, command, section, wanted) in UPDATES {
+        let case = format!("{network} {command:?} {update}");
+        let text = |files: &BTreeMap<String, String>, name: &str| {
+            let found = files.get(&format!("{name}.xml"));
+            found.unwrap_or_else(|| panic!("{name}.xml")).clone()
+        };
+        let mut changed = Network::parse(&text(&before, network)).expect("a network");
+        let told = changed.update(*command, *section, None, &text(&updates, update));
+        match wanted {
+            None => assert!(told.is_err(), "{case} is accepted"),
+            Some(wanted) => {
+                told.unwrap_or_else(|e| panic!("{case}: {e:?}"));
+                let (wanted, got) = (text(&after, wanted), changed.to_xml(SHOWN));
+                assert!(got == wanted, "{case}: {}", difference(&wanted, &got));
+            }
+        }
     }
 }
 

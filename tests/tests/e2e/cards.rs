@@ -189,3 +189,35 @@ fn programs_are_told_of_ports_and_subscribers_of_networks() {
         },
     );
 }
+
+#[test]
+fn a_running_cards_cable_is_pulled_by_any_name_it_has() {
+    inside(
+        "cards::a_running_cards_cable_is_pulled_by_any_name_it_has",
+        || {
+            let host = Host::start();
+            start_network(&host, "lab", LAB);
+            let mac = "52:54:00:aa:08:03";
+            let _ = start_bare(&host, "one", &on_network("lab", mac)).succeeds();
+            let link = |name: &str| host.virsh(&["domif-getlink", "one", name]).succeeds();
+            // The clients send the card as it is shown, with its alias.
+            for (client, name) in [("virsh", "vnet0"), ("virsh", mac), ("stead", mac)] {
+                for state in ["down", "up"] {
+                    let words = ["domif-setlink", "one", name, state];
+                    let set = match client {
+                        "virsh" => host.virsh(&words),
+                        _ => host.stead(&words),
+                    };
+                    let _ = set.succeeds();
+                    assert!(link(name).contains(state), "{client} {name} {state}");
+                }
+            }
+            let _ = host
+                .virsh(&["domif-setlink", "one", mac, "down", "--config"])
+                .succeeds();
+            let kept = host.virsh(&["dumpxml", "one", "--inactive"]).succeeds();
+            assert!(kept.contains("<link state='down'/>"), "{kept}");
+            assert!(link("vnet0").contains("up"));
+        },
+    );
+}

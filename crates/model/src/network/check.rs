@@ -486,7 +486,7 @@ pub(super) fn check_host(
             "Static host definition in IPv4 network '{name}' must have mac or name attribute"
         ));
     }
-    if host.ip.is_none() && host.name.is_none() {
+    if host.ip.is_none() {
         return Err(format!(
             "Missing IP address in static host definition for network '{name}'"
         ));
