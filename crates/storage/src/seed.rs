@@ -27,6 +27,9 @@ pub struct Seed {
     /// cloud-init's own document, in place of all but the names and the cards.
     #[serde(default)]
     pub user_data: Option<String>,
+    /// Whether the machine's disk has been another machine's, whose machine id is on it.
+    #[serde(default)]
+    pub is_clone: bool,
 }
 
 /// An account.
@@ -81,6 +84,9 @@ impl Seed {
         ];
         if !self.cards.is_empty() {
             files.push(file("network-config", self.network_config()));
+        }
+        if self.is_clone {
+            files.push(file("vendor-data", new_machine_id()));
         }
         iso::write(VOLUME, &files)
     }
@@ -155,6 +161,23 @@ impl Seed {
     }
 }
 
+/// Has cloud-init give a clone a machine id of its own, once. What the D-Bus daemon keeps is asked
+/// by systemd first, unless it leads to the same file.
+fn new_machine_id() -> String {
+    const RENEW: &str = "rm -f /etc/machine-id; \
+        [ -L /var/lib/dbus/machine-id ] || rm -f /var/lib/dbus/machine-id; \
+        systemd-machine-id-setup";
+    let once = [
+        "cloud-init-per",
+        "instance",
+        "stead-machine-id",
+        "sh",
+        "-c",
+        RENEW,
+    ];
+    format!("#cloud-config\n{}", pretty(&json!({"bootcmd": [once]})))
+}
+
 impl Card {
     fn config(&self, name: &str) -> Value {
         let mut config = json!({"match": {"macaddress": self.mac}, "set-name": name});
@@ -211,6 +234,7 @@ mod tests {
                 dns: vec!["10.0.0.1".into()],
             }],
             user_data: None,
+            is_clone: false,
         };
         let image = seed.image(NAME);
         assert_eq!(image, seed.image(NAME), "the same each time");
@@ -253,5 +277,13 @@ mod tests {
             ..seed
         };
         assert_eq!(text(&own.image(NAME), "user-data"), "#!/bin/sh\ntrue\n");
+        let clone = Seed {
+            is_clone: true,
+            ..own
+        };
+        let vendor = text(&clone.image(NAME), "vendor-data");
+        let read: Value =
+            serde_json::from_str(vendor.strip_prefix("#cloud-config\n").unwrap()).unwrap();
+        assert_eq!(read["bootcmd"][0][1], "instance");
     }
 }

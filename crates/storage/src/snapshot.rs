@@ -64,7 +64,8 @@ pub fn align(snapshot: &mut Snapshot, domain: &Domain, defaults: Defaults) -> Re
         let wish = at.map(|at| wishes.remove(at));
         disks.push(settle(wish, disk, &name, defaults)?);
     }
-    check_collisions(&disks)?;
+    let memory = snapshot.memory.as_ref().and_then(|m| m.file.as_deref());
+    check_collisions(&disks, memory)?;
     snapshot.disks = Some(SnapshotDisks { disks });
     Ok(())
 }
@@ -195,10 +196,17 @@ pub fn beside(path: &str, suffix: &str) -> String {
     format!("{folder}/{stem}.{suffix}")
 }
 
-fn check_collisions(disks: &[SnapshotDisk]) -> Result<(), Refusal> {
+fn check_collisions(disks: &[SnapshotDisk], memory: Option<&str>) -> Result<(), Refusal> {
     let mut paths = std::collections::BTreeMap::new();
     for disk in disks {
         let Some(path) = disk.path() else { continue };
+        if memory == Some(path) {
+            return Err(invalid(format!(
+                "the new image of disk '{}' and the memory cannot both be '{path}': give one of \
+                 them another name",
+                disk.name()
+            )));
+        }
         if let Some(other) = paths.insert(path, disk.name()) {
             return Err(invalid(format!(
                 "cannot generate external snapshot name for disk '{}': collision with disk \
@@ -302,6 +310,16 @@ mod tests {
             let error = settled(wish, &domain, INTERNAL).unwrap_err();
             assert!(error.contains(why), "{wish}: {error}");
         }
+    }
+
+    #[test]
+    fn memory_and_a_new_image_are_not_one_file() {
+        let domain = domain(&disk("vda", "qcow2", "/i/a.qcow2"));
+        let xml = "<domainsnapshot><name>mem</name><memory snapshot='external' file='/i/a.mem'/>\
+                   </domainsnapshot>";
+        let mut snapshot = Snapshot::parse_request(xml, 5).expect("a snapshot");
+        let error = align(&mut snapshot, &domain, EXTERNAL).unwrap_err();
+        assert!(error.to_string().contains("cannot both be '/i/a.mem'"));
     }
 
     #[test]

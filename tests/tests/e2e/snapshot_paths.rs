@@ -455,3 +455,47 @@ fn one_live_snapshot_goes_inside_one_image_and_beside_another() {
         .expect("it is installed");
     assert!(tags.stdout.is_empty(), "the snapshot is left inside");
 }
+
+#[test]
+fn a_running_machine_lets_go_of_what_is_below_its_image() {
+    let host = Host::start();
+    let base = image(&host, "images");
+    let xml =
+        guest::bare_machine("vm").replace("<devices>", "<features><acpi/></features><devices>");
+    host.define(&with_disk(&xml, &base, ""));
+    for name in ["one", "two"] {
+        virsh(&host, &["snapshot-create-as", "vm", name]);
+    }
+    virsh(&host, &["snapshot-create-as", "vm", "out", "--disk-only"]);
+    virsh(&host, &["start", "vm"]);
+    // Both are inside the image below, one after the other.
+    virsh(&host, &["snapshot-delete", "vm", "one", "--children"]);
+    assert_eq!(virsh(&host, &["snapshot-list", "vm", "--name"]).trim(), "");
+    assert_eq!(used(&host), text(&base), "it is merged");
+    // There is nothing to commit, and it ends all the same.
+    let empty = [
+        "snapshot-create-as",
+        "vm",
+        "x",
+        "--disk-only",
+        "--no-metadata",
+    ];
+    virsh(&host, &empty);
+    let commit = ["blockcommit", "vm", "vda", "--active", "--pivot", "--wait"];
+    let said = host.stead(&commit).succeeds();
+    assert!(said.contains("Successfully pivoted"), "{said}");
+    let memory = format!("file={}", host.folder().join("images/vm.mem").display());
+    let words = ["snapshot-create-as", "vm", "mem", "--memspec", &memory];
+    let error = host.virsh(&words).fails();
+    assert!(error.contains("cannot both be"), "{error}");
+    virsh(&host, &["destroy", "vm"]);
+    wait::until("the end of QEMU", Duration::from_secs(10), || {
+        host.qemus().is_empty()
+    });
+    let tags = Command::new("qemu-img")
+        .args(["snapshot", "-l", text(&base)])
+        .output()
+        .expect("it is installed");
+    assert!(tags.stdout.is_empty(), "a snapshot is left inside");
+    run("qemu-img", &["check", "-q", text(&base)]);
+}

@@ -42,7 +42,7 @@ pub(crate) const VERBS: &[Verb] = &[
         IMAGE,
         arg("other", "the other image's file").completes(Completes::File),
         FORMAT,
-        text("other-format", "that one's format; raw if not given"),
+        text("other-format", "that one's format; found out if not given"),
     ])
     .over_rest(),
     Verb::new(
@@ -236,7 +236,7 @@ fn measure(s: &mut Session, args: &Args) -> Outcome {
 fn compare(s: &mut Session, args: &Args) -> Outcome {
     let other = ImageName {
         path: absolute(args.need("other")?)?,
-        format: args.text("other-format")?.unwrap_or("raw").to_owned(),
+        format: args.text("other-format")?.unwrap_or("auto").to_owned(),
     };
     run_plain(s, args, ImageTask::Compare { other })
 }

@@ -303,6 +303,7 @@ impl Cloning {
         });
         let seed = Seed {
             cards: cards.collect(),
+            is_clone: true,
             ..seed.clone()
         };
         let path = self.engine.seed_path(&plan.name);

@@ -76,6 +76,7 @@ impl SeedRequest {
             packages: self.packages.clone(),
             cards: cards.collect::<Result<_>>()?,
             user_data: self.user_data.clone(),
+            is_clone: false,
         })
     }
 }

@@ -124,6 +124,10 @@ impl DomainHandle {
                     _ => current -= 1,
                 }
             }
+            if end == 0 {
+                // There was nothing to do: whoever waits looks for a beginning and an end.
+                (current, end) = (1, 1);
+            }
             crate::options::BlockJobInfo {
                 kind: id.kind().number(),
                 bandwidth: number("speed"),

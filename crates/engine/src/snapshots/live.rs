@@ -65,11 +65,16 @@ pub(crate) async fn load(monitor: &Monitor, domain: &Domain, tag: &str) -> Resul
 
 /// Deletes a snapshot inside the image at `at` of a disk's chain.
 pub(crate) async fn untag(monitor: &Monitor, disk: &Disk, at: usize, tag: &str) -> Result<()> {
-    if at > 0 {
-        nodes::make_writable(monitor, disk, at, true).await?;
-    }
     let node = nodes::node(&disk.links()[at])?;
-    run(monitor, &commands::snapshot_delete(JOB, tag, vec![node])).await
+    let delete = commands::snapshot_delete(JOB, tag, vec![node]);
+    if at == 0 {
+        return run(monitor, &delete).await;
+    }
+    nodes::make_writable(monitor, disk, at).await?;
+    nodes::set_writable(monitor, disk, at, true).await?;
+    let deleted = run(monitor, &delete).await;
+    nodes::set_writable(monitor, disk, at, false).await?;
+    deleted
 }
 
 /// Starts the job and waits for its end. One that a daemon before this one
@@ -137,7 +142,7 @@ pub(crate) fn place_of(domain: &Domain, image: &str) -> Option<(usize, usize)> {
 pub(crate) async fn begin_merge(monitor: &Monitor, disk: &Disk, at: usize) -> Result<()> {
     finish_old_merge(monitor).await?;
     let links = disk.links();
-    nodes::make_writable(monitor, disk, at + 1, false).await?;
+    nodes::make_writable(monitor, disk, at + 1).await?;
     let base = &links[at + 1];
     let mut command: Command<Done> = Command::new("block-commit")
         .arg("job-id", MERGE_JOB)

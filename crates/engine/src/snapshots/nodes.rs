@@ -138,30 +138,37 @@ pub(crate) async fn remove(monitor: &Monitor, link: &Link) -> Result<()> {
     content.and(file).and(secret).map(drop)
 }
 
-/// Lets QEMU write to the image at `at` of a disk's chain, which it has open
-/// for reading only. With `content`, the image's own node is writable too.
-pub(crate) async fn make_writable(
-    monitor: &Monitor,
-    disk: &Disk,
-    at: usize,
-    content: bool,
-) -> Result<()> {
+/// Lets QEMU write to the file of the image at `at` of a disk's chain, which it
+/// has open for reading only. The image's own node stays as it is.
+pub(crate) async fn make_writable(monitor: &Monitor, disk: &Disk, at: usize) -> Result<()> {
     let links = disk.links();
     let link = &links[at];
     // The node above refers to the file by its node's name: a second node
     // stands in while the first is replaced, so that names stay what they are.
     let stand_in = format!("{}-w", storage_node(link));
     add_storage(monitor, disk, link, &stand_in).await?;
-    refer(monitor, disk, at, &stand_in, content).await?;
+    refer(monitor, disk, at, &stand_in, false).await?;
     monitor
         .execute(&commands::blockdev_del(&storage_node(link)))
         .await?;
     add_storage(monitor, disk, link, &storage_node(link)).await?;
-    refer(monitor, disk, at, &storage_node(link), content).await?;
+    refer(monitor, disk, at, &storage_node(link), false).await?;
     monitor
         .execute(&commands::blockdev_del(&stand_in))
         .await
         .map(drop)
+}
+
+/// Makes the image's own node writable, whose file is, or no longer so. Its file
+/// must have one descriptor only: the lock of another one is in the way.
+pub(crate) async fn set_writable(
+    monitor: &Monitor,
+    disk: &Disk,
+    at: usize,
+    writable: bool,
+) -> Result<()> {
+    let file = storage_node(&disk.links()[at]);
+    refer(monitor, disk, at, &file, writable).await
 }
 
 async fn add_storage(monitor: &Monitor, disk: &Disk, link: &Link, name: &str) -> Result<()> {

@@ -22,6 +22,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::task::ImageTask;
 
+/// In place of a format: what a machine's definition says, else the image's header.
+const FOUND_OUT: &str = "auto";
+
 /// A task on an image.
 #[derive(Debug, Clone)]
 pub struct ImageJob {
@@ -167,6 +170,7 @@ impl Engine {
             (None, true) => "raw".to_owned(),
             (None, false) => self.image_format(image)?,
         };
+        let job = &self.with_formats(job)?;
         let run = self.image_run(job, &format, unfinished.as_deref())?;
         context.step(format!("{} {image}", task.word()), 10_000, JobUnit::Percent);
         let watched = run.run_watched(|percent| {
@@ -187,6 +191,20 @@ impl Engine {
             let _ = std::fs::remove_file(unfinished);
         }
         named.map_err(|error| copy_error(error, unfinished.as_deref(), made))
+    }
+
+    /// The same with the format of the other image found out, where that is asked for.
+    fn with_formats(&self, job: &ImageJob) -> Result<ImageJob> {
+        let mut job = job.clone();
+        if let ImageTask::Compare {
+            other,
+            other_format,
+        } = &mut job.task
+            && other_format == FOUND_OUT
+        {
+            *other_format = self.image_format(other)?;
+        }
+        Ok(job)
     }
 
     fn image_run(

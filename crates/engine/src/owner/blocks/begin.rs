@@ -22,7 +22,7 @@ pub(super) async fn begin(engine: &Engine, live: &LiveMachine, plan: &Plan) -> R
     let before = live.definition();
     let disk = find(&before, &plan.id.disk)?;
     if let Some(at) = plan.writable {
-        nodes::make_writable(monitor, disk, at, false).await?;
+        nodes::make_writable(monitor, disk, at).await?;
     }
     let Some((link, copy)) = &plan.copy else {
         return monitor.execute(&plan.command).await.map(drop);
