@@ -103,7 +103,18 @@ impl Engine {
             // Something put it there after the pool was read.
             return Ok(None);
         }
-        pool.claim(&name, purpose).await.map(Some)
+        let claimed = pool.claim(&name, purpose).await;
+        claimed.map(Some).map_err(|error| match error.kind {
+            ErrorKind::VolumeExists => EngineError::new(
+                ErrorKind::VolumeExists,
+                format!(
+                    "'{path}' is there already, as the pool '{pool}' last saw its directory: if \
+                     it is not, 'stead pool-refresh {pool}'",
+                    pool = pool.view().name
+                ),
+            ),
+            _ => error,
+        })
     }
 
     fn pool_of_path(&self, path: &str) -> Option<(Pool, String)> {
