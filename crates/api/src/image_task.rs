@@ -110,6 +110,9 @@ pub enum ImageTask {
 pub struct ImageOutput {
     /// Its words.
     pub output: String,
+    /// Whether images that were compared differ, or one that was checked is damaged.
+    #[serde(default)]
+    pub found: bool,
 }
 
 /// A file that somebody began to make a volume of.

@@ -1,6 +1,7 @@
 //! Pools and volumes: virsh and stead against the daemon.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -481,6 +482,17 @@ fn images_are_made_copied_and_looked_at_outside_of_pools() {
     assert!(error.contains("is there already"), "{error}");
     let same = host.stead(&["image", "compare", &a, &b]).succeeds();
     assert!(same.contains("Images are identical."), "{same}");
+    let written = fs::File::options()
+        .write(true)
+        .open(&b)
+        .expect("it is there");
+    written.write_all_at(b"x", 4096).expect("written");
+    let differ = host.stead(&["image", "compare", &a, &b]);
+    assert_eq!(differ.status, 1, "{differ:?}");
+    assert!(
+        differ.stdout.contains("Content mismatch at offset 4096"),
+        "{differ:?}"
+    );
     let _ = host.stead(&["image", "resize", &a, "16M"]).succeeds();
     let check = host.stead(&["image", "check", &a]).succeeds();
     assert!(check.contains("No errors were found"), "{check}");

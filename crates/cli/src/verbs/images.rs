@@ -25,6 +25,7 @@ pub(crate) const VERBS: &[Verb] = &[
             text("repair", "mend what is found").words(&["leaks", "all"]),
             FORMAT,
         ])
+        .about("Ends with status 1 where damage is left.")
         .over_rest(),
     Verb::new(
         "image commit",
@@ -44,6 +45,7 @@ pub(crate) const VERBS: &[Verb] = &[
         FORMAT,
         text("other-format", "that one's format; found out if not given"),
     ])
+    .about("Ends with status 1 where they differ.")
     .over_rest(),
     Verb::new(
         "image convert",
@@ -144,7 +146,10 @@ fn run(s: &mut Session, args: &Args, format: Option<&str>, task: ImageTask) -> O
     let job: Job = s.rest()?.post("/images/tasks", &request)?;
     let said: ImageOutput = follow::follow(s, &job)?;
     s.out.text(said.output);
-    Ok(())
+    match said.found {
+        true => Err(Failure::silent()),
+        false => Ok(()),
+    }
 }
 
 fn run_plain(s: &mut Session, args: &Args, task: ImageTask) -> Outcome {

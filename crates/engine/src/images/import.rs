@@ -300,9 +300,11 @@ pub(crate) async fn decompress(
     let descriptors = vec![(3, writer.into()), (4, source.into())];
     let mut tool = tool.redirected("<&4 >&3 3>&- 4<&-", descriptors);
     tool.identity = engine.qemu_identity();
+    // Made here: a thread whose tool has failed meanwhile must not make it after it was removed.
+    let file = File::create(plain).map_err(unpack_error)?;
     let running = tool.start()?;
     let (to, moved) = (plain.to_owned(), job.clone());
-    let copied = crate::aside::aside(move || unpack(reader, &to, &moved));
+    let copied = crate::aside::aside(move || unpack(reader, (&file, &to), &moved));
     let copied = job.unless_cancelled(async { copied.await? });
     let ((), _) = tokio::try_join!(copied, running.wait(|_| ()))?;
     Ok(plain.to_owned())
@@ -380,15 +382,17 @@ fn decompressor(head: &[u8]) -> Option<Tool> {
     }
 }
 
-fn unpack(mut from: impl Read, to: &Path, job: &JobContext) -> Result<()> {
-    let fail = |e: io::Error| EngineError::system("cannot decompress the image", e);
-    let file = File::create(to).map_err(fail)?;
-    let copied = sparse::copy(&mut from, &file, 0, |done| {
+fn unpack_error(error: io::Error) -> EngineError {
+    EngineError::system("cannot decompress the image", error)
+}
+
+fn unpack(mut from: impl Read, (file, path): (&File, &Path), job: &JobContext) -> Result<()> {
+    let copied = sparse::copy(&mut from, file, 0, |done| {
         job.done(done);
-        check_space(to, done)
+        check_space(path, done)
     });
     job.check()?;
-    copied.map(drop).map_err(fail)
+    copied.map(drop).map_err(unpack_error)
 }
 
 /// Every so many bytes the free space is looked at.

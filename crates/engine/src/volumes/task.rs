@@ -6,7 +6,7 @@
 
 use super::make::copy_error;
 use super::strays::unfinished_name;
-use super::tool::ToolRun;
+use super::tool::{Said, ToolRun};
 use crate::aside::aside;
 use crate::crash::{Step, crash_point};
 use crate::engine::Engine;
@@ -37,7 +37,8 @@ pub struct ImageJob {
 }
 
 impl Engine {
-    /// Starts a task on an image; the job's result holds qemu-img's `output`.
+    /// Starts a task on an image; the job's result holds qemu-img's `output`, and whether it
+    /// `found` that images differ or are damaged.
     ///
     /// # Errors
     /// If a path is not absolute, or no job can be started.
@@ -61,8 +62,8 @@ impl Engine {
         };
         let engine = self.clone();
         self.start_job(spec, |context| async move {
-            let output = engine.run_image_job(job, unfinished, context).await?;
-            Ok(json!({ "output": output }))
+            let said = engine.run_image_job(job, unfinished, context).await?;
+            Ok(json!({ "output": said.words, "found": said.found }))
         })
         .await
     }
@@ -73,7 +74,7 @@ impl Engine {
         job: ImageJob,
         unfinished: Option<PathBuf>,
         context: JobContext,
-    ) -> Result<String> {
+    ) -> Result<Said> {
         let purpose = match job.task.changes_image() {
             true => Purpose::Change,
             false => Purpose::Read,
@@ -165,7 +166,7 @@ impl Engine {
         job: &ImageJob,
         unfinished: Option<PathBuf>,
         context: &JobContext,
-    ) -> Result<String> {
+    ) -> Result<Said> {
         let (image, task) = (&*job.image, &job.task);
         if task.changes_image() {
             self.check_unused(image, task.word())?;

@@ -46,6 +46,15 @@ pub(crate) struct ToolRun {
     pub(crate) may_find: bool,
 }
 
+/// What qemu-img said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// Its words.
+    pub(crate) words: String,
+    /// Whether it found what it looked for: images that differ, or damage.
+    pub(crate) found: bool,
+}
+
 /// The first descriptor a key is handed over as.
 const KEY_DESCRIPTOR_FIRST: i32 = 3;
 
@@ -100,11 +109,11 @@ impl ToolRun {
     /// # Errors
     /// If it cannot be run or fails; its own last words say why.
     pub(crate) fn run(&self) -> Result<String> {
-        self.run_watched(|_| true)
+        self.run_watched(|_| true).map(|said| said.words)
     }
 
     /// The same; `progress` is told the percentage it prints with `-p`, and ends it by saying no.
-    pub(crate) fn run_watched(&self, mut progress: impl FnMut(f64) -> bool) -> Result<String> {
+    pub(crate) fn run_watched(&self, mut progress: impl FnMut(f64) -> bool) -> Result<Said> {
         let plan = self.plan()?;
         let failed = |e: &dyn std::fmt::Display| EngineError::system("cannot run qemu-img", e);
         let (mut output, input) = std::io::pipe().map_err(|e| failed(&e))?;
@@ -141,15 +150,19 @@ impl ToolRun {
             }
         }
         let said = String::from_utf8_lossy(&said).into_owned();
-        match end_of(&child.process)? {
-            Exit::Code(0) => Ok(without_progress(&said)),
+        let found = match end_of(&child.process)? {
+            Exit::Code(0) => false,
             Exit::Code(FOUND_FIRST..=FOUND_LAST)
                 if self.may_find && !said.contains("qemu-img: ") =>
             {
-                Ok(without_progress(&said))
+                true
             }
-            _ => Err(EngineError::failed(complaint(&said))),
-        }
+            _ => return Err(EngineError::failed(complaint(&said))),
+        };
+        Ok(Said {
+            words: without_progress(&said),
+            found,
+        })
     }
 
     fn is_progress_shown(&self) -> bool {
