@@ -248,10 +248,15 @@ fn confine(prepared: &Prepared) -> Result<(), (Step, i32)> {
         check(Step::NoNewPrivileges, done.into())?;
     }
     // After the change of user, which would take it back.
-    if prepared.dies_with_parent {
+    if let Some(parent) = prepared.dies_with {
         // SAFETY: takes no pointers.
         let done = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
         check(Step::Session, done.into())?;
+        // One that was killed before that sends no signal any more.
+        // SAFETY: takes no pointers.
+        if unsafe { libc::getppid() } != parent {
+            return Err((Step::Session, libc::ESRCH));
+        }
     }
     restrict_files(prepared)
 }

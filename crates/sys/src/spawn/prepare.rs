@@ -59,7 +59,8 @@ pub(super) struct Prepared {
     pub(super) processors: Option<CpuSet>,
     pub(super) ruleset: Option<Ruleset>,
     pub(super) oom_score: Option<Vec<u8>>,
-    pub(super) dies_with_parent: bool,
+    /// The parent it dies with, if it does.
+    pub(super) dies_with: Option<libc::pid_t>,
     pub(super) umask: libc::mode_t,
     /// Where each descriptor goes: from a number above all targets, so that
     /// no step overwrites what a later one needs.
@@ -98,7 +99,8 @@ impl Prepared {
             oom_score: plan
                 .oom_score_adj
                 .map(|score| score.to_string().into_bytes()),
-            dies_with_parent: plan.dies_with_parent,
+            // SAFETY: takes no pointers.
+            dies_with: plan.dies_with_parent.then(|| unsafe { libc::getpid() }),
             umask: plan.umask,
             placements: placements(descriptors)?,
             last_capability: last_capability(),
