@@ -68,16 +68,7 @@ impl Engine {
         domain: &mut Domain,
         wanted: impl Fn(&Interface) -> bool,
     ) -> Result<()> {
-        let mut given = self.settle_networks(domain, &wanted).await;
-        if given.is_ok() {
-            given = self.announce_ports(domain, &wanted).await;
-            if given.is_ok() {
-                given = self.take_functions(domain, &wanted);
-                if given.is_err() {
-                    self.withdraw_ports(domain, &wanted).await;
-                }
-            }
-        }
+        let given = self.give_places(domain, &wanted).await;
         if given.is_err() {
             let cards = domain.devices.interfaces.iter();
             cards
@@ -85,6 +76,20 @@ impl Engine {
                 .for_each(|card| self.free_device_of(card));
         }
         given
+    }
+
+    async fn give_places(
+        &self,
+        domain: &mut Domain,
+        wanted: impl Fn(&Interface) -> bool,
+    ) -> Result<()> {
+        self.settle_networks(domain, &wanted).await?;
+        self.announce_ports(domain, &wanted).await?;
+        let taken = self.take_functions(domain, &wanted);
+        if taken.is_err() {
+            self.withdraw_ports(domain, &wanted).await;
+        }
+        taken
     }
 
     /// Takes away what one card that is plugged out had of the host.

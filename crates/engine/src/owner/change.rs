@@ -24,6 +24,19 @@ pub(super) struct ChangeEnd {
     pub(super) told: Option<Happening>,
 }
 
+impl ChangeEnd {
+    /// A change of the stored definition alone.
+    pub(super) fn of_stored(reply: Reply<()>, stored: Option<Definition>) -> Self {
+        ChangeEnd {
+            reply,
+            result: Ok(()),
+            live: None,
+            stored,
+            told: None,
+        }
+    }
+}
+
 /// The definitions a change leads to.
 pub(super) struct Changed {
     /// The running machine and its definition with the change.
@@ -111,14 +124,7 @@ impl Owner {
             Err(error) => return answer(reply, Err(error)),
         };
         let Some((live, definition)) = live else {
-            let end = ChangeEnd {
-                reply,
-                result: Ok(()),
-                live: None,
-                stored,
-                told: None,
-            };
-            return self.changed(end).await;
+            return self.changed(ChangeEnd::of_stored(reply, stored)).await;
         };
         let enacted = enact(live, definition);
         self.hold(what, async move {

@@ -46,7 +46,11 @@ pub(crate) async fn add(
     link: &Link,
     below: &[Link],
 ) -> Result<()> {
-    let added = add_all(engine, monitor, disk, link, below).await;
+    let adding = async {
+        add_secret(engine, monitor, link).await?;
+        add_nodes(monitor, disk, link, below).await
+    };
+    let added = adding.await;
     if added.is_err() {
         // Some of it may never have been there.
         let _ = remove(monitor, link).await;
@@ -54,14 +58,8 @@ pub(crate) async fn add(
     added
 }
 
-async fn add_all(
-    engine: &Engine,
-    monitor: &Monitor,
-    disk: &Disk,
-    link: &Link,
-    below: &[Link],
-) -> Result<()> {
-    add_secret(engine, monitor, link).await?;
+/// Makes the nodes of an image whose passphrase QEMU has.
+async fn add_nodes(monitor: &Monitor, disk: &Disk, link: &Link, below: &[Link]) -> Result<()> {
     let mut alone = disk.clone();
     let links: Vec<Link> = std::iter::once(link).chain(below).cloned().collect();
     alone.set_links(&links);

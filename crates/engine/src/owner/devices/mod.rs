@@ -62,14 +62,7 @@ impl Owner {
         match self.plan_device_change(change, &xml, affect).await {
             Err(error) => answer(reply, Err(error)),
             Ok((None, stored)) => {
-                let end = ChangeEnd {
-                    reply,
-                    result: Ok(()),
-                    live: None,
-                    stored,
-                    told: None,
-                };
-                self.changed(end).await;
+                self.changed(ChangeEnd::of_stored(reply, stored)).await;
             }
             Ok((Some((live, plan)), stored)) => {
                 let engine = self.engine.clone();
