@@ -18,9 +18,6 @@ use model::network::policy::{Peer, Policy, Service, ports_text};
 
 /// How long an answer to UDP may come, in seconds.
 pub const UDP_ANSWER_TIMEOUT_S: u32 = 120;
-/// Most questions over UDP of one machine whose answers are waited for: 64 KiB of the kernel's
-/// memory for each machine.
-pub const UDP_ASKED_MAX: u32 = 6144;
 
 /// A machine's device on the host, and what it may do.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,45 +98,30 @@ fn filters(firewall: &Firewall) -> Vec<(&str, DeviceChains)> {
 }
 
 fn policies(ruled: &[&MachinePort], table: &mut Table) {
+    let mut senders = Vec::new();
+    let mut receivers = Vec::new();
     for port in ruled {
-        let id = chain_id(&port.device);
-        // Machines of one network mostly have the same guard.
-        let guard = port.guard.as_ref().map(|guard| {
-            let rules = guarding(guard);
-            let name = format!("guard_{}", name_of(&rules.join("\n")));
-            table.chain(&name, rules);
-            name
-        });
-        table.chain(format!("from_{id}"), sending(port, &id, guard.as_deref()));
-        if port.policy.drop_inbound {
-            let asked = Set::of_packets(
-                "ipv4_addr . inet_service . inet_service",
-                UDP_ASKED_MAX,
-                "dynamic,timeout",
-            );
-            table.set(format!("asked_{id}"), asked);
-            table.chain(format!("to_{id}"), receiving(port, &id));
-        }
+        let device = &port.device;
+        senders.extend(sending(port, table).map(|chain| (device.clone(), chain)));
+        receivers.extend(receiving(port, table).map(|chain| (device.clone(), chain)));
     }
-    let closed = ruled.iter().filter(|port| port.policy.drop_inbound);
-    let closed: Vec<&MachinePort> = closed.copied().collect();
-    let mut lead = |name: &str, hook: &str, key: &str, way: &str, ports: &[&MachinePort]| {
-        let ways = ports.iter().map(|port| {
-            (
-                port.device.clone(),
-                format!("{way}_{}", chain_id(&port.device)),
-            )
-        });
+    let guarded = ruled.iter().filter(|port| port.guard.is_some());
+    let cards = guarded.map(|port| format!("\"{}\" . {}", port.device, port.mac));
+    table.set(CARDS, Set::of("ifname . ether_addr").filled(cards));
+    let mut lead = |name: &str, hook: &str, key: &str, ways: Vec<(String, String)>| {
         let rule = table.ways(&format!("{name}_ways"), key, ways);
         let hook = format!("type filter hook {hook} priority filter; policy accept;");
         table.base(name, &hook, vec![rule]);
     };
-    lead("sending", "prerouting", "iifname", "from", ruled);
-    if !closed.is_empty() {
-        lead("receiving", "postrouting", "oifname", "to", &closed);
+    lead("sending", "prerouting", "iifname", senders);
+    if !receivers.is_empty() {
+        lead("receiving", "postrouting", "oifname", receivers);
         table.chain(ANSWERS, answers());
     }
 }
+
+/// The set of the machines' devices, each with its card.
+const CARDS: &str = "cards";
 
 /// The cards of each group, also of groups that are only spoken of.
 fn groups(ports: &[MachinePort], table: &mut Table) {
@@ -163,8 +145,10 @@ fn groups(ports: &[MachinePort], table: &mut Table) {
 
 /// What no machine of a network may send, whoever it is.
 fn guarding(guard: &Guard) -> Vec<String> {
-    // Addresses are given by the host alone.
     let mut rules = vec![
+        format!("iifname . ether saddr != @{CARDS} counter drop"),
+        format!("ether type arp iifname . arp saddr ether != @{CARDS} counter drop"),
+        // Addresses are given by the host alone.
         "ether type ip udp sport 67 udp dport 68 counter drop".to_owned(),
         "ether type ip6 icmpv6 type nd-router-advert counter drop".to_owned(),
     ];
@@ -174,25 +158,41 @@ fn guarding(guard: &Guard) -> Vec<String> {
     rules
 }
 
-fn sending(port: &MachinePort, id: &str, guard: Option<&str>) -> Vec<String> {
+/// The chain of what a machine sends, put into `table`: a guard alone is one that machines of a
+/// network share.
+fn sending(port: &MachinePort, table: &mut Table) -> Option<String> {
+    let guard = port.guard.as_ref().map(|guard| {
+        let rules = guarding(guard);
+        let name = format!("guard_{}", name_of(&rules.join("\n")));
+        table.chain(&name, rules);
+        name
+    });
     let mut rules = Vec::new();
-    if let Some(guard) = guard {
-        let mac = port.mac;
-        rules.push(format!("ether saddr != {mac} counter drop"));
-        rules.push(format!("arp saddr ether != {mac} counter drop"));
-        rules.push(format!("jump {guard}"));
-    }
     if let Some((rate, burst)) = port.sending {
         rules.push(format!(
             "limit rate over {rate} kbytes/second burst {burst} kbytes counter drop"
         ));
     }
     if port.policy.drop_inbound {
+        let asked = asked_set(port);
         rules.push(format!(
-            "ether type ip meta l4proto udp update @asked_{id} {{ ip daddr . udp dport . udp sport timeout {UDP_ANSWER_TIMEOUT_S}s }}"
+            "ether type ip meta l4proto udp update @{asked} {{ ip daddr . udp dport . udp sport timeout {UDP_ANSWER_TIMEOUT_S}s }}"
         ));
+        let set = Set::of_packets("ipv4_addr . inet_service . inet_service", "dynamic,timeout");
+        table.set(asked, set);
     }
-    rules
+    if rules.is_empty() {
+        return guard;
+    }
+    rules.splice(0..0, guard.map(|guard| format!("jump {guard}")));
+    let name = format!("from_{}", chain_id(&port.device));
+    table.chain(&name, rules);
+    Some(name)
+}
+
+/// The set of the questions over UDP that a machine has asked.
+fn asked_set(port: &MachinePort) -> String {
+    format!("asked_{}", chain_id(&port.device))
 }
 
 /// Comparisons one after the other rather than sets without names: of those the kernel
@@ -240,32 +240,39 @@ fn answers() -> Vec<String> {
     rules.map(str::to_owned).to_vec()
 }
 
-fn receiving(port: &MachinePort, id: &str) -> Vec<String> {
+/// The chain of what a machine that drops all else may receive, put into `table`.
+fn receiving(port: &MachinePort, table: &mut Table) -> Option<String> {
+    if !port.policy.drop_inbound {
+        return None;
+    }
     let mut rules = vec![format!("jump {ANSWERS}")];
     for allow in &port.policy.allows {
         let froms = match allow.from.as_slice() {
             [] => vec![String::new()],
             peers => peers.iter().flat_map(peer_texts).collect(),
         };
+        let whats = services(&allow.service, table);
         for from in froms {
-            rules.extend(
-                services(&allow.service)
-                    .into_iter()
-                    .map(|what| format!("{from}{what}counter accept")),
-            );
+            let allowed = whats
+                .iter()
+                .map(|what| format!("{from}{what}counter accept"));
+            rules.extend(allowed);
         }
     }
     // Answers to what the machine has asked.
     rules.push("meta l4proto tcp tcp flags & (syn | ack) != syn accept".into());
     rules.push(format!(
-        "ether type ip ip saddr . udp sport . udp dport @asked_{id} accept"
+        "ether type ip ip saddr . udp sport . udp dport @{} accept",
+        asked_set(port)
     ));
     let log = match port.policy.log {
         true => format!("log prefix \"stead {} \" ", port.device),
         false => String::new(),
     };
     rules.push(format!("{log}counter drop"));
-    rules
+    let name = format!("to_{}", chain_id(&port.device));
+    table.chain(&name, rules);
+    Some(name)
 }
 
 fn peer_texts(peer: &Peer) -> Vec<String> {
@@ -283,10 +290,10 @@ fn peer_texts(peer: &Peer) -> Vec<String> {
     vec![text]
 }
 
-fn services(service: &Service) -> Vec<String> {
+fn services(service: &Service, table: &mut Table) -> Vec<String> {
     match service {
-        Service::Tcp(ports) => vec![format!("tcp dport {} ", one_of(ports))],
-        Service::Udp(ports) => vec![format!("udp dport {} ", one_of(ports))],
+        Service::Tcp(ports) => vec![format!("tcp dport {} ", one_of(ports, table))],
+        Service::Udp(ports) => vec![format!("udp dport {} ", one_of(ports, table))],
         Service::TcpSet(name) => vec![format!("tcp dport @{} ", sets::nft_name(name, "ports"))],
         Service::UdpSet(name) => vec![format!("udp dport @{} ", sets::nft_name(name, "ports"))],
         Service::Ping => vec![
@@ -297,10 +304,14 @@ fn services(service: &Service) -> Vec<String> {
     }
 }
 
-fn one_of(ports: &[(u16, u16)]) -> String {
-    let text = ports_text(ports, ", ");
-    match ports {
-        [_] => text,
-        _ => format!("{{ {text} }}"),
+/// One port or range, or a set of them with a name: each set without a name makes the kernel
+/// slower with all the others.
+fn one_of(ports: &[(u16, u16)], table: &mut Table) -> String {
+    if let [_] = ports {
+        return ports_text(ports, ",");
     }
+    let name = format!("ports_{}", name_of(&ports_text(ports, ",")));
+    let each = ports.iter().map(|range| ports_text(&[*range], ","));
+    table.set(&name, Set::of_ranges("inet_service").filled(each));
+    format!("@{name}")
 }

@@ -147,7 +147,7 @@ impl DeviceChains {
         }
         work.flows.declare(&mut work.table);
         for set in work.tells {
-            let told = Set::of_packets("ipv4_addr", TOLD_MAX, "dynamic,timeout");
+            let told = Set::of_packets("ipv4_addr", "dynamic,timeout").of_size(TOLD_MAX);
             work.table.set(set, told);
         }
         Ok(DeviceChains {
@@ -533,7 +533,8 @@ fn declare_learnt(learning: &Learning, found: &[Ipv4Addr]) -> Set {
         Learning::Dhcp(_) => LEARNT_MAX,
     };
     let kept = found.iter().take(most as usize);
-    Set::of_packets("ipv4_addr", most, "dynamic").filled(kept.map(Ipv4Addr::to_string))
+    let set = Set::of_packets("ipv4_addr", "dynamic").of_size(most);
+    set.filled(kept.map(Ipv4Addr::to_string))
 }
 
 /// The set of the addresses found for a device's machine.

@@ -12,11 +12,6 @@ use crate::ruleset::{Set, Table};
 pub const TCP_TIMEOUT_S: u32 = 7_440;
 /// How long anything else is, in seconds.
 pub const OTHER_TIMEOUT_S: u32 = 180;
-/// Most conversations told apart by ports that one of a device's sets holds, in 256 KiB of the
-/// kernel's memory.
-pub const PORTED_MAX: u32 = 24_576;
-/// Most others, in 64 KiB.
-pub const PLAIN_MAX: u32 = 6_144;
 
 /// Who began a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,12 +146,12 @@ impl Flows {
             } else {
                 "ipv6_addr"
             };
-            let (ports, most) = match ported {
-                true => (" . inet_service . inet_service", PORTED_MAX),
-                false => ("", PLAIN_MAX),
+            let ports = match ported {
+                true => " . inet_service . inet_service",
+                false => "",
             };
             let of = format!("{address} . {address} . inet_proto{ports}");
-            let set = Set::of_packets(&of, most, "dynamic,timeout");
+            let set = Set::of_packets(&of, "dynamic,timeout");
             table.set(self.name(*begun, family, *ported), set);
         }
     }

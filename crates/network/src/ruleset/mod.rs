@@ -10,6 +10,10 @@
 
 mod change;
 
+/// Most values that packets put into a set without a size: the kernel's own limit. It takes about
+/// 100 bytes for each that is there.
+pub const FILLED_BY_PACKETS_MAX: u32 = 65_535;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -84,13 +88,16 @@ impl Set {
         set.with("flags interval").with("auto-merge")
     }
 
-    /// What packets put there, at most `size` values.
-    ///
-    /// The kernel takes the memory for all of them at once, eight to sixteen bytes each.
-    pub(crate) fn of_packets(what: &str, size: u32, flags: &str) -> Set {
+    /// What packets put there, at most [`FILLED_BY_PACKETS_MAX`] values.
+    pub(crate) fn of_packets(what: &str, flags: &str) -> Set {
         let set = Set::new("set", what, Filling::Packets);
-        set.with(&format!("size {size}"))
-            .with(&format!("flags {flags}"))
+        set.with(&format!("flags {flags}"))
+    }
+
+    /// Holding at most `size` values, for which the kernel takes eight to sixteen bytes each at
+    /// once, rather than as they come.
+    pub(crate) fn of_size(self, size: u32) -> Set {
+        self.with(&format!("size {size}"))
     }
 
     /// Chains by the names of devices.
