@@ -36,9 +36,9 @@ fn is_installed() -> bool {
 }
 
 /// The files of a guest: just enough for libguestfs to know it, and a shell.
-fn tree(host: &Host) -> String {
+fn tree(host: &Host, device: &str, file_system: &str) -> String {
     let initrd = host.guest_file("initrd");
-    let root = host.folder().join("tree");
+    let root = host.folder().join(format!("tree-{file_system}"));
     for folder in [
         "dev", "etc/ssh", "proc", "root", "sys", "tmp", "usr/bin", "var/log", "var/lib", "bin",
     ] {
@@ -49,13 +49,14 @@ fn tree(host: &Host) -> String {
         "cd '{place}' && cpio --quiet -id bin/busybox < '{initrd}' && for a in sh cat chmod chown cp echo grep ls mkdir mv rm sed sleep touch; do ln -s busybox bin/$a; done"
     );
     let _ = tool("sh", &["-c", &unpack]);
+    let fstab = format!("{device} / {file_system} defaults 0 1\n");
     let files = [
         ("etc/debian_version", "12.5\n"),
         (
             "etc/os-release",
             "ID=debian\nVERSION_ID=\"12\"\nNAME=Debian\n",
         ),
-        ("etc/fstab", "/dev/sda1 / ext4 defaults 0 1\n"),
+        ("etc/fstab", &fstab),
         ("etc/hostname", "before\n"),
         ("etc/hosts", "127.0.0.1 localhost\n"),
         ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
@@ -87,7 +88,10 @@ fn guest(host: &Host, name: &str) -> String {
         .expect("it is there");
     file.set_len((FIRST + sectors + 2048) * SECTOR as u64)
         .expect("there is room");
-    let (path, tree) = (disk.to_string_lossy().into_owned(), tree(host));
+    let (path, tree) = (
+        disk.to_string_lossy().into_owned(),
+        tree(host, "/dev/sda1", "ext4"),
+    );
     let offset = format!("offset={}", FIRST * SECTOR as u64);
     let words = [
         "-q",
@@ -101,19 +105,30 @@ fn guest(host: &Host, name: &str) -> String {
         &format!("{PARTITION_MIB}M"),
     ];
     let _ = tool("mke2fs", &words);
+    define(host, name, &path);
+    path
+}
+
+fn define(host: &Host, name: &str, disk: &str) {
     host.define(&format!(
         "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
   <os><type arch='x86_64' machine='pc'>hvm</type></os>
-  <devices><disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{path}'/><target dev='vda' bus='virtio'/></disk></devices>
+  <devices><disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk></devices>
 </domain>"
     ));
-    path
 }
 
 /// What guestfish prints of a guest, looked at by nobody but itself.
 fn look(disk: &str, script: &str) -> String {
-    let words = ["--ro", "--format=raw", "-a", disk, "-m", "/dev/sda1"];
-    let words: Vec<&str> = words.into_iter().chain(script.split(' ')).collect();
+    look_at(disk, "/dev/sda1", script)
+}
+
+fn look_at(disk: &str, root: &str, script: &str) -> String {
+    guestfish(&["--ro", "--format=raw", "-a", disk, "-m", root], script)
+}
+
+fn guestfish(options: &[&str], script: &str) -> String {
+    let words: Vec<&str> = options.iter().copied().chain(script.split(' ')).collect();
     clients::run_within(
         PATIENCE_S,
         "guestfish",
@@ -261,15 +276,49 @@ fn a_guest_forgets_who_it_is_and_grows() {
         said.contains("old news"),
         "an operation nobody asked for: {said}"
     );
+    assert!(size_mib(&said) > 150, "{said}");
+}
+
+/// The size of a file system, of which guestfish has told by `statvfs`.
+fn size_mib(said: &str) -> u64 {
     let field = |name: &str| {
-        let line = said
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .expect("a field");
-        line.trim_start_matches(": ")
-            .parse::<u64>()
-            .expect("a number")
+        let line = said.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.expect("a field").trim_start_matches(": ");
+        number.parse::<u64>().expect("a number")
     };
-    let bytes = field("blocks") * field("frsize");
-    assert!(bytes > 150 << 20, "{bytes}");
+    field("blocks") * field("frsize") >> 20
+}
+
+/// A root of XFS on a logical volume beside another, and one of Btrfs in the last of two
+/// partitions of a GPT, whose second header stays behind where the disk grows.
+#[test]
+fn roots_of_other_file_systems_grow() {
+    if !is_installed() {
+        return;
+    }
+    let host = Host::start();
+    let volumes = "part-init /dev/sda gpt : part-add /dev/sda p 2048 -34 : pvcreate /dev/sda1 : \
+                   vgcreate vg0 /dev/sda1 : lvcreate other vg0 16 : lvcreate root vg0 400";
+    let parts = "part-init /dev/sda gpt : part-add /dev/sda p 2048 40959 : \
+                 part-add /dev/sda p 40960 -34";
+    for (name, laid_out, root, kind) in [
+        ("x", volumes, "/dev/vg0/root", "xfs"),
+        ("b", parts, "/dev/sda2", "btrfs"),
+    ] {
+        let disk = host.folder().join(format!("{name}.raw"));
+        let file = std::fs::File::create(&disk).expect("there is room");
+        file.set_len(450 << 20).expect("there is room");
+        let (disk, tree) = (disk.to_string_lossy(), tree(&host, root, kind));
+        let folders = [
+            "bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr", "var",
+        ];
+        let folders = folders.map(|folder| format!("{tree}/{folder}")).join(" ");
+        let script =
+            format!("run : {laid_out} : mkfs {kind} {root} : mount {root} / : copy-in {folders} /");
+        let _ = guestfish(&["--format=raw", "-a", &disk], &script);
+        define(&host, name, &disk);
+        let _ = stead(&host, &["image", "grow", name, "--size", "900M"]).succeeds();
+        let said = look_at(&disk, root, "cat /etc/fstab : statvfs /");
+        assert!(said.contains(kind) && size_mib(&said) > 800, "{said}");
+    }
 }
