@@ -237,6 +237,14 @@ impl Host {
         clients::run("virsh", &[&["-c", &self.uri()], words].concat(), &[])
     }
 
+    /// What `verb` is asked of: virsh, or our own commands where Debian's virsh does not know it yet.
+    pub fn virsh_or_stead(verb: &str) -> fn(&Self, &[&str]) -> Ran {
+        match clients::run("virsh", &["help", verb], &[]).status == 0 {
+            true => Self::virsh,
+            false => Self::stead,
+        }
+    }
+
     /// The project's own commands against this daemon.
     pub fn stead(&self, words: &[&str]) -> Ran {
         clients::run(binary(), &[&["-c", &self.uri()], words].concat(), &[])

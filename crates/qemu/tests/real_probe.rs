@@ -8,7 +8,7 @@
 
 mod support;
 
-use stead_qemu::caps::{Accelerator, QemuCaps};
+use stead_qemu::caps::{Accelerator, CpuVendor, QemuCaps};
 
 #[test]
 fn the_installed_qemu_says_what_it_can_do() {
@@ -45,7 +45,12 @@ fn the_installed_qemu_says_what_it_can_do() {
     );
     assert!(!tcg.cpu("host").expect("it is listed").is_usable());
     let host = tcg.host_model.as_ref().expect("some model is nearest");
-    assert!(host.model.starts_with("EPYC"), "{host:?}");
+    // What QEMU 7.2 emulates lacks too much of every EPYC.
+    assert!(
+        host.model.starts_with("EPYC") || caps.version_number() < 8_000_000,
+        "{host:?}"
+    );
+    assert_eq!(host.vendor, Some(CpuVendor::Amd));
     if let Ok(path) = std::env::var("STEAD_SAVE_CAPS") {
         std::fs::write(path, caps.to_json()).expect("the capabilities can be written");
     }

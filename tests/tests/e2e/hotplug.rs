@@ -75,8 +75,11 @@ fn what_is_plugged_in_comes_out_again() {
             count: "cat /sys/class/virtio-ports/*/name | grep -c org.example.extra",
         },
     ];
-    let events = Command::new("virsh")
+    let told = host.folder().join("events");
+    let mut events = Command::new("stdbuf")
         .args([
+            "-oL",
+            "virsh",
             "-c",
             &host.uri(),
             "event",
@@ -85,7 +88,7 @@ fn what_is_plugged_in_comes_out_again() {
             "device-removed",
         ])
         .args(["--loop", "--timeout", "45"])
-        .stdout(Stdio::piped())
+        .stdout(std::fs::File::create(&told).expect("there is room"))
         .stderr(Stdio::null())
         .spawn()
         .expect("virsh is there");
@@ -129,11 +132,14 @@ fn what_is_plugged_in_comes_out_again() {
             !live().contains(case.mark)
         });
     }
-    let _ = Command::new("kill")
-        .args(["-INT", &events.id().to_string()])
-        .status();
-    let seen = events.wait_with_output().expect("it is our child");
-    let seen = String::from_utf8_lossy(&seen.stdout);
+    wait::until("all events are told", UNPLUG_TIMEOUT, || {
+        let seen = std::fs::read_to_string(&told).expect("it is there");
+        let times = |case: &Case| seen.matches(&format!("ua-{}", case.what)).count();
+        cases.iter().all(|case| times(case) >= 2)
+    });
+    let _ = events.kill();
+    let _ = events.wait();
+    let seen = std::fs::read_to_string(&told).expect("it is there");
     for case in &cases {
         let told = seen.matches(&format!("ua-{}", case.what)).count();
         assert_eq!(told, 2, "{} left twice: {seen}", case.what);

@@ -341,16 +341,17 @@ fn disks_share_the_limits_of_a_group() {
         host.virsh(&["qemu-monitor-command", "web1", &command])
     };
     assert!(limits("slow").succeeds().contains(r#""iops-total":100"#));
+    let client = Host::virsh_or_stead("domthrottlegroupset");
     let set = |group: &str, words: &[&str]| {
         let all = [&["domthrottlegroupset", "web1", group], words].concat();
-        host.virsh(&all)
+        client(&host, &all)
     };
     let both = ["--live", "--config", "--total-iops-sec", "250"];
     let _ = set("slow", &both).succeeds();
     assert!(limits("slow").succeeds().contains(r#""iops-total":250"#));
     let _ = set("other", &["--live", "--read-bytes-sec", "4M"]).succeeds();
     assert!(limits("other").succeeds().contains(r#""bps-read":4194304"#));
-    for command in [Host::virsh, Host::stead] {
+    for command in [client, Host::stead] {
         let list = command(&host, &["domthrottlegrouplist", "web1"]).succeeds();
         assert!(list.contains("slow") && list.contains("other"), "{list}");
         let info = command(&host, &["domthrottlegroupinfo", "web1", "slow"]).succeeds();
@@ -359,9 +360,8 @@ fn disks_share_the_limits_of_a_group() {
             "{info}"
         );
     }
-    let used = host
-        .virsh(&["domthrottlegroupdel", "web1", "slow", "--live"])
-        .fails();
+    let delete = |group, what| client(&host, &["domthrottlegroupdel", "web1", group, what]);
+    let used = delete("slow", "--live").fails();
     assert!(
         used.contains("throttle group 'slow' is still being used by disk vda"),
         "{used}"
@@ -372,9 +372,7 @@ fn disks_share_the_limits_of_a_group() {
     assert!(limits("other").succeeds().contains("DeviceNotFound"));
     // What is not there is away already.
     for change in ["--live", "--config"] {
-        let _ = host
-            .virsh(&["domthrottlegroupdel", "web1", "nobody", change])
-            .succeeds();
+        let _ = delete("nobody", change).succeeds();
     }
     let stored = host.virsh(&["dumpxml", "web1", "--inactive"]).succeeds();
     assert!(
