@@ -1,5 +1,7 @@
 //! What `stead image` does to images beside making volumes: qemu-img's other commands.
 
+use crate::tool::ImageFile;
+
 /// One of qemu-img's commands, on one image or two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageTask {
@@ -202,15 +204,12 @@ impl ImageTask {
             ImageTask::Compare { other_format, .. } => {
                 args.extend(["-f", format, "-F", other_format, "-U"]);
             }
-            ImageTask::Snapshot(change) => {
-                args.extend(["-f", format]);
-                match change {
-                    SnapshotChange::List => args.extend(["-l", "-U"]),
-                    SnapshotChange::Create(name) => args.extend(["-c", name]),
-                    SnapshotChange::Apply(name) => args.extend(["-a", name]),
-                    SnapshotChange::Delete(name) => args.extend(["-d", name]),
-                }
-            }
+            ImageTask::Snapshot(change) => match change {
+                SnapshotChange::List => args.extend(["-l", "-U"]),
+                SnapshotChange::Create(name) => args.extend(["-c", name]),
+                SnapshotChange::Apply(name) => args.extend(["-a", name]),
+                SnapshotChange::Delete(name) => args.extend(["-d", name]),
+            },
         }
         let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
         if !joined.is_empty() {
@@ -220,6 +219,12 @@ impl ImageTask {
             ImageTask::Create { .. } => args.push(made.to_owned()),
             ImageTask::Convert { .. } => args.extend([image.to_owned(), made.to_owned()]),
             ImageTask::Compare { other, .. } => args.extend([image.to_owned(), other.clone()]),
+            // QEMU 7.2 takes no -f here.
+            ImageTask::Snapshot(_) => args.push(ImageFile::chain(&[ImageFile {
+                path: image.to_owned(),
+                format: format.to_owned(),
+                key: None,
+            }])),
             _ => args.push(image.to_owned()),
         }
         args.extend(size.map(|bytes| bytes.to_string()));
@@ -259,5 +264,10 @@ mod tests {
             "check -f qcow2 -U /a"
         );
         assert!(!check.changes_image());
+        let list = ImageTask::Snapshot(SnapshotChange::List);
+        assert_eq!(
+            list.args("/a", "qcow2", "").join(" "),
+            r#"snapshot -l -U json:{"backing":null,"driver":"qcow2","file":{"filename":"/a"}}"#
+        );
     }
 }
