@@ -58,6 +58,12 @@ pub(crate) struct Said {
 /// The first descriptor a key is handed over as.
 const KEY_DESCRIPTOR_FIRST: i32 = 3;
 
+/// QEMU 7.2 measures how long it takes to make a key from a passphrase, and gives up where the
+/// kernel has counted no time yet. It has written nothing then; another run has better luck.
+const UNLUCKY: &str = "Unable to get accurate CPU usage";
+/// How often that is tried.
+const UNLUCKY_RUNS_MAX: u32 = 10;
+
 /// The key of an image that qemu-img opens, as its words name it: `at` is its place in
 /// [`ToolRun::keys`]. It is read from a descriptor, so that no list of processes shows it.
 pub(crate) fn key_file(id: &str, at: i32) -> KeyFile {
@@ -114,6 +120,16 @@ impl ToolRun {
 
     /// The same; `progress` is told the percentage it prints with `-p`, and ends it by saying no.
     pub(crate) fn run_watched(&self, mut progress: impl FnMut(f64) -> bool) -> Result<Said> {
+        for _ in 1..UNLUCKY_RUNS_MAX {
+            match self.run_once(&mut progress) {
+                Err(error) if error.message.contains(UNLUCKY) => {}
+                done => return done,
+            }
+        }
+        self.run_once(&mut progress)
+    }
+
+    fn run_once(&self, progress: &mut impl FnMut(f64) -> bool) -> Result<Said> {
         let plan = self.plan()?;
         let failed = |e: &dyn std::fmt::Display| EngineError::system("cannot run qemu-img", e);
         let (mut output, input) = std::io::pipe().map_err(|e| failed(&e))?;
