@@ -23,6 +23,9 @@ pub enum Overwrite {
 const DIRECTORY_MODE: u32 = 0o711;
 /// And of those above it.
 const PARENT_MODE: u32 = 0o755;
+/// Where virt-install keeps what it has fetched for a machine's first start. It makes the pool and
+/// takes the directory for granted, since libvirt's own packages bring it.
+const BOOT_DIRECTORY: &str = "/var/lib/libvirt/boot";
 /// How a pool's file system is mounted: nothing in it may act.
 const MOUNT_OPTIONS: &str = "nodev,nosuid,noexec";
 
@@ -136,6 +139,9 @@ fn file_system_on(device: &str) -> Result<Option<String>> {
 
 /// Mounts what is to be mounted.
 pub(super) fn start(definition: &PoolDefinition) -> Result<()> {
+    if path(definition) == Path::new(BOOT_DIRECTORY) {
+        make_directory(definition)?;
+    }
     if definition.kind != PoolKind::Fs {
         return Ok(());
     }
