@@ -172,11 +172,7 @@ async fn uses_new_images(live: &LiveMachine, journal: &Journal) -> Result<bool> 
             continue;
         };
         let name = nodes::node(&link)?;
-        let found = graph
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|entry| entry["node-name"] == name.as_str());
+        let found = nodes::node_of(&graph, &name);
         // A new image has the one below it open behind it once it is in use.
         let is_overlay = new.links().len() > old.links().len()
             && found.is_some_and(|entry| entry["backing_file_depth"].as_u64() > Some(0));

@@ -92,6 +92,9 @@ pub(crate) fn open_timeout_ms(options: &Map<String, Value>) -> u64 {
 }
 
 /// Gives QEMU the passphrase of an encrypted image.
+/// What files are called that are open already.
+const DESCRIPTORS: &str = "/dev/fdset/";
+
 async fn add_secret(engine: &Engine, monitor: &Monitor, link: &Link) -> Result<()> {
     let Some(encryption) = &link.source.encryption else {
         return Ok(());
@@ -141,20 +144,47 @@ pub(crate) async fn remove(monitor: &Monitor, link: &Link) -> Result<()> {
 pub(crate) async fn make_writable(monitor: &Monitor, disk: &Disk, at: usize) -> Result<()> {
     let links = disk.links();
     let link = &links[at];
+    let file = storage_node(link);
     // The node above refers to the file by its node's name: a second node
     // stands in while the first is replaced, so that names stay what they are.
-    let stand_in = format!("{}-w", storage_node(link));
-    add_storage(monitor, disk, link, &stand_in).await?;
-    refer(monitor, disk, at, &stand_in, false).await?;
-    monitor
-        .execute(&commands::blockdev_del(&storage_node(link)))
+    let stand_in = format!("{file}-w");
+    // An earlier attempt may have done some of it.
+    let there = monitor
+        .execute(&commands::query_named_block_nodes(true))
         .await?;
-    add_storage(monitor, disk, link, &storage_node(link)).await?;
-    refer(monitor, disk, at, &storage_node(link), false).await?;
+    let is_writable = node_of(&there, &file).map(is_own_descriptor);
+    let stands_in = node_of(&there, &stand_in).is_some();
+    if is_writable == Some(true) && !stands_in {
+        return Ok(());
+    }
+    if !stands_in {
+        add_storage(monitor, disk, link, &stand_in).await?;
+    }
+    if is_writable != Some(true) {
+        refer(monitor, disk, at, &stand_in, false).await?;
+        if is_writable.is_some() {
+            monitor.execute(&commands::blockdev_del(&file)).await?;
+        }
+        add_storage(monitor, disk, link, &file).await?;
+    }
+    refer(monitor, disk, at, &file, false).await?;
     monitor
         .execute(&commands::blockdev_del(&stand_in))
         .await
         .map(drop)
+}
+
+/// Whether a node's file is a descriptor open for writing, as [`to_descriptor`] has it. One with a
+/// name is not: QEMU would look for it under that name once it is to be written to.
+fn is_own_descriptor(node: &Value) -> bool {
+    let file = node["file"].as_str().unwrap_or_default();
+    node["ro"] == Value::Bool(false) && file.starts_with(DESCRIPTORS)
+}
+
+/// One of the nodes that QEMU has listed.
+pub(crate) fn node_of<'a>(listed: &'a Value, name: &str) -> Option<&'a Value> {
+    let mut nodes = listed.as_array().into_iter().flatten();
+    nodes.find(|entry| entry["node-name"] == name)
 }
 
 /// Makes the image's own node writable, whose file is, or no longer so. Its file
@@ -227,7 +257,7 @@ fn properties(disk: &Disk) -> Result<Vec<Map<String, Value>>> {
 /// The file is one descriptor, open for writing from the beginning: QEMU then
 /// never looks for one of another mode.
 fn to_descriptor(options: &mut Map<String, Value>, set: u32) {
-    options.insert("filename".to_owned(), format!("/dev/fdset/{set}").into());
+    options.insert("filename".to_owned(), format!("{DESCRIPTORS}{set}").into());
     options.remove("auto-read-only");
     options.insert("read-only".to_owned(), false.into());
 }
