@@ -134,10 +134,11 @@ impl Engine {
     async fn remove_remains(&self) -> Result<()> {
         for (uuid, files) in self.records().remains()? {
             tracing::info!(%uuid, "finishing an undefine that was under way");
-            for file in files {
-                owner::remove_file(&file)?;
+            let removed = files.iter().try_for_each(|file| self.remove_remain(file));
+            match removed {
+                Ok(()) => self.records().files_removed(uuid).await?,
+                Err(error) => tracing::error!(%error, "tried again at the next start"),
             }
-            self.records().files_removed(uuid).await?;
         }
         Ok(())
     }

@@ -112,7 +112,16 @@ impl Places {
 
     /// The state of a machine's emulated TPM: a directory.
     pub fn tpm_state(&self, uuid: uuid::Uuid) -> PathBuf {
-        self.state.join("tpm").join(uuid.to_string())
+        self.tpm_states().join(uuid.to_string())
+    }
+
+    fn tpm_states(&self) -> PathBuf {
+        self.state.join("tpm")
+    }
+
+    /// Whether that is what [`Places::tpm_state`] says for some machine.
+    pub fn is_tpm_state(&self, path: &Path) -> bool {
+        path.file_name().is_some() && path.parent() == Some(&self.tpm_states())
     }
 
     /// The values of secrets: a directory only the daemon's user looks into.

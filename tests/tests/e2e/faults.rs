@@ -79,6 +79,25 @@ fn a_missing_disk_and_a_bad_one_are_named() {
 }
 
 #[test]
+fn a_directory_that_is_named_as_variables_stays() {
+    let host = Host::start();
+    let kept = host.folder().join("kept");
+    std::fs::create_dir(&kept).expect("there is room");
+    std::fs::write(kept.join("file"), "precious").expect("there is room");
+    let firmware = format!(
+        "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>\
+         <nvram>{}</nvram></os><features><acpi/></features>",
+        kept.display()
+    );
+    host.define(&guest::bare_machine("m").replace("</os>", &firmware));
+    let error = host.virsh(&["undefine", "m", "--nvram"]).fails();
+    assert!(error.contains("is a directory"), "{error}");
+    let _ = host.virsh(&["undefine", "m", "--keep-nvram"]).succeeds();
+    let file = std::fs::read_to_string(kept.join("file")).expect("it is there");
+    assert_eq!(file, "precious");
+}
+
+#[test]
 fn an_emulator_that_exits_at_once_is_quoted() {
     let host = Host::start();
     let emulator = host.file(

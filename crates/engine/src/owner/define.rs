@@ -3,7 +3,7 @@
 use super::Owner;
 use crate::crash::{Step, crash_point};
 use crate::definition::Definition;
-use crate::engine::xml_error;
+use crate::engine::{Engine, xml_error};
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::events::Happening;
 use crate::limits::DOMAIN_NAME_MAX_BYTES;
@@ -100,6 +100,11 @@ impl Owner {
             .then(|| self.engine.places().managed_save(&view.name));
         let tpm_state = crate::tpm::state_to_remove(&self.engine, &stored, options.tpm);
         let variables = nvram.filter(|_| options.nvram == Some(true));
+        if let Some(path) = variables.filter(|path| Path::new(path).is_dir()) {
+            return Err(EngineError::invalid(format!(
+                "the nvram '{path}' is a directory, which is not removed: keep it (--keep-nvram)"
+            )));
+        }
         let copies: Vec<PathBuf> = match self.live {
             Some(_) => Vec::new(),
             None => view
@@ -133,7 +138,7 @@ impl Owner {
             remove_file(copy)?;
         }
         if let Some(state) = tpm_state {
-            remove_file(&state)?;
+            self.engine.remove_remain(&state)?;
         }
         if !files.is_empty() {
             self.engine.records().files_removed(self.entry.uuid).await?;
@@ -284,15 +289,23 @@ impl Owner {
     }
 }
 
-/// Removes a file, or a directory with all in it; none there is as good.
-pub(crate) fn remove_file(path: &Path) -> Result<()> {
-    let removed = match std::fs::remove_file(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
-            std::fs::remove_dir_all(path)
+impl Engine {
+    /// Removes what a domain leaves behind: a file, or its directory of an emulated TPM's state.
+    pub(crate) fn remove_remain(&self, path: &Path) -> Result<()> {
+        match self.places().is_tpm_state(path) {
+            true => removed(path, std::fs::remove_dir_all(path)),
+            false => remove_file(path),
         }
-        removed => removed,
-    };
-    match removed {
+    }
+}
+
+/// Removes a file; none there is as good.
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
+    removed(path, std::fs::remove_file(path))
+}
+
+fn removed(path: &Path, done: std::io::Result<()>) -> Result<()> {
+    match done {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(EngineError::system(
