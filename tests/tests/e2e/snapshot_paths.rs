@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use stead_tests::{Host, guest, wait};
+use stead_tests::{Host, guest, host, wait};
 
 const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -293,6 +293,40 @@ fn overlays_are_kept_or_removed_as_asked_and_copies_can_be_shallow() {
     let info = info.expect("it is installed").stdout;
     let backing = format!("backing file: {}", image.display());
     assert!(String::from_utf8_lossy(&info).contains(&backing));
+}
+
+/// QEMU says nothing while it is to go over to a copy: what it has done is found out when it speaks
+/// again, and the job can be finished then.
+#[test]
+fn a_copy_is_finished_after_qemu_was_silent() {
+    let host = Host::start();
+    let image = image(&host, "images");
+    host.define(&with_disk(&guest::bare_machine("vm"), &image, ""));
+    virsh(&host, &["start", "vm"]);
+    let copy = image.with_file_name("copy.qcow2");
+    let begin = ["blockcopy", "vm", "vda", text(&copy), "--transient-job"];
+    virsh(&host, &[&begin[..], &["--wait"]].concat());
+    let qemu = host.qemu_of("vm");
+    host::signal(qemu, "STOP");
+    let silent = host.virsh(&["blockjob", "vm", "vda", "--pivot"]).fails();
+    assert!(silent.contains("did not answer"), "{silent}");
+    host::signal(qemu, "CONT");
+    wait::until("the machine runs again", BOOT_TIMEOUT, || {
+        let said = virsh(
+            &host,
+            &[
+                "qemu-monitor-command",
+                "vm",
+                "{\"execute\":\"query-status\"}",
+            ],
+        );
+        host.state("vm") == "running" && said.contains("\"running\":true")
+    });
+    assert_eq!(used(&host), text(&image));
+    virsh(&host, &["blockjob", "vm", "vda", "--pivot"]);
+    assert_eq!(used(&host), text(&copy));
+    virsh(&host, &["destroy", "vm"]);
+    virsh(&host, &["start", "vm"]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ impl Owner {
             News::Event { event, raw } => {
                 self.tell_raw(&raw);
                 self.take_event(*event).await;
+                self.look_at_jobs_in_doubt();
             }
             News::Closed(why) => {
                 tracing::debug!(domain = %self.entry.view().name, why, "the monitor closed");

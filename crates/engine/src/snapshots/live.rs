@@ -96,7 +96,8 @@ pub(crate) async fn finish_old(monitor: &Monitor, job: &str) -> Result<()> {
     Ok(())
 }
 
-async fn find(monitor: &Monitor, job: &str) -> Result<Option<Job>> {
+/// A job that QEMU knows.
+pub(crate) async fn find(monitor: &Monitor, job: &str) -> Result<Option<Job>> {
     let timeout = Duration::from_millis(QMP_REPLY_TIMEOUT_MS);
     let jobs = monitor.ask(&commands::query_jobs(), timeout).await?;
     Ok(jobs.into_iter().find(|found| found.id == job))

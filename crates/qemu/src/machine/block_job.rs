@@ -6,6 +6,8 @@
 //!      │ cancel          │ cancel                    ├─concluded─► over
 //!      └────────► Cancelling ◄──┘────────────────────┘
 //! ```
+//!
+//! Where QEMU falls silent while it completes a job, the job is in doubt until QEMU is asked again.
 
 use crate::qmp::reply::JobStatus;
 
@@ -120,6 +122,8 @@ pub enum BlockJobPhase {
     Ready,
     /// The machine goes over to the other image.
     Completing,
+    /// QEMU did not say whether it has.
+    InDoubt,
     /// It is being given up.
     Cancelling,
 }
@@ -159,6 +163,8 @@ pub enum BlockJobEffect {
     TellReady,
     /// QEMU is done: look how it ended.
     Settle,
+    /// QEMU speaks again: ask what has become of it.
+    Ask,
 }
 
 impl Default for BlockJobLife {
@@ -185,6 +191,7 @@ impl BlockJobLife {
             }
             // Whoever completes it waits for its end too.
             (BlockJobPhase::Completing, _) => None,
+            (BlockJobPhase::InDoubt, _) => Some(BlockJobEffect::Ask),
             (_, JobStatus::Concluded) if !self.over => {
                 self.over = true;
                 Some(BlockJobEffect::Settle)
@@ -202,9 +209,20 @@ impl BlockJobLife {
         can
     }
 
+    /// It could not be completed; `known` is whether QEMU has said that it goes on.
+    pub fn stays(&mut self, known: bool) {
+        self.phase = match known {
+            true => BlockJobPhase::Ready,
+            false => BlockJobPhase::InDoubt,
+        };
+    }
+
     /// It is to be given up; whether it can be now.
     pub fn cancel(&mut self) -> bool {
-        let can = self.phase != BlockJobPhase::Completing;
+        let can = !matches!(
+            self.phase,
+            BlockJobPhase::Completing | BlockJobPhase::InDoubt
+        );
         if can {
             self.phase = BlockJobPhase::Cancelling;
         }
@@ -260,6 +278,21 @@ mod tests {
         assert!(life.complete() && !life.cancel() && !life.is_ending());
         assert_eq!(life.on_status(JobStatus::Concluded), None);
         assert_eq!(life.ended(false), BlockJobStatus::Completed);
+    }
+
+    #[test]
+    fn a_job_that_could_not_be_completed_can_be_again_or_is_asked_about() {
+        let mut life = BlockJobLife::default();
+        let _ = life.on_status(JobStatus::Ready);
+        assert!(life.complete());
+        life.stays(true);
+        assert!(life.complete());
+        life.stays(false);
+        assert!(!life.complete() && !life.cancel());
+        assert_eq!(
+            life.on_status(JobStatus::Concluded),
+            Some(BlockJobEffect::Ask)
+        );
     }
 
     #[test]

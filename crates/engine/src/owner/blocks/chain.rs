@@ -36,7 +36,7 @@ pub(super) fn chain_after(disk: &Disk, id: &BlockJobId) -> (Vec<Link>, Vec<Link>
 }
 
 /// The image that a job writes beside the disk's own.
-pub(super) fn mirror_link(mirror: &Mirror) -> Option<Link> {
+fn mirror_link(mirror: &Mirror) -> Option<Link> {
     let source = mirror.source.clone()?;
     Some(Link {
         index: source.index,
@@ -44,6 +44,15 @@ pub(super) fn mirror_link(mirror: &Mirror) -> Option<Link> {
         format: mirror.format.as_ref().map(|f| f.kind).unwrap_or_default(),
         source,
     })
+}
+
+/// Shows no job any more; the image beside the disk's own that nothing uses now.
+pub(super) fn take_copy(disk: &mut Disk) -> Option<Link> {
+    let mirror = disk.mirror.take()?;
+    match mirror.job {
+        Some(MirrorJob::ActiveCommit) => None,
+        _ => mirror_link(&mirror),
+    }
 }
 
 /// Shows the job in the disk's definition.

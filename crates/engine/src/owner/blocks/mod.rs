@@ -14,12 +14,14 @@ use crate::options::{BlockAsk, BlockWork};
 use crate::snapshots::journal::Outcome;
 use crate::snapshots::{live as qemu_side, nodes};
 pub(crate) use chain::find;
-use chain::{chain_after, find_mut, mirror_link};
+use chain::{chain_after, find_mut, take_copy};
 use model::domain::Domain;
-use model::domain::disk::{MirrorJob, MirrorReady};
+use model::domain::disk::MirrorReady;
 use model::domain::images::Link;
 use plan::Plan;
-use qemu::machine::{BlockJobEffect, BlockJobId, BlockJobLife, BlockJobStatus, Operation};
+use qemu::machine::{
+    BlockJobEffect, BlockJobId, BlockJobLife, BlockJobPhase, BlockJobStatus, Operation,
+};
 use qemu::qmp::reply::JobStatus;
 use qemu::qmp::{Command, Done, commands};
 use std::collections::BTreeMap;
@@ -41,6 +43,12 @@ impl BlockJobs {
         let mut jobs = self.jobs.iter();
         jobs.find(|(id, _)| id.disk == target)
             .map(|(_, running)| running)
+    }
+
+    /// Whether QEMU did not say of some job whether the machine has gone over.
+    fn any_in_doubt(&self) -> bool {
+        let mut jobs = self.jobs.values();
+        jobs.any(|running| running.life.phase() == BlockJobPhase::InDoubt)
     }
 }
 
@@ -71,6 +79,8 @@ enum BlockWhat {
         live: Box<Domain>,
         remove: bool,
     },
+    /// A job could not be completed, and may go on: `known` is whether QEMU has said so.
+    Stays { id: BlockJobId, known: bool },
     /// A job is over.
     Over {
         id: BlockJobId,
@@ -83,6 +93,9 @@ enum BlockWhat {
 
 impl Owner {
     pub(super) fn block_ask(&mut self, disk: String, ask: BlockAsk, reply: Reply<()>) {
+        if self.block_jobs.any_in_doubt() {
+            return self.settle_first(Request::BlockAsk { disk, ask, reply });
+        }
         if matches!(ask, BlockAsk::Resize { .. }) && self.live.is_none() {
             let what = "domain is not running; the image of a stopped machine is resized with \
                         'vol-resize' or 'stead image resize'";
@@ -227,6 +240,11 @@ impl Owner {
                     self.queue_first(request);
                 }
             }
+            BlockWhat::Stays { id, known } => {
+                if let Some(running) = self.block_jobs.jobs.get_mut(&id) {
+                    running.life.stays(known);
+                }
+            }
             BlockWhat::Begun { .. } => {}
         }
         if let Some(reply) = reply {
@@ -279,6 +297,23 @@ impl Owner {
                 self.tell_block_job(&id, BlockJobStatus::Ready);
             }
             Some(BlockJobEffect::Settle) => self.settle_block_job(id),
+            Some(BlockJobEffect::Ask) => self.look_for_journal(),
+        }
+    }
+
+    /// QEMU speaks again: what it did not say is asked.
+    pub(super) fn look_at_jobs_in_doubt(&mut self) {
+        if self.block_jobs.any_in_doubt() {
+            self.look_for_journal();
+        }
+    }
+
+    /// It has been found out and recorded which image the machine uses; QEMU knows the rest.
+    pub(super) fn no_job_is_in_doubt(&mut self) {
+        if self.block_jobs.any_in_doubt() {
+            let jobs = &mut self.block_jobs.jobs;
+            jobs.retain(|_, running| running.life.phase() != BlockJobPhase::InDoubt);
+            self.look_at_block_jobs();
         }
     }
 
@@ -290,8 +325,7 @@ impl Owner {
         self.beside(async move {
             let ended = settle(&live, &id).await;
             let status = life.ended(ended.is_err());
-            let definition = live.definition();
-            let mut after = Domain::clone(&definition);
+            let mut after = Domain::clone(&live.definition());
             let mut gone = Vec::new();
             if let Ok(disk) = find_mut(&mut after, &id.disk) {
                 if status == BlockJobStatus::Completed && !id.kind().pivots() {
@@ -299,12 +333,7 @@ impl Owner {
                     disk.set_links(&links);
                     gone = left;
                 }
-                if let Some(mirror) = disk.mirror.take()
-                    && mirror.job != Some(MirrorJob::ActiveCommit)
-                    && let Some(link) = mirror_link(&mirror)
-                {
-                    gone.push(link);
-                }
+                gone.extend(take_copy(disk));
             }
             if let Ok(monitor) = live.monitor() {
                 for link in &gone {

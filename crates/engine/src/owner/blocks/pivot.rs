@@ -1,7 +1,7 @@
 //! The end of a job by a person's will: given up, or the machine goes over to
 //! the other image.
 
-use super::chain::{chain_after, find_mut};
+use super::chain::{chain_after, find, find_mut, take_copy};
 use super::{BlockEnd, BlockWhat};
 use crate::definition::Definition;
 use crate::error::{EngineError, ErrorKind, Result};
@@ -60,20 +60,26 @@ impl Owner {
         let work = self.work();
         self.hold("block-job", async move {
             let result = complete(&work, &live, &id, &after, &outcome, &gone).await;
-            let done = result.is_ok();
+            let (result, what) = match result {
+                Ok(()) => {
+                    let over = BlockWhat::Over {
+                        id,
+                        status: BlockJobStatus::Completed,
+                        live: Some(Box::new(after)),
+                        outcome: Some(outcome),
+                        gone,
+                    };
+                    (Ok(()), over)
+                }
+                Err(error) => {
+                    let what = not_completed(&work, &live, id).await;
+                    (Err(error), what)
+                }
+            };
             ErrandEnd::Block(Box::new(BlockEnd {
                 reply: Some(reply),
-                what: BlockWhat::Over {
-                    id,
-                    status: match done {
-                        true => BlockJobStatus::Completed,
-                        false => BlockJobStatus::Failed,
-                    },
-                    live: done.then(|| Box::new(after)),
-                    outcome: done.then_some(outcome),
-                    gone,
-                },
                 result,
+                what,
             }))
         });
     }
@@ -154,28 +160,72 @@ async fn complete(
     journal.live = Some(crate::run::live_xml(after));
     journal.outcome = outcome.clone();
     work.note(&journal).await?;
-    if was_running {
-        monitor.execute(&commands::stop()).await?;
-    }
     let job = id.to_string();
     let completed = async {
+        if was_running {
+            monitor.execute(&commands::stop()).await?;
+        }
         monitor.execute(&commands::job_complete(&job)).await?;
         qemu_side::wait(monitor, &job, JobStatus::Concluded).await?;
         qemu_side::dismiss(monitor, &job).await
     };
-    let result = completed.await;
-    match &result {
+    match completed.await {
         Ok(()) => {
             work.record(live, after.clone());
             work.settle(outcome).await?;
+            if was_running {
+                monitor.execute(&commands::cont()).await?;
+            }
         }
-        Err(_) => work.engine.records().drop_journal(work.domain).await?,
+        Err(error) if monitor.is_silent() => return Err(error),
+        Err(error) => {
+            // Whatever it has done by now: QEMU is asked which image it uses.
+            work.settle_live(live, journal).await?;
+            if image_of(&live.definition(), id) != image_of(after, id) {
+                return Err(error);
+            }
+            qemu_side::finish_old(monitor, &job).await?;
+        }
     }
-    if was_running {
-        monitor.execute(&commands::cont()).await?;
-    }
-    for link in gone.iter().filter(|_| result.is_ok()) {
+    for link in gone {
         qemu_side::drop_nodes(monitor, link).await;
     }
-    result
+    Ok(())
+}
+
+fn image_of(domain: &Domain, id: &BlockJobId) -> Option<String> {
+    let disk = find(domain, &id.disk).ok()?;
+    disk.source_path().map(str::to_owned)
+}
+
+/// What has become of a job that could not be completed.
+async fn not_completed(work: &Work, live: &LiveMachine, id: BlockJobId) -> BlockWhat {
+    let asked = async {
+        let monitor = live.monitor().ok().filter(|monitor| !monitor.is_silent())?;
+        work.engine
+            .records()
+            .journal(work.domain)
+            .ok()?
+            .is_none()
+            .then_some(())?;
+        qemu_side::find(monitor, &id.to_string()).await.ok()
+    };
+    match asked.await {
+        Some(Some(job)) if job.status == JobStatus::Ready => BlockWhat::Stays { id, known: true },
+        Some(None) => {
+            let mut after = Domain::clone(&live.definition());
+            let copy = find_mut(&mut after, &id.disk).ok().and_then(take_copy);
+            if let (Some(copy), Ok(monitor)) = (copy, live.monitor()) {
+                qemu_side::drop_nodes(monitor, &copy).await;
+            }
+            BlockWhat::Over {
+                id,
+                status: BlockJobStatus::Failed,
+                live: Some(Box::new(after)),
+                outcome: None,
+                gone: Vec::new(),
+            }
+        }
+        _ => BlockWhat::Stays { id, known: false },
+    }
 }

@@ -183,16 +183,23 @@ impl Owner {
     /// Work that a failure or a crash left half-way is finished first; says
     /// whether there was none.
     fn is_settled(&mut self, request: impl FnOnce() -> Request) -> bool {
+        let settled = matches!(self.engine.records().journal(self.entry.uuid), Ok(None));
+        if !settled {
+            self.settle_first(request());
+        }
+        settled
+    }
+
+    /// Has a request wait until half-way work is finished.
+    pub(super) fn settle_first(&mut self, request: Request) {
         match self.engine.records().journal(self.entry.uuid) {
-            Ok(None) => true,
-            Ok(Some(journal)) => {
-                self.settle_journal(journal, Some(Box::new(request())));
-                false
+            Ok(Some(journal)) => self.settle_journal(journal, Some(Box::new(request))),
+            // Another request has settled it meanwhile.
+            Ok(None) => {
+                self.no_job_is_in_doubt();
+                self.queue_first(request);
             }
-            Err(error) => {
-                request().refuse(error);
-                false
-            }
+            Err(error) => request.refuse(error),
         }
     }
 
@@ -215,7 +222,7 @@ impl Owner {
             return;
         }
         match self.engine.records().journal(self.entry.uuid) {
-            Ok(None) => {}
+            Ok(None) => self.no_job_is_in_doubt(),
             Ok(Some(journal)) => self.settle_journal(journal, None),
             Err(error) => tracing::error!(%error, "the journal of snapshots cannot be read"),
         }
@@ -227,6 +234,9 @@ impl Owner {
             && let Err(error) = self.engine.reload_domain(self.entry.uuid)
         {
             tracing::error!(%error, "the snapshots could not be read again");
+        }
+        if result.is_ok() {
+            self.no_job_is_in_doubt();
         }
         match (result, request) {
             // What was left to be finished may have been this very deletion.
