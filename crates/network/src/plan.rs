@@ -301,7 +301,7 @@ pub fn start(network: &Network, bridge: &str, mac: Mac, zone: Option<&str>) -> V
 }
 
 /// Whether machines on a bridge of the kernel are to be in VLANs.
-fn has_vlans(network: &Network) -> bool {
+pub fn has_vlans(network: &Network) -> bool {
     let kind = network.kind();
     let groups = network.portgroups.iter();
     let mut vlans = groups.map(|group| &group.vlan).chain([&network.vlan]);

@@ -192,13 +192,16 @@ impl Engine {
         }
         let forward = network.forward.iter();
         let devices = forward.flat_map(|f| f.interfaces.iter().chain(&f.pfs));
-        for device in devices {
-            if sys::net::index(&device.dev).ok().flatten().is_none() {
+        let devices = devices.map(|device| ("interface", device.dev.as_str()));
+        // A bridge of the host may come later, unless something is to be set on it now.
+        let set_now = network.kind() == NetworkKind::HostBridge && plan::has_vlans(network);
+        let bridge = network.bridge_name().filter(|_| set_now);
+        for (what, device) in devices.chain(bridge.map(|bridge| ("bridge", bridge))) {
+            if sys::net::index(device).ok().flatten().is_none() {
                 return Err(EngineError::new(
                     ErrorKind::ResourceUnavailable,
                     format!(
-                        "network '{name}' needs the interface '{}', which this host does not have",
-                        device.dev
+                        "network '{name}' needs the {what} '{device}', which this host does not have"
                     ),
                 ));
             }
