@@ -52,7 +52,9 @@ impl FdGroups {
     fn keep(&self, key: (Uuid, String), group: Group) -> Result<()> {
         let invalid = |message: &str| Err(EngineError::new(ErrorKind::InvalidArgument, message));
         if group.descriptors.is_empty() || group.descriptors.len() > FD_GROUP_MAX {
-            return invalid("a group takes one to sixteen file descriptors");
+            return invalid(&format!(
+                "a group takes 1 to {FD_GROUP_MAX} file descriptors"
+            ));
         }
         let mut held = self.held();
         // A call may still be worked on when its client has gone.
