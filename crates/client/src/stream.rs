@@ -15,8 +15,9 @@ use crate::{Error, Origin};
 pub const PIECE_BYTES: usize = STREAM_DATA_MAX_BYTES;
 /// What lies in front of it in a buffer that is sent.
 pub const ROOM_BYTES: usize = STREAM_ROOM_BYTES;
-/// Packets of one stream that wait to be written before their sender does.
-const WINDOW_PACKETS: usize = 16;
+/// Packets of one stream that wait to be written before their sender does: about as many as the
+/// processor has near.
+const WINDOW_PACKETS: usize = 4;
 
 /// What a stream carries.
 #[derive(Debug, Clone, PartialEq, Eq)]

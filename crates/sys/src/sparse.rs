@@ -117,6 +117,22 @@ pub fn rename_new(from: &Path, to: &Path) -> SysResult<()> {
     }
 }
 
+/// Puts a file in the place of one that holds nothing, which is gone then.
+///
+/// Where a name is given to another file, file systems first see to it that the other one is on the
+/// disk: a power cut then leaves the old one or the new one whole. What held nothing needs no such
+/// care, and for large files it takes long; the two are swapped instead.
+pub fn replace_empty(from: &Path, to: &Path) -> SysResult<()> {
+    let (here, flags) = (rustix::fs::CWD, RenameFlags::EXCHANGE);
+    let done = match rustix::fs::renameat_with(here, from, here, to, flags) {
+        Ok(()) => std::fs::remove_file(from),
+        // File systems that cannot.
+        Err(Errno::INVAL | Errno::NOSYS) => std::fs::rename(from, to),
+        Err(e) => Err(e.into()),
+    };
+    done.map_err(|e| SysError::on_path("replace", to, e))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +166,18 @@ mod tests {
         punch(&to, 512 << 10, 4096).unwrap();
         to.read_exact_at(&mut bytes, 512 << 10).unwrap();
         assert_eq!(bytes, [0; 4]);
+    }
+
+    #[test]
+    fn an_empty_file_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to"));
+        std::fs::write(&from, "new").unwrap();
+        assert!(replace_empty(&from, &to).is_err() && from.exists());
+        std::fs::write(&to, "").unwrap();
+        replace_empty(&from, &to).unwrap();
+        assert_eq!(std::fs::read(&to).unwrap(), b"new");
+        assert!(!from.exists());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Volumes: upload and download.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 
 use client::Piece;
 use client::wire::remote;
@@ -135,7 +135,7 @@ fn upload(s: &mut Session, args: &Args) -> Outcome {
 
 fn send(
     stream: &mut client::Stream,
-    mut file: &File,
+    file: &File,
     mut left: u64,
     sparse: bool,
     name: &str,
@@ -158,9 +158,11 @@ fn send(
             },
         };
         let data = usize::try_from(data).unwrap_or(usize::MAX);
-        let mut piece = vec![0; client::ROOM_BYTES + data.min(client::PIECE_BYTES)];
-        let count = file.read(&mut piece[client::ROOM_BYTES..]);
-        let count = count.map_err(|e| os(failed(), &e))?;
+        let mut piece = vec![0; client::ROOM_BYTES];
+        piece.reserve_exact(data.min(client::PIECE_BYTES));
+        // Right into memory that nobody has filled before.
+        let count = rustix::io::read(file, rustix::buffer::spare_capacity(&mut piece));
+        let count = count.map_err(|e| os(failed(), &e.into()))?.min(data);
         if count == 0 {
             break;
         }

@@ -471,7 +471,12 @@ impl Writing {
         // A link is followed: what it points at is replaced, not the link.
         let place = std::fs::canonicalize(&self.path)
             .map_err(|e| open_failed(&self.path.to_string_lossy(), &e))?;
-        std::fs::rename(unfinished, &place).map_err(|e| self.failed("cannot replace", &e))?;
+        match metadata.blocks() {
+            0 => sys::sparse::replace_empty(unfinished, &place)
+                .map_err(|e| self.failed("cannot replace", e.cause()))?,
+            _ => std::fs::rename(unfinished, &place)
+                .map_err(|e| self.failed("cannot replace", &e))?,
+        }
         crash_point(Step::UploadNamed);
         Ok(())
     }
