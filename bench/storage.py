@@ -74,29 +74,26 @@ def transfer(servers, work):
         piece = random.read(PIECE)
         for _ in range(TRANSFER_BYTES // PIECE):
             file.write(piece)
-    connections = {server.name: server.connect() for server in servers}
-    pools = {}
     for server in servers:
         place = os.path.join(folder, server.name)
         os.makedirs(place, exist_ok=True)
         xml = POOL.format(name="transfer", path=place)
-        pools[server.name] = connections[server.name].storagePoolCreateXML(xml)
-        pools[server.name].createXML(EMPTY)
-    programs = {server.name: (pools[server.name], server.virsh) for server in servers}
-    programs |= {
-        "stead's own": (pools[server.name], server.stead) for server in servers if hasattr(server, "stead")
-    }
+        server.connect().storagePoolCreateXML(xml).createXML(EMPTY)
+    programs = {server.name: (server, server.virsh) for server in servers}
+    programs |= {"stead's own": (server, server.stead) for server in servers if hasattr(server, "stead")}
 
     def cp():
         remove(copy)
         return timed_at_rest("cp", "--reflink=never", source, copy)
 
-    def upload(pool, program):
+    def upload(server, program):
+        # Daemons hang up on a client that was idle for half a minute and answers no ping.
+        pool = server.connect().storagePoolLookupByName("transfer")
         pool.storageVolLookupByName("v").delete()
         pool.createXML(EMPTY)
         return timed_at_rest(*program("vol-upload", "v", source, "transfer"))
 
-    def download(_pool, program):
+    def download(_server, program):
         remove(copy)
         return timed_at_rest(*program("vol-download", "v", copy, "transfer"))
 
@@ -108,9 +105,8 @@ def transfer(servers, work):
             if name in took:
                 title = f"{what}, {'virsh' if name == 'stead' else 'stead'}"
                 yield at_most(limit, title, "s", took.get("libvirtd"), took[name], took["cp"], "cp")
-    for connection in connections.values():
-        connection.storagePoolLookupByName("transfer").destroy()
-        connection.close()
+    for server in servers:
+        server.connect().storagePoolLookupByName("transfer").destroy()
     for path in (source, copy):
         os.remove(path)
     shutil.rmtree(folder)
