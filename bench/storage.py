@@ -25,12 +25,17 @@ def remove(path):
         os.remove(path)
 
 
-def timed_at_rest(*words):
-    """Seconds a command takes once the disk has nothing left to write.
+def timed_at_rest(source, *words):
+    """Seconds a command takes once the disk has nothing left to write, and memory holds the source and nothing else.
 
     Whoever comes second would otherwise wait for what the first has left in the page cache.
     """
     os.sync()
+    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as caches:
+        caches.write("1")
+    with open(source, "rb") as file:
+        while file.read(PIECE):
+            pass
     return timed(run, words)
 
 
@@ -84,18 +89,18 @@ def transfer(servers, work):
 
     def cp():
         remove(copy)
-        return timed_at_rest("cp", "--reflink=never", source, copy)
+        return timed_at_rest(source, "cp", "--reflink=never", source, copy)
 
     def upload(server, program):
         # Daemons hang up on a client that was idle for half a minute and answers no ping.
         pool = server.connect().storagePoolLookupByName("transfer")
         pool.storageVolLookupByName("v").delete()
         pool.createXML(EMPTY)
-        return timed_at_rest(*program("vol-upload", "v", source, "transfer"))
+        return timed_at_rest(source, *program("vol-upload", "v", source, "transfer"))
 
-    def download(_server, program):
+    def download(server, program):
         remove(copy)
-        return timed_at_rest(*program("vol-download", "v", copy, "transfer"))
+        return timed_at_rest(os.path.join(folder, server.name, "v"), *program("vol-download", "v", copy, "transfer"))
 
     for what, act in {"vol-upload of 4 GiB": upload, "vol-download of 4 GiB": download}.items():
         sides = {name: lambda side=side: act(*side) for name, side in programs.items()}

@@ -1,9 +1,9 @@
-//! A connection's socket, lent to the thread that writes an upload.
+//! A connection's socket, lent to the thread that reads an upload.
 //!
-//! While a client sends one packet of a volume's content after the other, nobody but the thread
-//! that writes them needs to know. So the session gives its socket away in the middle of such a
-//! packet; the thread reads body after body right into the buffer it writes from, and gives the
-//! socket back before the first packet that is anything else.
+//! While a client sends one packet of a volume's content after the other, nobody but the threads
+//! that read and write them needs to know. So the session gives its socket away in the middle of
+//! such a packet; the thread reads body after body right into the buffers that are written, and
+//! gives the socket back before the first packet that is anything else.
 
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::OwnedFd;

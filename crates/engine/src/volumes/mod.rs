@@ -5,11 +5,12 @@
 //! that a daemon that dies on the way leaves the old state and a file it knows to remove.
 //!
 //! - `make`: new volumes, empty or copies (`copy_job`: as jobs). `change`: delete, resize; `wipe`.
-//! - `transfer`: upload and download.
+//! - `transfer`: upload and download; `ahead`: what is uploaded, read ahead of the disk.
 //! - `task`: qemu-img's other commands, on any image. `tool`: qemu-img, confined. `chain`: which images an image makes it open.
 //! - `uses`: which running machine uses a file. `keys`: what encrypted volumes are opened with.
 //! - `disks`: disks of machines that name a volume.
 
+mod ahead;
 pub(crate) mod chain;
 mod change;
 mod copy_job;

@@ -3,13 +3,14 @@
 //! Files are read and written on a thread of their own; pieces go through a short queue, so that
 //! neither side runs ahead of the other.
 
+use super::ahead::Ahead;
 use super::make::copy_stretches;
 use super::strays::unfinished_name;
 use crate::aside::aside;
 use crate::crash::{Step, crash_point};
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
-use crate::limits::{VOLUME_PIECES_MAX, VOLUME_WRITE_BYTES};
+use crate::limits::VOLUME_PIECES_MAX;
 use crate::pools::Pool;
 use crate::pools::claim::{Claim, Overtaken, Purpose};
 use model::storage::VolumeKind;
@@ -75,7 +76,7 @@ enum ToDisk {
     Finish,
 }
 
-/// Where bytes are read from by the thread that writes them, until there are none.
+/// Where bytes are read from beside the thread that writes them, until there are none.
 pub struct Source(pub Box<dyn Read + Send>);
 
 impl std::fmt::Debug for Source {
@@ -94,7 +95,7 @@ impl Upload {
     }
 
     /// Takes all that `source` gives, after the pieces so far. It is read without waiting for this
-    /// task and without a copy between tasks, which is what makes an upload as fast as a copy.
+    /// task, ahead of the disk, which is what makes an upload about as fast as a copy.
     ///
     /// # Errors
     /// What the disk says, which ends the upload.
@@ -244,7 +245,7 @@ fn open_failed(path: &str, error: &std::io::Error) -> EngineError {
     EngineError::io(&format!("Unable to open file '{path}'"), error)
 }
 
-fn start_thread(work: impl FnOnce() + Send + 'static) -> Result<()> {
+pub(super) fn start_thread(work: impl FnOnce() + Send + 'static) -> Result<()> {
     std::thread::Builder::new()
         .name("transfer".into())
         .spawn(work)
@@ -363,7 +364,6 @@ impl Writing {
 
     fn take_pieces(&self, file: &File, mut inbox: mpsc::Receiver<ToDisk>) -> Result<()> {
         let mut at = self.range.offset;
-        let mut buffer = Vec::new();
         loop {
             match inbox.blocking_recv() {
                 Some(ToDisk::Piece(Piece::Data(bytes))) => self.write_at(file, &mut at, &bytes)?,
@@ -372,10 +372,7 @@ impl Writing {
                     self.make_hole(file, at, length)?;
                     at += length;
                 }
-                Some(ToDisk::Source(source)) => {
-                    buffer.resize(VOLUME_WRITE_BYTES, 0);
-                    self.write_all_of(file, &mut at, source, &mut buffer)?;
-                }
+                Some(ToDisk::Source(source)) => self.write_all_of(file, &mut at, source)?,
                 Some(ToDisk::Finish) => {
                     let name = self.path.file_name().unwrap_or_default().to_string_lossy();
                     return self.overtaken.unless(&name, || self.complete(file, at));
@@ -399,22 +396,9 @@ impl Writing {
         Ok(())
     }
 
-    fn write_all_of(
-        &self,
-        file: &File,
-        at: &mut u64,
-        Source(mut source): Source,
-        buffer: &mut [u8],
-    ) -> Result<()> {
-        loop {
-            let count = source
-                .read(buffer)
-                .map_err(|e| self.failed("cannot receive what is written to", &e))?;
-            match count {
-                0 => return Ok(()),
-                count => self.write_at(file, at, &buffer[..count])?,
-            }
-        }
+    fn write_all_of(&self, file: &File, at: &mut u64, source: Source) -> Result<()> {
+        let failed = |e: &std::io::Error| self.failed("cannot receive what is written to", e);
+        Ahead::of(source)?.each(failed, |bytes| self.write_at(file, at, bytes))
     }
 
     fn check_length(&self, end: u64) -> Result<()> {
