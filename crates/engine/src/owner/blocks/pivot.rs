@@ -15,7 +15,7 @@ use crate::snapshots::work::Work;
 use model::domain::Domain;
 use model::domain::images::Link;
 use qemu::machine::{BlockJobId, BlockJobStatus};
-use qemu::qmp::reply::JobStatus;
+use qemu::qmp::reply::{Job, JobStatus};
 use qemu::qmp::{Command, Done, commands};
 use std::sync::Arc;
 use storage::keys::KeyRef;
@@ -60,21 +60,15 @@ impl Owner {
         let work = self.work();
         self.hold("block-job", async move {
             let result = complete(&work, &live, &id, &after, &outcome, &gone).await;
-            let (result, what) = match result {
-                Ok(()) => {
-                    let over = BlockWhat::Over {
-                        id,
-                        status: BlockJobStatus::Completed,
-                        live: Some(Box::new(after)),
-                        outcome: Some(outcome),
-                        gone,
-                    };
-                    (Ok(()), over)
-                }
-                Err(error) => {
-                    let what = not_completed(&work, &live, id).await;
-                    (Err(error), what)
-                }
+            let what = match &result {
+                Ok(()) => BlockWhat::Over {
+                    id,
+                    status: BlockJobStatus::Completed,
+                    live: Some(Box::new(after)),
+                    outcome: Some(outcome),
+                    gone,
+                },
+                Err(_) => not_completed(&work, &live, id).await,
             };
             ErrandEnd::Block(Box::new(BlockEnd {
                 reply: Some(reply),
@@ -200,32 +194,35 @@ fn image_of(domain: &Domain, id: &BlockJobId) -> Option<String> {
 
 /// What has become of a job that could not be completed.
 async fn not_completed(work: &Work, live: &LiveMachine, id: BlockJobId) -> BlockWhat {
-    let asked = async {
-        let monitor = live.monitor().ok().filter(|monitor| !monitor.is_silent())?;
-        work.engine
-            .records()
-            .journal(work.domain)
-            .ok()?
-            .is_none()
-            .then_some(())?;
-        qemu_side::find(monitor, &id.to_string()).await.ok()
-    };
-    match asked.await {
+    match asked(work, live, &id).await {
+        Some(None) => failed(live, id).await,
         Some(Some(job)) if job.status == JobStatus::Ready => BlockWhat::Stays { id, known: true },
-        Some(None) => {
-            let mut after = Domain::clone(&live.definition());
-            let copy = find_mut(&mut after, &id.disk).ok().and_then(take_copy);
-            if let (Some(copy), Ok(monitor)) = (copy, live.monitor()) {
-                qemu_side::drop_nodes(monitor, &copy).await;
-            }
-            BlockWhat::Over {
-                id,
-                status: BlockJobStatus::Failed,
-                live: Some(Box::new(after)),
-                outcome: None,
-                gone: Vec::new(),
-            }
-        }
         _ => BlockWhat::Stays { id, known: false },
+    }
+}
+
+/// The job as QEMU knows it, if it does; nothing at all where QEMU is silent, or has not said which
+/// image it uses.
+async fn asked(work: &Work, live: &LiveMachine, id: &BlockJobId) -> Option<Option<Job>> {
+    let monitor = live.monitor().ok().filter(|monitor| !monitor.is_silent())?;
+    match work.engine.records().journal(work.domain) {
+        Ok(None) => qemu_side::find(monitor, &id.to_string()).await.ok(),
+        _ => None,
+    }
+}
+
+/// The job is gone, and the machine uses the image it has used before.
+async fn failed(live: &LiveMachine, id: BlockJobId) -> BlockWhat {
+    let mut after = Domain::clone(&live.definition());
+    let copy = find_mut(&mut after, &id.disk).ok().and_then(take_copy);
+    if let (Some(copy), Ok(monitor)) = (copy, live.monitor()) {
+        qemu_side::drop_nodes(monitor, &copy).await;
+    }
+    BlockWhat::Over {
+        id,
+        status: BlockJobStatus::Failed,
+        live: Some(Box::new(after)),
+        outcome: None,
+        gone: Vec::new(),
     }
 }
