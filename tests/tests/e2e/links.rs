@@ -117,6 +117,22 @@ fn machines_on_a_switch_see_only_their_vlan_and_leave_no_port() {
                 switch.ports("ovs0") == ["vnet0", "vnet1"]
             });
 
+            // A network of one VLAN of the switch, in one line.
+            let line = ["net-create-as", "line", "--bridge", "ovs0", "--openvswitch"];
+            let _ = host
+                .stead(&[&line[..], &["--vlan", "20"]].concat())
+                .succeeds();
+            let attach = ["attach-interface", "two", "network", "line", "--live"];
+            let mac = ["--mac", "52:54:00:aa:01:04"];
+            let model = ["--model", "virtio"];
+            let _ = host.virsh(&[&attach[..], &mac, &model].concat()).succeeds();
+            assert_eq!(tag("vnet2").trim(), "20");
+            let detach = ["detach-interface", "two", "network", "--live"];
+            let _ = host.virsh(&[&detach[..], &mac].concat()).succeeds();
+            wait::until("its port is gone", SOON, || {
+                switch.ports("ovs0") == ["vnet0", "vnet1"]
+            });
+
             let _ = host.virsh(&["destroy", "one"]).succeeds();
             assert_eq!(switch.ports("ovs0"), ["vnet1"]);
             // One that ends while nobody looks leaves its port to the next daemon.

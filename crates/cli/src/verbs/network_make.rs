@@ -34,6 +34,7 @@ pub(crate) const VERBS: &[Verb] = &[Verb::new(
     text("isolated", "a subnet without a way out"),
     text("bridge", "a bridge the host has already"),
     text("device", "a device of the host to share by macvtap"),
+    flag("openvswitch", "--bridge is one of Open vSwitch"),
     number("vlan", "the VLAN of the machines, on --bridge"),
     text("dhcp", "the addresses given out: 100-200, or all"),
     text("dns", "the domain that machines' names end in"),
@@ -120,6 +121,10 @@ fn xml_of(args: &Args) -> Result<String, Failure> {
             "  <domain name='{}' localOnly='yes'/>",
             escape(domain)
         );
+    }
+    if args.has("openvswitch") {
+        args.requires("openvswitch", "bridge")?;
+        body.push_str("  <virtualport type='openvswitch'/>\n");
     }
     if let Some(vlan) = args.number::<u32>("vlan")? {
         args.requires("vlan", "bridge")?;
