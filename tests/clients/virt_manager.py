@@ -176,6 +176,24 @@ def row_of(name, label):
     return next((row.path for row in model if row[0].get_name() == label), None)
 
 
+def active_pool(label):
+    """The row of a pool that virt-manager shows as active.
+
+    A start whose news comes while virt-manager still reads the new pool is lost on it, whatever the
+    daemon: the pool looks inactive for good. A refresh by anybody tells it again, as a person's would.
+    """
+    tree = any_widget("pool-list")
+    row = next((row for row in (tree.get_model() if tree else ()) if row[0].get_name() == label), None)
+    if row is None:
+        return None
+    if row[0].is_active():
+        return row.path
+    backend = row[0].get_backend()
+    if backend.isActive():
+        backend.refresh(0)
+    return None
+
+
 def select(name, path):
     any_widget(name).set_cursor(path, None, False)
 
@@ -193,7 +211,8 @@ def work_on_storage(folder, picture):
     any_widget("pool-name").set_text("made")
     target.set_text(folder)
     press((yield "pool can be made", lambda: any_widget("pool-finish")))
-    select("pool-list", (yield "pool listed", lambda: row_of("pool-list", "made")))
+    yield "pool listed", lambda: row_of("pool-list", "made")
+    select("pool-list", (yield "pool active", lambda: active_pool("made")))
     press((yield "volume can be added", lambda: any_widget("vol-add")))
     name = yield "volume asked for", lambda: any_widget("vol-name")
     name.set_text("disk")
