@@ -13,6 +13,9 @@ pub struct ImageRequest {
     pub format: Option<String>,
     /// What is done.
     pub task: ImageTask,
+    /// Whether what is found is wanted as data instead of words.
+    #[serde(default)]
+    pub as_data: bool,
 }
 
 /// An image and its format.
@@ -108,8 +111,12 @@ pub enum ImageTask {
 /// What qemu-img said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ImageOutput {
-    /// Its words.
+    /// Its words; empty where data was asked for and there is some.
     pub output: String,
+    /// The data asked for, under qemu-img's own names: an object, or a list for `map`, for a chain
+    /// of images and for snapshots. Absent where a task finds nothing out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<serde_json::Value>,
     /// Whether images that were compared differ, or one that was checked is damaged.
     #[serde(default)]
     pub found: bool,

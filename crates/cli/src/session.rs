@@ -8,6 +8,7 @@ use crate::failure::{Failure, Outcome};
 use crate::globals::Globals;
 use crate::output::{Format, Output};
 use crate::parse::Command;
+use crate::table::{Opt, Verb};
 
 /// What handlers work with.
 pub(crate) struct Session {
@@ -187,7 +188,7 @@ impl Session {
 
     fn try_verb(&mut self, args: &Args) -> Outcome {
         self.out.format = match &args.format {
-            Some(name) => Format::parse(name).map_err(Failure::said)?,
+            Some(name) => Format::parse(name).map_err(|e| not_an_image_format(e, args.verb))?,
             None if args.verb.tabular => self.globals.format,
             None => Format::Table,
         };
@@ -210,6 +211,16 @@ impl Session {
         if let Some(hint) = &failure.hint {
             self.out.note(&format!("hint: {hint}"));
         }
+    }
+}
+
+/// A way to print that there is none of: perhaps an image's format was meant.
+fn not_an_image_format(said: String, verb: &Verb) -> Failure {
+    let meant = |o: &&Opt| o.name == "image-format";
+    let failure = Failure::said(said);
+    match verb.options.iter().find(meant) {
+        Some(opt) => failure.hint(format!("an image's format is given with --{}", opt.name)),
+        None => failure,
     }
 }
 

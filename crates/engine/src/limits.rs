@@ -155,6 +155,9 @@ pub const VOLUME_WRITE_BYTES: usize = 256 * 1024;
 /// The last words of qemu-img that are quoted in an error, in bytes.
 pub const TOOL_WORDS_MAX_BYTES: usize = 4 * 1024;
 
+/// The most that qemu-img may find out about an image, in bytes; a client takes an event of 4 MiB.
+pub const TOOL_REPORT_MAX_BYTES: usize = 3 * 1024 * 1024;
+
 /// How often a download that brings nothing further is tried.
 pub const FETCH_ATTEMPTS_MAX: u32 = 5;
 

@@ -154,5 +154,6 @@ pub(crate) fn image_job(request: ImageRequest) -> ImageJob {
         image: request.image,
         format: request.format,
         task,
+        as_data: request.as_data,
     }
 }

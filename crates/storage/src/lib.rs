@@ -27,6 +27,7 @@ pub mod limits;
 pub mod merge;
 pub mod overlay;
 pub mod ovf;
+pub mod report;
 pub mod seed;
 pub mod snapshot;
 pub mod tags;

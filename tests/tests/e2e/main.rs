@@ -12,6 +12,7 @@ mod daemon;
 mod encrypted_disks;
 mod faults;
 mod firewalls;
+mod formats;
 mod guest_calls;
 mod host_shutdown;
 mod hotplug;

@@ -8,14 +8,23 @@ use super::vol_make::size;
 use crate::args::Args;
 use crate::failure::{Failure, Outcome};
 use crate::follow;
+use crate::output::Format;
 use crate::session::Session;
-use crate::table::{Completes, Opt, Verb, arg, flag, maybe, text};
+use crate::table::{Completes, Opt, Verb, alias, arg, flag, maybe, text};
 
 const IMAGE: Opt = arg("image", "the image's file").completes(Completes::File);
-const FORMAT: Opt = text("format", "the image's format; found out if not given");
+/// `--format` is how a verb prints; where it prints nothing, it is taken for this one too.
+const FORMAT: Opt =
+    text("image-format", "the image's format; found out if not given").words(IMAGE_FORMATS);
+const ALSO_FORMAT: Opt = alias("format", FORMAT.name);
 const OPTIONS: Opt = text("options", "further options: NAME=VALUE,…");
 const BACKING: Opt = text("backing", "the image it builds upon").completes(Completes::File);
-const BACKING_FORMAT: Opt = text("backing-format", "that one's format");
+const BACKING_FORMAT: Opt = text("backing-format", "that one's format").words(IMAGE_FORMATS);
+
+/// The formats that images have.
+const IMAGE_FORMATS: &[&str] = &[
+    "raw", "qcow2", "vmdk", "vdi", "vpc", "vhdx", "qed", "qcow", "luks",
+];
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
@@ -26,13 +35,14 @@ pub(crate) const VERBS: &[Verb] = &[
             FORMAT,
         ])
         .about("Ends with status 1 where damage is left.")
-        .over_rest(),
+        .over_rest()
+        .tabular(),
     Verb::new(
         "image commit",
         "write an image into the one behind it",
         commit,
     )
-    .options(&[IMAGE, FORMAT])
+    .options(&[IMAGE, ALSO_FORMAT, FORMAT])
     .over_rest(),
     Verb::new(
         "image compare",
@@ -43,10 +53,11 @@ pub(crate) const VERBS: &[Verb] = &[
         IMAGE,
         arg("other", "the other image's file").completes(Completes::File),
         FORMAT,
-        text("other-format", "that one's format; found out if not given"),
+        text("other-format", "that one's format; found out if not given").words(IMAGE_FORMATS),
     ])
     .about("Ends with status 1 where they differ.")
-    .over_rest(),
+    .over_rest()
+    .tabular(),
     Verb::new(
         "image convert",
         "copy an image into another format",
@@ -55,9 +66,10 @@ pub(crate) const VERBS: &[Verb] = &[
     .options(&[
         IMAGE,
         arg("target", "the file to make").completes(Completes::File),
-        text("to", "the new image's format; qcow2 if not given"),
+        text("to", "the new image's format; qcow2 if not given").words(IMAGE_FORMATS),
         flag("compress", "compress it"),
         OPTIONS,
+        ALSO_FORMAT,
         FORMAT,
     ])
     .over_rest(),
@@ -65,7 +77,8 @@ pub(crate) const VERBS: &[Verb] = &[
         .options(&[
             IMAGE,
             maybe("size", "its size, in bytes or with a unit"),
-            text("format", "its format; qcow2 if not given"),
+            ALSO_FORMAT,
+            text(FORMAT.name, "its format; qcow2 if not given").words(IMAGE_FORMATS),
             BACKING,
             BACKING_FORMAT,
             OPTIONS,
@@ -77,17 +90,24 @@ pub(crate) const VERBS: &[Verb] = &[
             flag("backing-chain", "with the images behind it"),
             FORMAT,
         ])
-        .over_rest(),
+        .over_rest()
+        .tabular(),
     Verb::new("image map", "where the parts of an image are", map)
         .options(&[IMAGE, FORMAT])
-        .over_rest(),
+        .over_rest()
+        .tabular(),
     Verb::new(
         "image measure",
         "the space an image would take in a format",
         measure,
     )
-    .options(&[IMAGE, text("to", "the format; qcow2 if not given"), FORMAT])
-    .over_rest(),
+    .options(&[
+        IMAGE,
+        text("to", "the format; qcow2 if not given").words(IMAGE_FORMATS),
+        FORMAT,
+    ])
+    .over_rest()
+    .tabular(),
     Verb::new("image rebase", "put another image behind an image", rebase)
         .about("Without --backing the image holds everything itself afterwards.")
         .options(&[
@@ -98,6 +118,7 @@ pub(crate) const VERBS: &[Verb] = &[
                 "unsafe",
                 "change the name only: the image behind it was moved",
             ),
+            ALSO_FORMAT,
             FORMAT,
         ])
         .over_rest(),
@@ -108,6 +129,7 @@ pub(crate) const VERBS: &[Verb] = &[
             flag("shrink", "it may become smaller"),
             text("preallocation", "how much is taken at once")
                 .words(&["off", "metadata", "falloc", "full"]),
+            ALSO_FORMAT,
             FORMAT,
         ])
         .over_rest(),
@@ -123,7 +145,8 @@ pub(crate) const VERBS: &[Verb] = &[
         text("delete", "delete this one"),
         FORMAT,
     ])
-    .over_rest(),
+    .over_rest()
+    .tabular(),
     Verb::new(
         "storage fsck",
         "find files that are left over in pools",
@@ -142,10 +165,14 @@ fn run(s: &mut Session, args: &Args, format: Option<&str>, task: ImageTask) -> O
         image: absolute(args.need("image")?)?,
         format: format.map(str::to_owned),
         task,
+        as_data: s.out.format != Format::Table,
     };
     let job: Job = s.rest()?.post("/images/tasks", &request)?;
     let said: ImageOutput = follow::follow(s, &job)?;
     s.out.text(said.output);
+    if let Some(report) = &said.report {
+        s.out.document(report);
+    }
     match said.found {
         true => Err(Failure::silent()),
         false => Ok(()),
@@ -153,7 +180,7 @@ fn run(s: &mut Session, args: &Args, format: Option<&str>, task: ImageTask) -> O
 }
 
 fn run_plain(s: &mut Session, args: &Args, task: ImageTask) -> Outcome {
-    run(s, args, args.text("format")?, task)
+    run(s, args, args.text(FORMAT.name)?, task)
 }
 
 fn options(args: &Args) -> Result<Vec<String>, Failure> {
@@ -183,7 +210,8 @@ fn create(s: &mut Session, args: &Args) -> Outcome {
         backing: backing(args)?,
         options: options(args)?,
     };
-    run(s, args, Some(args.text("format")?.unwrap_or("qcow2")), task)
+    let format = args.text(FORMAT.name)?.unwrap_or("qcow2");
+    run(s, args, Some(format), task)
 }
 
 fn info(s: &mut Session, args: &Args) -> Outcome {

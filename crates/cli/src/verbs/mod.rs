@@ -238,6 +238,10 @@ mod tests {
             let mut optional = false;
             for (i, opt) in verb.options.iter().enumerate() {
                 let at = format!("{} {}", verb.name, opt.name);
+                assert!(
+                    !(verb.tabular && opt.name == "format"),
+                    "{at} hides how the verb prints"
+                );
                 if let Kind::Alias(target, _) = opt.kind {
                     let later = &verb.options[i + 1..];
                     assert!(

@@ -71,6 +71,7 @@ impl Engine {
                         shrink: false,
                         preallocation: None,
                     },
+                    as_data: false,
                 };
                 drop(self.run_image_job(resize, None, job.clone()).await?);
                 Ok(size)

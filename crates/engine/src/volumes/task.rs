@@ -34,11 +34,13 @@ pub struct ImageJob {
     pub format: Option<String>,
     /// What is done.
     pub task: ImageTask,
+    /// Whether what is found is wanted as data instead of words.
+    pub as_data: bool,
 }
 
 impl Engine {
-    /// Starts a task on an image; the job's result holds qemu-img's `output`, and whether it
-    /// `found` that images differ or are damaged.
+    /// Starts a task on an image; the job's result holds qemu-img's `output`, or a `report` where
+    /// data was asked for, and whether it `found` that images differ or are damaged.
     ///
     /// # Errors
     /// If a path is not absolute, or no job can be started.
@@ -62,8 +64,17 @@ impl Engine {
         };
         let engine = self.clone();
         self.start_job(spec, |context| async move {
+            let report_of = job.as_data.then(|| job.task.clone());
             let said = engine.run_image_job(job, unfinished, context).await?;
-            Ok(json!({ "output": said.words, "found": said.found }))
+            let report =
+                report_of.and_then(|task| storage::report::read(&task, &said.words, said.found));
+            Ok(match report {
+                None => json!({ "output": said.words, "found": said.found }),
+                Some(read) => {
+                    let report = read.map_err(EngineError::failed)?;
+                    json!({ "output": "", "report": report, "found": said.found })
+                }
+            })
         })
         .await
     }
@@ -265,7 +276,12 @@ impl Engine {
         }
         run.writes.extend(unfinished.map(Path::to_path_buf));
         let made = unfinished.map(|path| path.to_string_lossy().into_owned());
-        run.args = task.args(image, format, made.as_deref().unwrap_or_default());
+        let for_data = job
+            .as_data
+            .then(|| storage::report::args(task, image, format));
+        run.args = for_data
+            .flatten()
+            .unwrap_or_else(|| task.args(image, format, made.as_deref().unwrap_or_default()));
         // A comparison that finds a difference, and a check that finds damage, have done their work.
         run.may_find = matches!(task, ImageTask::Compare { .. } | ImageTask::Check { .. });
         Ok(run)

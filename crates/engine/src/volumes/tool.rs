@@ -1,7 +1,7 @@
 //! qemu-img in a process of its own that reaches the images it is about and nothing else.
 
 use crate::error::{EngineError, ErrorKind, Result};
-use crate::limits::TOOL_WORDS_MAX_BYTES;
+use crate::limits::{TOOL_REPORT_MAX_BYTES, TOOL_WORDS_MAX_BYTES};
 use crate::secrets::{SecretValue, memory_file};
 use std::fs::File;
 use std::io::Read;
@@ -164,6 +164,11 @@ impl ToolRun {
             if self.is_progress_shown() && said.len() > TOOL_WORDS_MAX_BYTES {
                 said.drain(..said.len() - TOOL_WORDS_MAX_BYTES);
             }
+            if said.len() > TOOL_REPORT_MAX_BYTES {
+                let _ = child.process.signal(Signal::KILL);
+                let _ = end_of(&child.process);
+                return Err(too_long(&self.args));
+            }
         }
         let said = String::from_utf8_lossy(&said).into_owned();
         let found = match end_of(&child.process)? {
@@ -205,6 +210,14 @@ fn end_of(process: &Process) -> Result<Exit> {
         .exit()
         .map_err(|e| EngineError::system("cannot wait for qemu-img", e))?;
     Ok(exit.unwrap_or(Exit::Unknown))
+}
+
+fn too_long(args: &[String]) -> EngineError {
+    let word = args.first().map_or("", String::as_str);
+    EngineError::failed(format!(
+        "'qemu-img {word}' tells more than {} MiB of this image: run it by hand on the host",
+        TOOL_REPORT_MAX_BYTES >> 20
+    ))
 }
 
 /// qemu-img's words, without what it prints of its progress.
