@@ -530,16 +530,20 @@ impl Engine {
     }
 }
 
+/// What libvirt puts in front of some of its refusals of documents.
+const INTERNAL: &str = "internal error: ";
+
 pub(crate) fn xml_error(error: model::XmlError) -> EngineError {
+    let text = error.to_string();
     let kind = match error.kind {
+        _ if text.starts_with(INTERNAL) => ErrorKind::XmlInternal,
         model::XmlErrorKind::Unsupported | model::XmlErrorKind::Unknown => {
             ErrorKind::ConfigUnsupported
         }
         _ => ErrorKind::XmlError,
     };
-    let text = error.to_string();
     // The kind says it; faces put their own words for it in front.
-    let text = ["unsupported configuration: ", "XML error: "]
+    let text = ["unsupported configuration: ", "XML error: ", INTERNAL]
         .iter()
         .find_map(|prefix| text.strip_prefix(prefix))
         .unwrap_or(&text);

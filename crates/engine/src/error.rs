@@ -28,6 +28,8 @@ pub enum ErrorKind {
     InvalidArgument,
     /// The XML is not well-formed or not a valid definition.
     XmlError,
+    /// The same, where libvirt calls it an internal error.
+    XmlInternal,
     /// The XML asks for what this host or Stead cannot do.
     ConfigUnsupported,
     /// A file, device or address that the machine needs is missing or unusable.

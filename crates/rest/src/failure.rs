@@ -74,7 +74,7 @@ fn numbers(kind: ErrorKind) -> (StatusCode, &'static str) {
         OperationInvalid => (StatusCode::CONFLICT, "operation-invalid"),
         OperationAborted => (StatusCode::CONFLICT, "operation-aborted"),
         InvalidArgument => (StatusCode::BAD_REQUEST, "invalid-argument"),
-        XmlError => (StatusCode::BAD_REQUEST, "xml-error"),
+        XmlError | XmlInternal => (StatusCode::BAD_REQUEST, "xml-error"),
         ConfigUnsupported => (StatusCode::UNPROCESSABLE_ENTITY, "config-unsupported"),
         Unsupported => (StatusCode::NOT_IMPLEMENTED, "unsupported"),
         CpuIncompatible => (StatusCode::CONFLICT, "cpu-incompatible"),

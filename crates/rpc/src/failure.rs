@@ -89,14 +89,14 @@ fn numbers(kind: ErrorKind) -> (ErrorCode, ErrorDomain) {
         NoJob => ErrorCode::InvalidArg,
         SystemError => ErrorCode::SystemError,
         Store => ErrorCode::OperationFailed,
-        Internal => ErrorCode::InternalError,
+        Internal | XmlInternal => ErrorCode::InternalError,
         AccessDenied => ErrorCode::OperationDenied,
         Unsupported => ErrorCode::OperationUnsupported,
         ArgumentUnsupported => ErrorCode::ArgumentUnsupported,
         CpuIncompatible => ErrorCode::CpuIncompatible,
     };
     let domain = match kind {
-        XmlError => ErrorDomain::Domain,
+        XmlError | XmlInternal => ErrorDomain::Domain,
         NoPool | NoVolume | VolumeExists => ErrorDomain::Storage,
         NoFilter | NoFilterBinding => ErrorDomain::Nwfilter,
         NoNetwork | NoNetworkMetadata | NoNetworkPort => ErrorDomain::Network,

@@ -1,5 +1,6 @@
 //! Where a device sits: on PCI, on a disk controller, on USB and so on.
 
+use super::address_ranges;
 use crate::xml::{
     Decimal, Element, Hex, Node, OnOff, Scalar, XmlError, XmlErrorKind, XmlWriter, element, keyword,
 };
@@ -10,6 +11,7 @@ element! {
         attr uid: Option<Hex<4>> = "uid",
         attr fid: Option<Hex<8>> = "fid",
     }
+    check address_ranges::check_zpci
 }
 
 element! {
@@ -22,6 +24,7 @@ element! {
         attr multifunction: Option<OnOff> = "multifunction",
         child zpci: Option<ZpciAddress> = "zpci",
     }
+    check address_ranges::check_pci
 }
 
 impl PciAddress {
@@ -49,9 +52,9 @@ impl PciAddress {
         numbers.next().is_none().then_some(address)
     }
 
-    /// Whether no place was chosen yet (libvirt's 0000:00:00.0).
+    /// Whether no place was chosen yet (0000:00:00, whatever the function).
     pub fn is_empty(&self) -> bool {
-        self.domain.0 == 0 && self.bus.0 == 0 && self.slot.0 == 0 && self.function.0 == 0
+        self.domain.0 == 0 && self.bus.0 == 0 && self.slot.0 == 0
     }
 
     /// Domain, bus, slot and function, without the flags.
@@ -100,6 +103,7 @@ element! {
         always bus: u32 = "bus",
         attr port: Option<String> = "port",
     }
+    check address_ranges::check_usb
 }
 
 element! {
@@ -108,6 +112,7 @@ element! {
         attr iobase: Option<Hex<1>> = "iobase",
         attr irq: Option<Hex<1>> = "irq",
     }
+    check address_ranges::check_isa
 }
 
 element! {
@@ -132,6 +137,7 @@ element! {
         always ssid: Hex<1> = "ssid",
         always devno: Hex<4> = "devno",
     }
+    check address_ranges::check_ccw
 }
 
 keyword! {
@@ -239,6 +245,7 @@ impl Address {
 trait AddressPart {
     fn attribute(&mut self, node: Node, name: &str, value: &str) -> Result<bool, XmlError>;
     fn child(&mut self, child: Node) -> Result<bool, XmlError>;
+    fn finish(&mut self, node: Node) -> Result<(), XmlError>;
 }
 
 impl<T: Element> AddressPart for T {
@@ -248,6 +255,10 @@ impl<T: Element> AddressPart for T {
 
     fn child(&mut self, child: Node) -> Result<bool, XmlError> {
         self.take_child(child)
+    }
+
+    fn finish(&mut self, node: Node) -> Result<(), XmlError> {
+        Element::finish(self, node)
     }
 }
 
@@ -277,6 +288,7 @@ impl Element for Address {
                 return Err(child.unknown_element());
             }
         }
+        address.part().map_or(Ok(()), |part| part.finish(node))?;
         Ok(address)
     }
 

@@ -1,10 +1,11 @@
 //! Devices of the host handed to the guest, and redirected USB devices.
 
 use super::chardev::Chardev;
+use super::hostdev_source;
 use super::info::DeviceInfo;
 use super::interface::Teaming;
 use super::storage::{Initiator, StorageAuth, StorageHost};
-use crate::xml::{Hex, OnOff, UpperHex, YesNo, element, keyword};
+use crate::xml::{Decimal, Hex, OnOff, UpperHex, YesNo, element, keyword};
 
 keyword! {
     /// Whether a device is handed over or configured for a container.
@@ -38,7 +39,7 @@ element! {
 element! {
     /// A SCSI adapter of the host.
     pub struct ScsiAdapter {
-        req name: String = "name",
+        attr name: Option<String> = "name",
     }
 }
 
@@ -51,9 +52,9 @@ element! {
         attr bus: Option<String> = "bus",
         attr slot: Option<Hex<2>> = "slot",
         attr function: Option<Hex<1>> = "function",
-        attr target: Option<u32> = "target",
-        attr unit: Option<u64> = "unit",
-        attr device: Option<u32> = "device",
+        attr target: Option<Decimal> = "target",
+        attr unit: Option<Decimal> = "unit",
+        attr device: Option<Decimal> = "device",
         attr port: Option<String> = "port",
     }
 }
@@ -112,6 +113,7 @@ element! {
         flag shareable: bool = "shareable",
         flat info: DeviceInfo,
     }
+    check hostdev_source::complete
 }
 
 keyword! {

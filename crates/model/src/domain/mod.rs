@@ -6,6 +6,7 @@
 //! [`complete`](Domain::complete), never in the tables.
 
 pub mod address;
+mod address_ranges;
 mod aliases;
 pub mod change;
 pub mod chardev;
@@ -20,6 +21,7 @@ pub mod features;
 pub mod filesystem;
 pub mod graphics;
 pub mod hostdev;
+mod hostdev_source;
 pub mod id_set;
 pub mod images;
 pub mod info;

@@ -165,10 +165,13 @@ pub(crate) use keyword;
 /// - `flag f: bool = "name"`: `<name/>` is there;
 /// - `child f: Option<T> = "name"`, `list f: Vec<T> = "name"`: child elements;
 /// - `flat f: T`: a part that shares this element.
+///
+/// `check path` after the table names a function of the value and its node
+/// that has the last word, when everything was read.
 macro_rules! element {
     ($(#[$meta:meta])* pub struct $name:ident {
         $($(#[$fmeta:meta])* $kind:ident $field:ident : $type:ty $(= $xml:literal)?),* $(,)?
-    }) => {
+    } $(check $check:path)?) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, Default)]
         pub struct $name {
@@ -201,6 +204,7 @@ macro_rules! element {
 
             fn finish(&mut self, node: $crate::xml::Node) -> Result<(), $crate::xml::XmlError> {
                 $($crate::xml::element!(@finish $kind self, $field, node $(, $xml)?);)*
+                $($check(self, node)?;)?
                 Ok(())
             }
 

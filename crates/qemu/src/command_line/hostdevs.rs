@@ -105,7 +105,7 @@ impl Builder<'_> {
             && let (Some(bus), Some(device)) = (&address.bus, address.device)
         {
             let bus: u32 = bus.parse().unwrap_or(0);
-            let path = format!("/dev/bus/usb/{bus:03}/{device:03}");
+            let path = format!("/dev/bus/usb/{bus:03}/{:03}", device.0);
             props.set("hostdevice", path.as_str());
             self.file(path, FileMode::ReadWrite, FileRole::Device);
         } else if let (Some(vendor), Some(product)) = (&source.vendor, &source.product) {

@@ -22,7 +22,7 @@ use crate::domain::storage::{
 };
 use crate::domain::tpm::{TpmBackendType, TpmDevice, TpmModel, TpmVersion};
 use crate::domain::video::{Video, VideoType};
-use crate::xml::{Hex, OnOff, Scalar, XmlError, XmlErrorKind, YesNo};
+use crate::xml::{OnOff, XmlError, XmlErrorKind, YesNo};
 
 /// Fills in the defaults of every device.
 pub(super) fn complete(domain: &mut Domain, context: &DefineContext) -> Result<(), XmlError> {
@@ -83,7 +83,7 @@ pub(super) fn complete(domain: &mut Domain, context: &DefineContext) -> Result<(
         }
         hostdev.managed.get_or_insert(YesNo::No);
         if hostdev.kind == HostdevType::Pci {
-            complete_host_address(hostdev)?;
+            complete_host_address(hostdev);
         }
     }
     for vsock in devices.vsock.iter_mut() {
@@ -97,27 +97,15 @@ pub(super) fn complete(domain: &mut Domain, context: &DefineContext) -> Result<(
 }
 
 /// Writes the host's PCI address in full.
-fn complete_host_address(hostdev: &mut Hostdev) -> Result<(), XmlError> {
+fn complete_host_address(hostdev: &mut Hostdev) {
     let Some(source) = &mut hostdev.source else {
-        return Ok(());
+        return;
     };
     let address = source.address.get_or_insert_default();
     address.domain.get_or_insert_default();
     address.slot.get_or_insert_default();
     address.function.get_or_insert_default();
-    let bus = address.bus.take().unwrap_or_default();
-    let number = if bus.is_empty() {
-        Some(Hex(0))
-    } else {
-        Hex::<2>::parse(&bus)
-    };
-    let Some(Hex(number)) = number else {
-        return Err(xml_error(format!(
-            "Invalid value for attribute 'bus' in element 'address': '{bus}'."
-        )));
-    };
-    address.bus = Some(format!("0x{number:02x}"));
-    Ok(())
+    address.bus.get_or_insert_with(|| "0x00".to_owned());
 }
 
 fn complete_filesystem(filesystem: &mut Filesystem) -> Result<(), XmlError> {

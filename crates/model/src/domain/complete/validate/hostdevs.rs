@@ -18,7 +18,6 @@ pub(super) fn check(domain: &Domain) -> Result<(), XmlError> {
                 "Hostdev already exists in the domain configuration",
             ));
         }
-        check_zpci(hostdev)?;
         if hostdev.kind == HostdevType::Mdev {
             check_mdev(domain, hostdev)?;
         }
@@ -29,15 +28,6 @@ pub(super) fn check(domain: &Domain) -> Result<(), XmlError> {
         }
     }
     Ok(())
-}
-
-fn check_zpci(hostdev: &Hostdev) -> Result<(), XmlError> {
-    match hostdev.info.pci() {
-        Some(pci) if pci.zpci.is_some() => Err(XmlError::unsupported(
-            "This QEMU binary doesn't support zPCI",
-        )),
-        _ => Ok(()),
-    }
 }
 
 fn check_mdev(domain: &Domain, hostdev: &Hostdev) -> Result<(), XmlError> {

@@ -18,10 +18,7 @@ use crate::domain::rng::RngBackend;
 use crate::domain::sound::SoundModel;
 use crate::domain::storage::StorageType;
 use crate::domain::video::VideoType;
-use crate::xml::{Scalar, XmlError, XmlErrorKind};
-
-/// How deep a USB port may be: `1.2.3.4`.
-const USB_PORT_DEPTH_MAX: usize = 4;
+use crate::xml::{XmlError, XmlErrorKind};
 
 pub(super) fn check(domain: &Domain, context: &DefineContext) -> Result<(), XmlError> {
     check_graphics(domain)?;
@@ -125,19 +122,6 @@ fn check_usb_controllers(domain: &Domain) -> Result<(), XmlError> {
 
 fn check_usb(domain: &Domain) -> Result<(), XmlError> {
     let devices = &domain.devices;
-    let mut bad_port = false;
-    devices.each_info(&mut |info| {
-        if let Some(Address::Usb(usb)) = &info.address
-            && let Some(port) = &usb.port
-        {
-            let parts: Vec<&str> = port.split('.').collect();
-            let valid = parts.iter().all(|p| u32::parse(p).is_some());
-            bad_port |= !valid || parts.len() > USB_PORT_DEPTH_MAX;
-        }
-    });
-    if bad_port {
-        return Err(internal("Cannot parse <address> 'port' attribute"));
-    }
     let disabled = devices
         .controllers
         .iter()

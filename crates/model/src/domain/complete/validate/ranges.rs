@@ -3,6 +3,7 @@
 use super::super::basics::xml_error;
 use super::internal;
 use crate::domain::Domain;
+use crate::domain::address::Address;
 use crate::domain::complete::DefineContext;
 use crate::domain::input::{InputBus, InputType};
 use crate::domain::misc_devices::WatchdogModel;
@@ -26,6 +27,7 @@ const QUOTA_MAX: i64 = 17_592_186_044_415;
 pub(super) fn check(domain: &Domain, context: &DefineContext) -> Result<(), XmlError> {
     check_vcpus(domain, context)?;
     check_zeros(domain)?;
+    check_places(domain)?;
     check_vsock(domain)?;
     check_dirty_ring(domain)?;
     check_cells(domain)?;
@@ -64,6 +66,31 @@ fn check_zeros(domain: &Domain) -> Result<(), XmlError> {
         true => Err(zero("id", "iothread")),
         false => Ok(()),
     }
+}
+
+/// No address of a kind that only machines of other processors have.
+fn check_places(domain: &Domain) -> Result<(), XmlError> {
+    let machine = domain.os.machine();
+    if !domain.is_x86() {
+        return Ok(());
+    }
+    let (mut zpci, mut ccw) = (false, false);
+    domain.devices.each_info(&mut |info| match &info.address {
+        Some(Address::Pci(pci)) => zpci |= pci.zpci.is_some(),
+        Some(Address::Ccw(_)) => ccw = true,
+        _ => {}
+    });
+    if zpci {
+        return Err(XmlError::unsupported(
+            "This QEMU binary doesn't support zPCI",
+        ));
+    }
+    if ccw {
+        return Err(XmlError::unsupported(format!(
+            "CCW addresses are not supported by machine type '{machine}'"
+        )));
+    }
+    Ok(())
 }
 
 /// No more virtual processors than the machine type takes.
