@@ -3,6 +3,7 @@
 use client::wire::frame::Packet;
 use client::wire::procedure::Event;
 use client::wire::remote::{self, RemoteDomain, TypedParam};
+use serde_json::{Map, Value};
 
 use crate::domain::show_uuid;
 
@@ -167,19 +168,56 @@ fn null(text: &Option<String>) -> &str {
     text.as_deref().unwrap_or("<null>")
 }
 
-fn params(params: &[TypedParam]) -> String {
-    params
-        .iter()
-        .map(|p| format!("\t{}: {}\n", p.field, crate::params::show(&p.value)))
-        .collect()
+/// One event, for people and for programs.
+pub(crate) struct Told {
+    /// Its lines.
+    pub lines: String,
+    /// Which `event` it is, what it is about, and its `details`.
+    pub data: Map<String, Value>,
 }
 
-fn for_domain(name: &str, dom: &RemoteDomain) -> String {
-    format!("event '{name}' for domain '{}'", dom.name)
+impl Told {
+    /// An event about a thing of a `kind`, whose lines end with `rest`.
+    fn about(event: &str, kind: &str, name: &str, rest: &str) -> Told {
+        let shown = match kind {
+            "domain" => format!("'{name}'"),
+            _ => name.to_owned(),
+        };
+        let details: Vec<&str> = rest
+            .trim_start_matches(':')
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let mut data = Map::new();
+        data.insert("event".into(), event.into());
+        data.insert(kind.replace(' ', "_"), name.into());
+        if !details.is_empty() {
+            data.insert("details".into(), details.join("\n").into());
+        }
+        let end = if rest.ends_with('\n') { "" } else { "\n" };
+        let lines = format!("event '{event}' for {kind} {shown}{rest}{end}");
+        Told { lines, data }
+    }
+
+    fn of_domain(event: &str, dom: &RemoteDomain, rest: &str) -> Told {
+        Told::about(event, "domain", &dom.name, rest)
+    }
+
+    /// An event that tells values by name.
+    fn of_params(event: &str, dom: &RemoteDomain, params: &[TypedParam]) -> Told {
+        let line = |p: &TypedParam| format!("\t{}: {}\n", p.field, crate::params::show(&p.value));
+        let lines: String = params.iter().map(line).collect();
+        let mut told = Told::of_domain(event, dom, &format!(":\n{lines}"));
+        let values = params.iter();
+        let values = values.map(|p| (p.field.clone(), crate::params::json(&p.value)));
+        told.data.insert("details".into(), values.collect());
+        told
+    }
 }
 
-/// The lines for an event; nothing for one that is not a domain's or cannot be read.
-pub(crate) fn of(packet: &Packet) -> Option<String> {
+/// An event in words; nothing for one that is of another kind or cannot be read.
+pub(crate) fn of(packet: &Packet) -> Option<Told> {
     if packet.header.program != remote::PROGRAM {
         return None;
     }
@@ -199,46 +237,53 @@ fn decode<E: Event>(packet: &Packet) -> Option<E> {
         .flatten()
 }
 
-fn node_device_events(packet: &Packet) -> Option<String> {
+fn node_device_events(packet: &Packet) -> Option<Told> {
     if let Some(e) = decode::<remote::NodeDeviceEventLifecycleMsg>(packet) {
         let event = word(NODE_DEVICE_LIFECYCLE, e.event);
-        return Some(format!(
-            "event 'lifecycle' for node device {}: {event}\n",
-            e.dev.name
+        return Some(Told::about(
+            "lifecycle",
+            "node device",
+            &e.dev.name,
+            &format!(": {event}"),
         ));
     }
     let e = decode::<remote::NodeDeviceEventUpdateMsg>(packet)?;
-    let name = e.dev.name;
-    Some(format!("event 'update' for node device {name}\n"))
+    Some(Told::about("update", "node device", &e.dev.name, ""))
 }
 
-fn pool_events(packet: &Packet) -> Option<String> {
+fn pool_events(packet: &Packet) -> Option<Told> {
     if let Some(e) = decode::<remote::StoragePoolEventLifecycleMsg>(packet) {
         let event = word(POOL_LIFECYCLE, e.event);
-        return Some(format!(
-            "event 'lifecycle' for storage pool {}: {event}\n",
-            e.pool.name
+        return Some(Told::about(
+            "lifecycle",
+            "storage pool",
+            &e.pool.name,
+            &format!(": {event}"),
         ));
     }
     let e = decode::<remote::StoragePoolEventRefreshMsg>(packet)?;
-    let name = e.pool.name;
-    Some(format!("event 'refresh' for storage pool {name}\n"))
+    Some(Told::about("refresh", "storage pool", &e.pool.name, ""))
 }
 
-fn secret_events(packet: &Packet) -> Option<String> {
+fn secret_events(packet: &Packet) -> Option<Told> {
     if let Some(e) = decode::<remote::SecretEventLifecycleMsg>(packet) {
         let place = usize::try_from(e.event).ok();
         let event = place.and_then(|place| SECRET_LIFECYCLE.get(place));
         let event = event.unwrap_or(&"unknown");
         let uuid = show_uuid(&e.secret.uuid);
-        return Some(format!("event 'lifecycle' for secret {uuid}: {event}\n"));
+        return Some(Told::about(
+            "lifecycle",
+            "secret",
+            &uuid,
+            &format!(": {event}"),
+        ));
     }
     let e = decode::<remote::SecretEventValueChangedMsg>(packet)?;
     let uuid = show_uuid(&e.secret.uuid);
-    Some(format!("event 'value-changed' for secret {uuid}\n"))
+    Some(Told::about("value-changed", "secret", &uuid, ""))
 }
 
-fn network_events(packet: &Packet) -> Option<String> {
+fn network_events(packet: &Packet) -> Option<Told> {
     let word = |words: &[&'static str], number: i32| {
         let place = usize::try_from(number).ok();
         *place
@@ -247,29 +292,34 @@ fn network_events(packet: &Packet) -> Option<String> {
     };
     if let Some(e) = decode::<remote::NetworkEventLifecycleMsg>(packet) {
         let event = word(NETWORK_LIFECYCLE, e.event);
-        return Some(format!(
-            "event 'lifecycle' for network {}: {event}\n",
-            e.net.name
+        return Some(Told::about(
+            "lifecycle",
+            "network",
+            &e.net.name,
+            &format!(": {event}"),
         ));
     }
     let e = decode::<remote::NetworkEventCallbackMetadataChangeMsg>(packet)?;
     let kind = word(METADATA, e.kind);
     let namespace = e.nsuri.unwrap_or_default();
-    Some(format!(
-        "event 'metadata-change' for network {}: type {kind}, uri {namespace}\n",
-        e.net.name
+    Some(Told::about(
+        "metadata-change",
+        "network",
+        &e.net.name,
+        &format!(": type {kind}, uri {namespace}"),
     ))
 }
 
-fn state_events(packet: &Packet) -> Option<String> {
+fn state_events(packet: &Packet) -> Option<Told> {
     if let Some(e) = decode::<remote::DomainEventCallbackLifecycleMsg>(packet) {
         let (event, detail) = lifecycle(e.msg.event, e.msg.detail);
-        return Some(format!(
-            "{}: {event} {detail}\n",
-            for_domain("lifecycle", &e.msg.dom)
+        return Some(Told::of_domain(
+            "lifecycle",
+            &e.msg.dom,
+            &format!(": {event} {detail}"),
         ));
     }
-    let plain = |name, dom: &RemoteDomain| Some(format!("{}\n", for_domain(name, dom)));
+    let plain = |name, dom: &RemoteDomain| Some(Told::of_domain(name, dom, ""));
     if let Some(e) = decode::<remote::DomainEventCallbackRebootMsg>(packet) {
         return plain("reboot", &e.msg.dom);
     }
@@ -286,78 +336,79 @@ fn state_events(packet: &Packet) -> Option<String> {
         return plain("pm-suspend-disk", &e.msg.dom);
     }
     if let Some(e) = decode::<remote::DomainEventCallbackRtcChangeMsg>(packet) {
-        let at = for_domain("rtc-change", &e.msg.dom);
-        return Some(format!("{at}: {}\n", e.msg.offset));
+        let at = |rest: String| Told::of_domain("rtc-change", &e.msg.dom, &rest);
+        return Some(at(format!(": {}\n", e.msg.offset)));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackWatchdogMsg>(packet) {
-        let at = for_domain("watchdog", &e.msg.dom);
-        return Some(format!("{at}: {}\n", word(WATCHDOG, e.msg.action)));
+        let at = |rest: String| Told::of_domain("watchdog", &e.msg.dom, &rest);
+        return Some(at(format!(": {}\n", word(WATCHDOG, e.msg.action))));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackBalloonChangeMsg>(packet) {
-        let at = for_domain("balloon-change", &e.msg.dom);
-        return Some(format!("{at}: {}KiB\n", e.msg.actual));
+        let at = |rest: String| Told::of_domain("balloon-change", &e.msg.dom, &rest);
+        return Some(at(format!(": {}KiB\n", e.msg.actual)));
     }
     None
 }
 
-fn device_events(packet: &Packet) -> Option<String> {
+fn device_events(packet: &Packet) -> Option<Told> {
     if let Some(e) = decode::<remote::DomainEventCallbackIoErrorMsg>(packet) {
-        let (e, at) = (&e.msg, for_domain("io-error", &e.msg.dom));
+        let e = &e.msg;
+        let at = |rest: String| Told::of_domain("io-error", &e.dom, &rest);
         let action = word(IO_ERROR, e.action);
-        return Some(format!("{at}: {} ({}) {action}\n", e.src_path, e.dev_alias));
+        return Some(at(format!(": {} ({}) {action}\n", e.src_path, e.dev_alias)));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackIoErrorReasonMsg>(packet) {
-        let (e, at) = (&e.msg, for_domain("io-error", &e.msg.dom));
+        let e = &e.msg;
+        let at = |rest: String| Told::of_domain("io-error", &e.dom, &rest);
         let action = word(IO_ERROR, e.action);
         let what = format!(
             "{} ({}) {action} due to {}",
             e.src_path, e.dev_alias, e.reason
         );
-        return Some(format!("{at}: {what}\n"));
+        return Some(at(format!(": {what}\n")));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackBlockJobMsg>(packet) {
-        let (e, at) = (&e.msg, for_domain("block-job", &e.msg.dom));
-        return Some(block_job(&at, e.kind, &e.path, e.status));
+        let e = &e.msg;
+        let at = |rest: String| Told::of_domain("block-job", &e.dom, &rest);
+        return Some(at(block_job(e.kind, &e.path, e.status)));
     }
     if let Some(e) = decode::<remote::DomainEventBlockJob2Msg>(packet) {
-        return Some(block_job(
-            &for_domain("block-job-2", &e.dom),
-            e.kind,
-            &e.dst,
-            e.status,
-        ));
+        let job = block_job(e.kind, &e.dst, e.status);
+        return Some(Told::of_domain("block-job-2", &e.dom, &job));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackDiskChangeMsg>(packet) {
-        let (e, at) = (&e.msg, for_domain("disk-change", &e.msg.dom));
+        let e = &e.msg;
+        let at = |rest: String| Told::of_domain("disk-change", &e.dom, &rest);
         let (old, new) = (null(&e.old_src_path), null(&e.new_src_path));
         let reason = word(DISK_CHANGES, e.reason);
-        return Some(format!(
-            "{at} disk {}: {old} -> {new}: {reason}\n",
+        return Some(at(format!(
+            " disk {}: {old} -> {new}: {reason}\n",
             e.dev_alias
-        ));
+        )));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackTrayChangeMsg>(packet) {
-        let (e, at) = (&e.msg, for_domain("tray-change", &e.msg.dom));
-        return Some(format!(
-            "{at} disk {}: {}\n",
+        let e = &e.msg;
+        let at = |rest: String| Told::of_domain("tray-change", &e.dom, &rest);
+        return Some(at(format!(
+            " disk {}: {}\n",
             e.dev_alias,
             word(TRAY, e.reason)
-        ));
+        )));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackDeviceRemovedMsg>(packet) {
-        let at = for_domain("device-removed", &e.msg.dom);
-        return Some(format!("{at}: {}\n", e.msg.dev_alias));
+        let at = |rest: String| Told::of_domain("device-removed", &e.msg.dom, &rest);
+        return Some(at(format!(": {}\n", e.msg.dev_alias)));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackDeviceAddedMsg>(packet) {
-        return Some(format!(
-            "{}: {}\n",
-            for_domain("device-added", &e.dom),
-            e.dev_alias
+        return Some(Told::of_domain(
+            "device-added",
+            &e.dom,
+            &format!(": {}", e.dev_alias),
         ));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackDeviceRemovalFailedMsg>(packet) {
-        let at = for_domain("device-removal-failed", &e.dom);
-        return Some(format!("{at}: {}\n", e.dev_alias));
+        let at = |rest: String| Told::of_domain("device-removal-failed", &e.dom, &rest);
+        return Some(at(format!(": {}\n", e.dev_alias)));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackGraphicsMsg>(packet) {
         return Some(graphics(&e.msg));
@@ -365,84 +416,76 @@ fn device_events(packet: &Packet) -> Option<String> {
     None
 }
 
-fn block_job(at: &str, kind: i32, disk: &str, status: i32) -> String {
+fn block_job(kind: i32, disk: &str, status: i32) -> String {
     let (job, status) = (word(BLOCK_JOBS, kind), word(BLOCK_JOB_STATES, status));
-    format!("{at}: {job} for {disk} {status}\n")
+    format!(": {job} for {disk} {status}")
 }
 
-fn graphics(e: &remote::DomainEventGraphicsMsg) -> String {
+fn graphics(e: &remote::DomainEventGraphicsMsg) -> Told {
     let end = |a: &remote::GraphicsAddress| {
         format!("{} {} {}", word(FAMILIES, a.family), a.node, a.service)
     };
     let identity = |i: &remote::GraphicsIdentity| format!("\t{}={}\n", i.kind, i.name);
     let identities: String = e.subject.iter().map(identity).collect();
-    format!(
-        "{}: {} local[{}] remote[{}] {}\n{identities}",
-        for_domain("graphics", &e.dom),
+    let rest = format!(
+        ": {} local[{}] remote[{}] {}\n{identities}",
         word(GRAPHICS, e.phase),
         end(&e.local),
         end(&e.remote),
         e.auth_scheme,
-    )
+    );
+    Told::of_domain("graphics", &e.dom, &rest)
 }
 
-fn other_events(packet: &Packet) -> Option<String> {
+fn other_events(packet: &Packet) -> Option<Told> {
     if let Some(e) = decode::<remote::DomainEventCallbackTunableMsg>(packet) {
-        return Some(format!(
-            "{}:\n{}",
-            for_domain("tunable", &e.dom),
-            params(&e.params)
-        ));
+        return Some(Told::of_params("tunable", &e.dom, &e.params));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackJobCompletedMsg>(packet) {
-        return Some(format!(
-            "{}:\n{}",
-            for_domain("job-completed", &e.dom),
-            params(&e.params)
-        ));
+        return Some(Told::of_params("job-completed", &e.dom, &e.params));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackAgentLifecycleMsg>(packet) {
         let (state, reason) = (word(AGENT, e.state), word(AGENT_REASONS, e.reason));
-        let at = for_domain("agent-lifecycle", &e.dom);
-        return Some(format!("{at}: state: '{state}' reason: '{reason}'\n"));
+        let at = |rest: String| Told::of_domain("agent-lifecycle", &e.dom, &rest);
+        return Some(at(format!(": state: '{state}' reason: '{reason}'\n")));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackMigrationIterationMsg>(packet) {
-        let at = for_domain("migration-iteration", &e.dom);
-        return Some(format!("{at}: iteration: '{}'\n", e.iteration));
+        let at = |rest: String| Told::of_domain("migration-iteration", &e.dom, &rest);
+        return Some(at(format!(": iteration: '{}'\n", e.iteration)));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackMetadataChangeMsg>(packet) {
-        let at = for_domain("metadata-change", &e.dom);
-        return Some(format!(
-            "{at}: type {}, uri {}\n",
+        let at = |rest: String| Told::of_domain("metadata-change", &e.dom, &rest);
+        return Some(at(format!(
+            ": type {}, uri {}\n",
             word(METADATA, e.kind),
             null(&e.nsuri)
-        ));
+        )));
     }
     if let Some(e) = decode::<remote::DomainEventBlockThresholdMsg>(packet) {
-        let at = for_domain("block-threshold", &e.dom);
+        let at = |rest: String| Told::of_domain("block-threshold", &e.dom, &rest);
         let sizes = format!("{} {}", e.threshold, e.excess);
-        return Some(format!("{at}: dev: {}({}) {sizes}\n", e.dev, null(&e.path)));
+        return Some(at(format!(": dev: {}({}) {sizes}\n", e.dev, null(&e.path))));
     }
     if let Some(e) = decode::<remote::DomainEventMemoryFailureMsg>(packet) {
-        let at = for_domain("memory-failure", &e.dom);
+        let at = |rest: String| Told::of_domain("memory-failure", &e.dom, &rest);
         let (recipient, action) = (
             word(RECIPIENTS, e.recipient),
             word(MEMORY_ACTIONS, e.action),
         );
         let (required, recursive) = (e.flags & 1, e.flags >> 1 & 1);
-        return Some(format!(
-            "{at}:\nrecipient: {recipient}\naction: {action}\n\
+        return Some(at(format!(
+            ":\nrecipient: {recipient}\naction: {action}\n\
              flags:\n\taction required: {required}\n\trecursive: {recursive}\n"
-        ));
+        )));
     }
     if let Some(e) = decode::<remote::DomainEventMemoryDeviceSizeChangeMsg>(packet) {
-        let at = for_domain("memory-device-size-change", &e.dom);
-        return Some(format!("{at}:\nalias: {}\nsize: {}\n", e.alias, e.size));
+        let at = |rest: String| Told::of_domain("memory-device-size-change", &e.dom, &rest);
+        return Some(at(format!(":\nalias: {}\nsize: {}\n", e.alias, e.size)));
     }
     if let Some(e) = decode::<remote::DomainEventNicMacChangeMsg>(packet) {
-        let at = for_domain("nic-mac-change", &e.dom);
+        let at = |rest: String| Told::of_domain("nic-mac-change", &e.dom, &rest);
         let macs = format!("oldMAC: {}\nnewMAC: {}\n", e.old_mac, e.new_mac);
-        return Some(format!("{at}:\nalias: {}\n{macs}", e.alias));
+        return Some(at(format!(":\nalias: {}\n{macs}", e.alias)));
     }
     None
 }

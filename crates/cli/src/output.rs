@@ -42,6 +42,8 @@ pub(crate) struct Output {
     pub quiet: bool,
     /// How rows are printed.
     pub format: Format,
+    /// Whether the verb may print rows and values: it says in the table that it takes `--format`.
+    pub tabular: bool,
     /// Whether states are coloured.
     pub colour: bool,
     broken: bool,
@@ -78,6 +80,7 @@ impl Output {
             err,
             quiet: false,
             format,
+            tabular: false,
             colour: false,
             broken: false,
             log: None,
@@ -85,14 +88,29 @@ impl Output {
         }
     }
 
-    /// Prints `text` as it is.
-    pub(crate) fn text(&mut self, text: impl AsRef<[u8]>) {
-        self.broken |= self.out.write_all(text.as_ref()).is_err();
+    fn write(&mut self, text: &[u8]) {
+        self.broken |= self.out.write_all(text).is_err();
     }
 
-    /// Prints formatted text.
+    /// Prints `text` as it is: for people only.
+    pub(crate) fn text(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
+        debug_assert!(
+            self.is_text() || text.is_empty(),
+            "words among what programs read"
+        );
+        self.write(text);
+    }
+
+    /// Prints formatted text: for people only.
     pub(crate) fn args(&mut self, args: std::fmt::Arguments<'_>) {
+        debug_assert!(self.is_text(), "words among what programs read");
         self.broken |= self.out.write_fmt(args).is_err();
+    }
+
+    /// Whether a person reads.
+    pub(crate) fn is_text(&self) -> bool {
+        self.format == Format::Table
     }
 
     /// Prints a line that tells one value; in the other formats, keeps `value` under `label`.
@@ -102,13 +120,24 @@ impl Output {
         value: impl Into<Value>,
         line: std::fmt::Arguments<'_>,
     ) {
-        if self.format == Format::Table {
-            self.args(line);
-            return self.text("\n");
+        self.told(label, value, line);
+        if self.is_text() {
+            self.text("\n");
         }
-        if self.facts.records.is_empty() {
-            self.facts.records.push(Map::new());
+    }
+
+    /// As [`Output::fact`], the line without its end.
+    pub(crate) fn told(
+        &mut self,
+        label: &str,
+        value: impl Into<Value>,
+        line: std::fmt::Arguments<'_>,
+    ) {
+        debug_assert!(self.tabular, "the verb does not say that it takes --format");
+        if self.is_text() {
+            return self.args(line);
         }
+        self.one_record();
         if let Some(record) = self.facts.records.last_mut() {
             record.insert(key(label), value.into());
         }
@@ -118,6 +147,27 @@ impl Output {
     pub(crate) fn next_record(&mut self) {
         self.many_records();
         self.facts.records.push(Map::new());
+    }
+
+    /// Prints a name a line; in the other formats, a list of records that hold one `label` each.
+    pub(crate) fn names(
+        &mut self,
+        label: &str,
+        names: impl IntoIterator<Item = impl Into<Value> + std::fmt::Display>,
+    ) {
+        self.many_records();
+        for name in names {
+            self.next_record();
+            let shown = name.to_string();
+            self.fact(label, name, format_args!("{shown}"));
+        }
+    }
+
+    /// Says that there is a record, if only an empty one.
+    pub(crate) fn one_record(&mut self) {
+        if self.facts.records.is_empty() {
+            self.facts.records.push(Map::new());
+        }
     }
 
     /// Says that any number of records may come, none of them too.
@@ -140,10 +190,10 @@ impl Output {
         }
     }
 
-    /// Prints what `--quiet` leaves out.
-    pub(crate) fn extra(&mut self, text: &str) {
-        if !self.quiet {
-            self.text(text);
+    /// Prints what `--quiet` leaves out, and what is nothing to a program.
+    pub(crate) fn extra(&mut self, text: std::fmt::Arguments<'_>) {
+        if !self.quiet && self.is_text() {
+            self.args(text);
         }
     }
 
@@ -190,6 +240,7 @@ impl Output {
 
     /// Prints rows below their headings.
     pub(crate) fn table(&mut self, header: &[&str], rows: &[Vec<String>]) {
+        debug_assert!(self.tabular, "the verb does not say that it takes --format");
         match self.format {
             Format::Table => {
                 let drawn = crate::textable::draw(header, rows, self.quiet);
@@ -211,6 +262,7 @@ impl Output {
 
     /// Prints labelled values one a line, the values from column `width` on.
     pub(crate) fn pairs(&mut self, width: usize, pairs: &[(&str, String)]) {
+        debug_assert!(self.tabular, "the verb does not say that it takes --format");
         if self.format != Format::Table {
             let all = object(pairs.iter().map(|(label, value)| (*label, value)));
             return self.document(&all);
@@ -232,7 +284,18 @@ impl Output {
             Format::Yaml => serde_norway::to_string(value).unwrap_or_default(),
             _ => serde_json::to_string_pretty(value).unwrap_or_default() + "\n",
         };
-        self.text(text);
+        self.write(text.as_bytes());
+    }
+
+    /// Prints one document of a row of them that has no end: a line each as JSON.
+    pub(crate) fn one_of_many(&mut self, value: &Value) {
+        let text = match self.format {
+            Format::Yaml => {
+                "---\n".to_owned() + &serde_norway::to_string(value).unwrap_or_default()
+            }
+            _ => format!("{value}\n"),
+        };
+        self.write(text.as_bytes());
     }
 }
 
@@ -313,13 +376,17 @@ macro_rules! sayln {
 }
 /// Prints formatted text that `--quiet` leaves out.
 macro_rules! extra {
-    ($s:expr, $($arg:tt)*) => { if !$s.out.quiet { $s.out.args(format_args!($($arg)*)) } };
+    ($s:expr, $($arg:tt)*) => { $s.out.extra(format_args!($($arg)*)) };
+}
+/// Prints one value without an end of line: `told!(session, label, value, "text", …)`; see [`Output::told`].
+macro_rules! told {
+    ($s:expr, $label:expr, $value:expr, $($arg:tt)*) => { $s.out.told($label, $value, format_args!($($arg)*)) };
 }
 /// Prints a line that tells one value: `fact!(session, label, value, "line", …)`; see [`Output::fact`].
 macro_rules! fact {
     ($s:expr, $label:expr, $value:expr, $($arg:tt)*) => { $s.out.fact($label, $value, format_args!($($arg)*)) };
 }
-pub(crate) use {extra, fact, say, sayln};
+pub(crate) use {extra, fact, say, sayln, told};
 
 #[cfg(test)]
 mod tests {

@@ -165,10 +165,14 @@ impl Session {
             }
             if self.globals.timing {
                 let ms = started.elapsed().as_secs_f64() * 1000.0;
-                self.out.args(format_args!("\n(Time: {ms:.3} ms)\n\n"));
-            } else if self.out.format == Format::Table {
-                self.out.extra("\n");
+                match self.out.is_text() {
+                    true => self.out.args(format_args!("\n(Time: {ms:.3} ms)\n\n")),
+                    false => self.out.note(&format!("(Time: {ms:.3} ms)")),
+                }
+            } else {
+                self.out.extra(format_args!("\n"));
             }
+            self.out.format = Format::Table;
             self.out.flush();
             if self.out.broken() {
                 break;
@@ -192,6 +196,7 @@ impl Session {
             None if args.verb.tabular => self.globals.format,
             None => Format::Table,
         };
+        self.out.tabular = args.verb.tabular;
         if args.verb.connects {
             self.conn()?;
         }

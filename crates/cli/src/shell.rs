@@ -60,10 +60,10 @@ fn editor(session: Rc<RefCell<Session>>) -> rustyline::Result<ShellEditor> {
 }
 
 fn greet(s: &mut Session) {
-    s.out.extra(
+    s.out.extra(format_args!(
         "Welcome to stead, the virtualization interactive terminal.\n\n\
-         Type:  'help' for help with commands\n       'quit' to quit\n\n",
-    );
+         Type:  'help' for help with commands\n       'quit' to quit\n\n"
+    ));
     s.out.flush();
 }
 

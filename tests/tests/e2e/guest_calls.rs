@@ -24,14 +24,15 @@ fn booted() -> Host {
         );
     host.define(&xml);
     let _ = host.virsh(&["start", "demo"]).succeeds();
-    wait_for_agent(&host);
+    wait_for_agent(&host, "demo");
     host
 }
 
-fn wait_for_agent(host: &Host) {
+/// Waits until a guest's agent answers.
+pub(crate) fn wait_for_agent(host: &Host, name: &str) {
     wait::until("the guest agent", BOOT_TIMEOUT, || {
         let ping = r#"{"execute":"guest-ping"}"#;
-        host.virsh(&["qemu-agent-command", "demo", ping]).status == 0
+        host.virsh(&["qemu-agent-command", name, ping]).status == 0
     });
 }
 

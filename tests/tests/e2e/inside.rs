@@ -156,6 +156,9 @@ fn files_go_in_and_out() {
             .trim(),
         "first"
     );
+    let words = ["image", "ls", "g", "/root", "--format", "json"];
+    let listed = stead(&host, &words).succeeds();
+    assert!(listed.contains("\"entry\": \"one.txt\""), "{listed}");
     let out = host.folder().join("out");
     std::fs::create_dir(&out).expect("there is room");
     let place = out.to_string_lossy();

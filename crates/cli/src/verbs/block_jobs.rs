@@ -12,7 +12,7 @@ use crate::domain::{flags, read_file, target};
 use crate::element::Element;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::send_on_interrupt;
-use crate::output::{Format, extra, fact, sayln};
+use crate::output::{extra, fact, sayln};
 use crate::params::param;
 use crate::session::Session;
 use crate::table::{Completes, DOMAIN, Opt, Verb, arg, flag, number, text};
@@ -377,7 +377,7 @@ fn blockjob(s: &mut Session, args: &Args) -> Outcome {
         return Ok(());
     }
     let job = job_info(s, &dom, &path, 1)?;
-    if s.out.format != Format::Table {
+    if !s.out.is_text() {
         s.out.many_records();
         if job.found != 0 {
             s.out.next_record();

@@ -7,7 +7,7 @@ use roxmltree::Node;
 use crate::args::Args;
 use crate::domain::target;
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{Format, fact, sayln};
+use crate::output::{fact, sayln};
 use crate::params;
 use crate::query;
 use crate::session::Session;
@@ -256,7 +256,7 @@ fn domblkstat(s: &mut Session, args: &Args) -> Outcome {
         )
     })?;
     let human = args.has("human");
-    if human && s.out.format == Format::Table {
+    if human && s.out.is_text() {
         sayln!(s, "Device: {device}");
     }
     let shown = if human { "" } else { device.as_str() };
@@ -294,7 +294,7 @@ fn domblkerror(s: &mut Session, args: &Args) -> Outcome {
         0 => Vec::new(),
         _ => s.call(&call)?.errors,
     };
-    if s.out.format == Format::Table && errors.is_empty() {
+    if s.out.is_text() && errors.is_empty() {
         sayln!(s, "No errors found");
     }
     s.out.many_records();
@@ -306,7 +306,7 @@ fn domblkerror(s: &mut Session, args: &Args) -> Outcome {
             _ => "unknown error",
         };
         s.out.next_record();
-        if s.out.format != Format::Table {
+        if !s.out.is_text() {
             fact!(s, "disk", error.disk.as_str(), "");
         }
         fact!(s, "error", word, "{}: {word}", error.disk);

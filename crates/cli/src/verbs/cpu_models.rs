@@ -5,7 +5,7 @@ use client::wire::remote;
 use crate::args::Args;
 use crate::domain::{flags, read_file};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{extra, sayln};
+use crate::output::{extra, fact};
 use crate::query;
 use crate::session::Session;
 use crate::table::{Completes, Opt, Verb, arg, file, flag, text};
@@ -27,9 +27,11 @@ pub(crate) const VERBS: &[Verb] = &[
     )
     .options(&[CPUS, FEATURES, MIGRATABLE]),
     Verb::new("cpu-compare", "compare a CPU with the host's", compare)
-        .options(&[CPUS, ERROR, VALIDATE]),
+        .options(&[CPUS, ERROR, VALIDATE])
+        .tabular(),
     Verb::new("cpu-models", "CPU models known for an architecture", models)
-        .options(&[arg("arch", "the architecture")]),
+        .options(&[arg("arch", "the architecture")])
+        .tabular(),
     Verb::new(
         "hypervisor-cpu-baseline",
         "the CPU model the hypervisor can give on several hosts",
@@ -52,7 +54,8 @@ pub(crate) const VERBS: &[Verb] = &[
         "compare a CPU with what the hypervisor can give",
         hypervisor_compare,
     )
-    .options(&[CPUS, VIRTTYPE, EMULATOR, ARCH, MACHINE, ERROR, VALIDATE]),
+    .options(&[CPUS, VIRTTYPE, EMULATOR, ARCH, MACHINE, ERROR, VALIDATE])
+    .tabular(),
     Verb::new(
         "hypervisor-cpu-models",
         "CPU models the hypervisor can give",
@@ -64,7 +67,8 @@ pub(crate) const VERBS: &[Verb] = &[
         text("arch", "the guest's architecture"),
         text("machine", "the machine type"),
         flag("all", "with those that do not work on this host"),
-    ]),
+    ])
+    .tabular(),
 ];
 
 /// The CPUs in a file: bare, or in domains' or hosts' definitions.
@@ -128,9 +132,7 @@ fn models(s: &mut Session, args: &Args) -> Outcome {
     if got.models.is_empty() {
         extra!(s, "all CPU models are accepted\n");
     }
-    for model in got.models {
-        sayln!(s, "{model}");
-    }
+    s.out.names("name", got.models);
     Ok(())
 }
 
@@ -175,6 +177,8 @@ fn hypervisor_baseline(s: &mut Session, args: &Args) -> Outcome {
 const INCOMPATIBLE: i32 = 0;
 const IDENTICAL: i32 = 1;
 const SUPERSET: i32 = 2;
+/// What a comparison is called for programs.
+const RESULT: &str = "result";
 
 fn compare(s: &mut Session, args: &Args) -> Outcome {
     let from = args.need("file")?.to_owned();
@@ -184,11 +188,26 @@ fn compare(s: &mut Session, args: &Args) -> Outcome {
     let got = got.or_fail(|| format!("Failed to compare host CPU with {from}"))?;
     match got.result {
         INCOMPATIBLE => {
-            sayln!(s, "CPU described in {from} is incompatible with host CPU");
+            fact!(
+                s,
+                RESULT,
+                "incompatible",
+                "CPU described in {from} is incompatible with host CPU"
+            );
             return Err(Failure::silent());
         }
-        IDENTICAL => sayln!(s, "CPU described in {from} is identical to host CPU"),
-        SUPERSET => sayln!(s, "Host CPU is a superset of CPU described in {from}"),
+        IDENTICAL => fact!(
+            s,
+            RESULT,
+            "identical",
+            "CPU described in {from} is identical to host CPU"
+        ),
+        SUPERSET => fact!(
+            s,
+            RESULT,
+            "superset",
+            "Host CPU is a superset of CPU described in {from}"
+        ),
         _ => {
             return Err(Failure::said(format!(
                 "Failed to compare host CPU with {from}"
@@ -214,16 +233,26 @@ fn hypervisor_compare(s: &mut Session, args: &Args) -> Outcome {
     let given = "the CPU provided by hypervisor on the host";
     match s.call(&call).or_fail(failed)?.result {
         INCOMPATIBLE => {
-            sayln!(s, "CPU described in {from} is incompatible with {given}");
+            fact!(
+                s,
+                RESULT,
+                "incompatible",
+                "CPU described in {from} is incompatible with {given}"
+            );
             return Err(Failure::silent());
         }
-        IDENTICAL => sayln!(s, "CPU described in {from} is identical to {given}"),
-        SUPERSET => {
-            sayln!(
-                s,
-                "The CPU provided by hypervisor on the host is a superset of CPU described in {from}"
-            );
-        }
+        IDENTICAL => fact!(
+            s,
+            RESULT,
+            "identical",
+            "CPU described in {from} is identical to {given}"
+        ),
+        SUPERSET => fact!(
+            s,
+            RESULT,
+            "superset",
+            "The CPU provided by hypervisor on the host is a superset of CPU described in {from}"
+        ),
         _ => return Err(Failure::said(failed())),
     }
     Ok(())
@@ -237,6 +266,6 @@ fn hypervisor_models(s: &mut Session, args: &Args) -> Outcome {
         false => "//cpu//model[@usable='yes']/text()",
     };
     let names = crate::xpath::select(&xml, path, false)?;
-    s.out.text(names);
+    s.out.names("name", names.lines());
     Ok(())
 }

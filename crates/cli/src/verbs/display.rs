@@ -5,7 +5,7 @@ use roxmltree::Node;
 use crate::args::Args;
 use crate::domain::target;
 use crate::failure::{Failure, Outcome};
-use crate::output::{say, sayln};
+use crate::output::{fact, told};
 use crate::query;
 use crate::session::Session;
 use crate::table::{DOMAIN, Verb, flag, maybe, number};
@@ -27,7 +27,8 @@ pub(crate) const VERBS: &[Verb] = &[
         flag("include-password", "with the password"),
         maybe("type", "only this kind: vnc, spice, rdp or dbus").words(SCHEMES),
         flag("all", "all displays"),
-    ]),
+    ])
+    .tabular(),
     Verb::new(
         "domdisplay-reload",
         "have a display read its certificates anew",
@@ -39,13 +40,15 @@ pub(crate) const VERBS: &[Verb] = &[
         "the terminal device of a domain's console",
         ttyconsole,
     )
-    .options(&[DOMAIN]),
+    .options(&[DOMAIN])
+    .tabular(),
     Verb::new(
         "vncdisplay",
         "address and number of a domain's VNC display",
         vncdisplay,
     )
-    .options(&[DOMAIN]),
+    .options(&[DOMAIN])
+    .tabular(),
 ];
 
 fn running(s: &mut Session, args: &Args) -> Result<client::wire::remote::RemoteDomain, Failure> {
@@ -94,8 +97,8 @@ fn domdisplay(s: &mut Session, args: &Args) -> Outcome {
     let schemes = SCHEMES.iter().filter(|k| wanted.is_none_or(|w| w == **k));
     let found: Vec<String> = schemes.filter_map(|k| display_uri(root, k)).collect();
     match (found.first(), wanted) {
-        (Some(_), _) if args.has("all") => found.iter().for_each(|uri| sayln!(s, "{uri}")),
-        (Some(uri), _) => say!(s, "{uri}"),
+        (Some(_), _) if args.has("all") => s.out.names("uri", found),
+        (Some(uri), _) => told!(s, "uri", uri.as_str(), "{uri}"),
         (None, Some(kind)) => {
             let what = format!("No graphical display with type '{kind}' found");
             return Err(Failure::said(what));
@@ -168,7 +171,8 @@ fn vncdisplay(s: &mut Session, args: &Args) -> Outcome {
     let address = listen(graphics)
         .filter(|a| a != "0.0.0.0")
         .unwrap_or_default();
-    sayln!(s, "{address}:{}", port - VNC_PORT_BASE);
+    let display = format!("{address}:{}", port - VNC_PORT_BASE);
+    fact!(s, "display", display.as_str(), "{display}");
     Ok(())
 }
 
@@ -177,7 +181,7 @@ fn ttyconsole(s: &mut Session, args: &Args) -> Outcome {
     let xml = s.domain_xml(&dom, 0)?;
     let document = query::parse(&xml)?;
     match query::value(document.root_element(), &["devices/console/@tty"]) {
-        Some(tty) => sayln!(s, "{tty}"),
+        Some(tty) => fact!(s, "tty", tty.as_str(), "{tty}"),
         None => return Err(Failure::silent()),
     }
     Ok(())

@@ -7,18 +7,19 @@ use client::wire::frame::Packet;
 use client::wire::remote;
 use jiff::Timestamp;
 
+use super::pool_events::{ABOUT, LIST, LOOP, TIMEOUT, TIMESTAMP};
 use crate::args::Args;
 use crate::domain::{By, lookup};
-use crate::event_text;
+use crate::event_text::{self, Told};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::send_on_interrupt;
 use crate::output::{say, sayln};
 use crate::session::Session;
-use crate::table::{Completes, Verb, flag, number, text};
+use crate::table::{Completes, Verb, flag, text};
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[Verb::new("event", "wait for events of domains", event)
-    .about("Prints events as they happen; the first one only, unless told to go on.")
+    .about(ABOUT)
     .options(&[
         text("domain", "only of this domain: its name, id or uuid")
             .bare()
@@ -27,11 +28,12 @@ pub(crate) const VERBS: &[Verb] = &[Verb::new("event", "wait for events of domai
             .bare()
             .words(event_text::NAMES),
         flag("all", "every kind of event"),
-        flag("loop", "go on until interrupted or the time is over"),
-        number("timeout", "give up after so many seconds").bare(),
-        flag("list", "print the kinds of events there are"),
-        flag("timestamp", "with the time of each event"),
-    ])];
+        LOOP,
+        TIMEOUT,
+        LIST,
+        TIMESTAMP,
+    ])
+    .tabular()];
 
 /// What ends or fills the wait for events.
 pub(super) enum News {
@@ -46,9 +48,7 @@ fn event(s: &mut Session, args: &Args) -> Outcome {
     args.exclusive("list", "all")?;
     args.exclusive("list", "event")?;
     if args.has("list") {
-        event_text::NAMES
-            .iter()
-            .for_each(|name| sayln!(s, "{name}"));
+        s.out.names("event", event_text::NAMES.iter().copied());
         return Ok(());
     }
     let wanted = args.text("event")?;
@@ -77,7 +77,7 @@ fn event(s: &mut Session, args: &Args) -> Outcome {
         .on_event(move |packet| _ = sink.send(News::Event(packet)))?;
     let registered = register(s, &kinds, dom.as_ref())?;
     let count = wait(s, args, &news, deadline, event_text::of);
-    sayln!(s, "events received: {count}");
+    over(s, format_args!("events received: {count}"));
     for callback_id in registered {
         s.call(&remote::ConnectDomainEventCallbackDeregisterAnyArgs { callback_id })?;
     }
@@ -123,13 +123,13 @@ fn register(
     Ok(registered)
 }
 
-/// Prints events, as `text` makes them lines, until it is time to stop; how many there were.
+/// Prints events, as `told` makes them known, until it is time to stop; how many there were.
 pub(super) fn wait(
     s: &mut Session,
     args: &Args,
     news: &mpsc::Receiver<News>,
     deadline: Option<Instant>,
-    text: impl Fn(&Packet) -> Option<String>,
+    told: impl Fn(&Packet) -> Option<Told>,
 ) -> u32 {
     /// Looks at the connection this often while nothing happens.
     const CONNECTION_CHECK: Duration = Duration::from_secs(1);
@@ -139,14 +139,10 @@ pub(super) fn wait(
         let next = news.recv_timeout(left.map_or(CONNECTION_CHECK, |l| l.min(CONNECTION_CHECK)));
         match next {
             Ok(News::Event(packet)) => {
-                let Some(text) = text(&packet) else {
+                let Some(told) = told(&packet) else {
                     continue;
                 };
-                if args.has("timestamp") {
-                    let now = Timestamp::now();
-                    say!(s, "{}: ", now.strftime("%Y-%m-%d %H:%M:%S%.3f+0000"));
-                }
-                say!(s, "{text}");
+                show(s, told, args.has("timestamp"));
                 s.out.flush();
                 count += 1;
                 if !args.has("loop") {
@@ -154,12 +150,12 @@ pub(super) fn wait(
                 }
             }
             Ok(News::Interrupted) => {
-                sayln!(s, "event loop interrupted");
+                over(s, format_args!("event loop interrupted"));
                 return count;
             }
             Err(RecvTimeoutError::Timeout) => {
                 if left.is_some_and(|l| l <= CONNECTION_CHECK) {
-                    sayln!(s, "event loop timed out");
+                    over(s, format_args!("event loop timed out"));
                     return count;
                 }
                 if s.out.broken() || s.closed() {
@@ -168,5 +164,27 @@ pub(super) fn wait(
             }
             Err(RecvTimeoutError::Disconnected) => return count,
         }
+    }
+}
+
+/// Prints an event; for programs, with the time it was heard of, one a line.
+fn show(s: &mut Session, told: Told, timestamp: bool) {
+    let now = Timestamp::now();
+    if !s.out.is_text() {
+        let mut data = told.data;
+        let known = data.entry("time");
+        known.or_insert_with(|| format!("{now:.3}").into());
+        return s.out.one_of_many(&data.into());
+    }
+    if timestamp {
+        say!(s, "{}: ", now.strftime("%Y-%m-%d %H:%M:%S%.3f+0000"));
+    }
+    say!(s, "{}", told.lines);
+}
+
+/// Says why no more events come, to a person.
+pub(super) fn over(s: &mut Session, why: std::fmt::Arguments<'_>) {
+    if s.out.is_text() {
+        sayln!(s, "{why}");
     }
 }

@@ -8,7 +8,7 @@ use model::network::policy::{Allow, Forward, NAMESPACE, PREFIX, Peer, Policy, Se
 use crate::args::Args;
 use crate::domain::{AFFECT_CONFIG, AFFECT_LIVE, By, lookup};
 use crate::failure::{Failure, Outcome};
-use crate::output::{Format, extra, sayln};
+use crate::output::{extra, sayln};
 use crate::session::Session;
 use crate::table::{Completes, Verb, arg, maybe, text};
 use crate::verbs::plans::{self, DRY_RUN};
@@ -214,7 +214,7 @@ fn rows(policy: &Policy) -> Vec<Vec<String>> {
 }
 
 fn show(s: &mut Session, policy: &Policy) {
-    if s.out.format != Format::Table {
+    if !s.out.is_text() {
         s.out.table(&["Rule", "What", "From"], &rows(policy));
         return;
     }

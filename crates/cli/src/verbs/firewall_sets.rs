@@ -9,6 +9,8 @@ use crate::output::extra;
 use crate::session::Session;
 use crate::table::{Verb, arg, maybe, rest};
 
+const ACTIONS: &[&str] = &["add", "remove", "delete", "show", "list"];
+
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[Verb::new(
     "firewall set",
@@ -22,7 +24,7 @@ pub(crate) const VERBS: &[Verb] = &[Verb::new(
      that does not exist is empty.",
 )
 .options(&[
-    arg("action", "what to do").words(&["add", "remove", "delete", "show", "list"]),
+    arg("action", "what to do").words(ACTIONS),
     maybe("name", "the name of the set"),
     rest("elements", "addresses, networks and ports"),
 ])
@@ -31,6 +33,12 @@ pub(crate) const VERBS: &[Verb] = &[Verb::new(
 
 fn set(s: &mut Session, args: &Args) -> Outcome {
     let action = args.need("action")?.to_owned();
+    if !ACTIONS.contains(&&*action) {
+        return Err(Failure::said(format!(
+            "unknown action '{action}': use {}",
+            ACTIONS.join(", ")
+        )));
+    }
     if action == "list" {
         let sets: Vec<FirewallSet> = s.rest()?.get("/firewall/sets")?;
         return show(s, &sets);

@@ -5,7 +5,7 @@ use client::wire::remote;
 use crate::args::Args;
 use crate::domain::{flags, read_file, target};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{Format, extra, fact, say};
+use crate::output::{extra, fact, say};
 use crate::params;
 use crate::session::Session;
 use crate::table::{Completes, DOMAIN, Verb, arg, flag, maybe, number, rest, text};
@@ -142,7 +142,7 @@ fn fsinfo(s: &mut Session, args: &Args) -> Outcome {
     let dom = target(s, args)?.dom;
     let got = s.call(&remote::DomainGetFsinfoArgs { dom, flags: 0 });
     let got = got.or_fail(|| "Unable to get filesystem information".into())?;
-    if got.info.is_empty() && s.out.format == crate::output::Format::Table {
+    if got.info.is_empty() && s.out.is_text() {
         extra!(s, "No filesystems are mounted in the domain");
         return Ok(());
     }
@@ -255,7 +255,7 @@ fn get_keys(s: &mut Session, args: &Args) -> Outcome {
         user,
         flags: 0,
     })?;
-    if s.out.format != Format::Table {
+    if !s.out.is_text() {
         s.out.document(&got.keys.into());
         return Ok(());
     }

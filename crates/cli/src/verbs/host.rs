@@ -5,7 +5,7 @@ use client::wire::remote;
 use crate::args::Args;
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::output::{fact, sayln};
-use crate::params::{asked, show};
+use crate::params::{asked, json, show};
 use crate::query;
 use crate::session::Session;
 use crate::table::{Opt, Verb, WRAP, XPATH, arg, arg_number, flag, number, text};
@@ -64,7 +64,8 @@ pub(crate) const VERBS: &[Verb] = &[
         "nodesevinfo",
         "what the host has for encrypted guests",
         nodesevinfo,
-    ),
+    )
+    .tabular(),
     Verb::new("nodememstats", "the host's memory use", nodememstats)
         .options(&[number("cell", "only of this NUMA cell").bare()])
         .tabular(),
@@ -347,7 +348,8 @@ fn nodesevinfo(s: &mut Session, _: &Args) -> Outcome {
     let failed = || "Unable to get host SEV information".into();
     call.nparams = s.call(&call).or_fail(failed)?.nparams;
     for told in s.call(&call).or_fail(failed)?.params {
-        sayln!(s, "{:<18} {}", told.field, show(&told.value));
+        let (name, shown) = (&told.field, show(&told.value));
+        fact!(s, name, json(&told.value), "{name:<18} {shown}");
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use client::wire::remote::{self, RemoteInterface};
 
 use crate::args::Args;
 use crate::failure::{OrFail, Outcome};
-use crate::output::{extra, say};
+use crate::output::{extra, fact};
 use crate::session::Session;
 use crate::table::{Opt, Verb, WRAP, XPATH, arg, flag};
 use crate::verbs::define::print_xml;
@@ -34,9 +34,11 @@ pub(crate) const VERBS: &[Verb] = &[
         ])
         .tabular(),
     Verb::new("iface-mac", "an interface's hardware address", mac)
-        .options(&[arg("interface", "the interface's name")]),
+        .options(&[arg("interface", "the interface's name")])
+        .tabular(),
     Verb::new("iface-name", "the name of an interface", name)
-        .options(&[arg("interface", "the interface's hardware address")]),
+        .options(&[arg("interface", "the interface's hardware address")])
+        .tabular(),
     Verb::new("iface-start", "switch an interface on", start).options(&[INTERFACE]),
 ];
 
@@ -91,13 +93,13 @@ fn dumpxml(s: &mut Session, args: &Args) -> Outcome {
 
 fn mac(s: &mut Session, args: &Args) -> Outcome {
     let mac = find(s, args)?.mac;
-    say!(s, "{mac}\n");
+    fact!(s, "mac", mac.as_str(), "{mac}");
     Ok(())
 }
 
 fn name(s: &mut Session, args: &Args) -> Outcome {
     let name = find(s, args)?.name;
-    say!(s, "{name}\n");
+    fact!(s, "name", name.as_str(), "{name}");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use client::wire::xdr::TypedParamValue;
 
 use crate::args::Args;
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{Format, fact, say, sayln};
+use crate::output::{fact, say, sayln};
 use crate::params::{asked, json, param, show};
 use crate::query;
 use crate::session::Session;
@@ -92,7 +92,7 @@ fn freecell(s: &mut Session, args: &Args) -> Outcome {
         fact!(s, &cell.to_string(), kib, "{cell:>5}: {kib:>10} KiB");
         total += kib;
     }
-    if s.out.format != Format::Table {
+    if !s.out.is_text() {
         fact!(s, "Total", total, "");
     } else if !s.out.quiet {
         say!(s, "--------------------\n{:>5}: {total:>10} KiB\n", "Total");
@@ -150,7 +150,7 @@ fn freepages(s: &mut Session, args: &Args) -> Outcome {
         for (size, count) in sizes.iter().zip(counts) {
             fact!(s, &format!("{size}KiB"), count, "{size}KiB: {count}");
         }
-        if s.out.format == Format::Table {
+        if s.out.is_text() {
             sayln!(s);
         }
     }
@@ -228,7 +228,7 @@ fn memory_tune(s: &mut Session, args: &Args) -> Outcome {
         "Unable to get number of memory parameters",
         "Unable to get memory parameters"
     );
-    if s.out.format == Format::Table && !params.is_empty() {
+    if s.out.is_text() && !params.is_empty() {
         sayln!(s, "Shared memory:");
     }
     for p in params {

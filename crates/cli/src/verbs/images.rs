@@ -8,7 +8,6 @@ use super::vol_make::size;
 use crate::args::Args;
 use crate::failure::{Failure, Outcome};
 use crate::follow;
-use crate::output::Format;
 use crate::session::Session;
 use crate::table::{Completes, Opt, Verb, alias, arg, flag, maybe, text};
 
@@ -165,7 +164,7 @@ fn run(s: &mut Session, args: &Args, format: Option<&str>, task: ImageTask) -> O
         image: absolute(args.need("image")?)?,
         format: format.map(str::to_owned),
         task,
-        as_data: s.out.format != Format::Table,
+        as_data: !s.out.is_text(),
     };
     let job: Job = s.rest()?.post("/images/tasks", &request)?;
     let said: ImageOutput = follow::follow(s, &job)?;

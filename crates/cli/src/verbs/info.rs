@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use crate::args::Args;
 use crate::domain::{self, By, show_id, show_uuid, target};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{Format, fact, say, sayln};
+use crate::output::{fact, say, sayln};
 use crate::session::Session;
 use crate::states;
 use crate::table::{DOMAIN, Verb, flag, number, text};
@@ -21,7 +21,8 @@ pub(crate) const MONITORING: &[Verb] = &[
         "state of the control channel to QEMU",
         domcontrol,
     )
-    .options(&[DOMAIN]),
+    .options(&[DOMAIN])
+    .tabular(),
     Verb::new("dominfo", "what a domain is and how it is", dominfo)
         .about("Prints name, uuid, state, CPUs, memory and more of a domain.")
         .options(&[DOMAIN])
@@ -43,32 +44,42 @@ pub(crate) const MONITORING: &[Verb] = &[
 
 /// The verbs of this file in the group of management.
 pub(crate) const MANAGEMENT: &[Verb] = &[
-    Verb::new("domhostname", "the guest's host name", domhostname).options(&[
-        DOMAIN,
-        text("source", "whom to ask: lease or agent")
-            .bare()
-            .words(&["lease", "agent"]),
-    ]),
-    Verb::new("domid", "a domain's id from its name or uuid", domid).options(&[DOMAIN]),
-    Verb::new("domname", "a domain's name from its id or uuid", domname).options(&[DOMAIN]),
-    Verb::new("domuuid", "a domain's uuid from its name or id", domuuid).options(&[DOMAIN]),
+    Verb::new("domhostname", "the guest's host name", domhostname)
+        .options(&[
+            DOMAIN,
+            text("source", "whom to ask: lease or agent")
+                .bare()
+                .words(&["lease", "agent"]),
+        ])
+        .tabular(),
+    Verb::new("domid", "a domain's id from its name or uuid", domid)
+        .options(&[DOMAIN])
+        .tabular(),
+    Verb::new("domname", "a domain's name from its id or uuid", domname)
+        .options(&[DOMAIN])
+        .tabular(),
+    Verb::new("domuuid", "a domain's uuid from its name or id", domuuid)
+        .options(&[DOMAIN])
+        .tabular(),
 ];
 
 fn domname(s: &mut Session, args: &Args) -> Outcome {
     let t = domain::target_by(s, args, By::IdOrUuid)?;
-    sayln!(s, "{}", t.dom.name);
+    fact!(s, "name", t.dom.name.as_str(), "{}", t.dom.name);
     Ok(())
 }
 
 fn domid(s: &mut Session, args: &Args) -> Outcome {
     let t = domain::target_by(s, args, By::NameOrUuid)?;
-    sayln!(s, "{}", show_id(&t.dom));
+    let id = (t.dom.id >= 0).then_some(t.dom.id);
+    fact!(s, "id", id, "{}", show_id(&t.dom));
     Ok(())
 }
 
 fn domuuid(s: &mut Session, args: &Args) -> Outcome {
     let t = domain::target_by(s, args, By::IdOrName)?;
-    sayln!(s, "{}", show_uuid(&t.dom.uuid));
+    let uuid = show_uuid(&t.dom.uuid);
+    fact!(s, "uuid", uuid.as_str(), "{uuid}");
     Ok(())
 }
 
@@ -76,7 +87,7 @@ fn domstate(s: &mut Session, args: &Args) -> Outcome {
     let dom = target(s, args)?.dom;
     let got = s.call(&remote::DomainGetStateArgs { dom, flags: 0 })?;
     let state = states::state(got.state);
-    if s.out.format != Format::Table {
+    if !s.out.is_text() {
         let reason = states::reason(got.state, got.reason).to_owned();
         s.out
             .pairs(0, &[("state", state.to_owned()), ("reason", reason)]);
@@ -95,6 +106,15 @@ fn domcontrol(s: &mut Session, args: &Args) -> Outcome {
     let dom = target(s, args)?.dom;
     let got = s.call(&remote::DomainGetControlInfoArgs { dom, flags: 0 })?;
     let state = states::control(got.state);
+    if !s.out.is_text() {
+        fact!(s, "state", state, "");
+        match got.state {
+            OK => {}
+            ERROR => fact!(s, "details", states::control_error(got.details), ""),
+            _ => fact!(s, "seconds", got.state_time as f64 / 1000.0, ""),
+        }
+        return Ok(());
+    }
     match got.state {
         OK => sayln!(s, "{state}"),
         ERROR if got.details > 0 => {
@@ -232,7 +252,7 @@ fn domhostname(s: &mut Session, args: &Args) -> Outcome {
     };
     let got = s.call(&remote::DomainGetHostnameArgs { dom, flags });
     let got = got.or_fail(|| "failed to get hostname".into())?;
-    sayln!(s, "{}", got.hostname);
+    fact!(s, "hostname", got.hostname.as_str(), "{}", got.hostname);
     Ok(())
 }
 
@@ -260,7 +280,7 @@ fn domtime(s: &mut Session, args: &Args) -> Outcome {
     }
     let got = s.call(&remote::DomainGetTimeArgs { dom, flags: 0 })?;
     match Timestamp::from_second(got.seconds) {
-        _ if s.out.format != Format::Table => fact!(s, "Time", got.seconds, ""),
+        _ if !s.out.is_text() => fact!(s, "Time", got.seconds, ""),
         Ok(time) if args.has("pretty") => say!(s, "Time: {}", time.strftime("%Y-%m-%d %H:%M:%S")),
         _ => say!(s, "Time: {}", got.seconds),
     }

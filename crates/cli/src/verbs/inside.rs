@@ -7,7 +7,7 @@ use client::segment;
 use crate::args::Args;
 use crate::failure::{Failure, Outcome};
 use crate::follow;
-use crate::output::extra;
+use crate::output::{extra, fact};
 use crate::session::Session;
 use crate::table::{Completes, DOMAIN, Opt, Verb, arg, flag, many, rest, text};
 
@@ -33,7 +33,8 @@ pub(crate) const VERBS: &[Verb] = &[
                 "with permissions, owners, sizes and all that lies below",
             ),
         ])
-        .over_rest(),
+        .over_rest()
+        .tabular(),
     Verb::new("image cat", "print a file inside a machine's disks", cat)
         .options(&[DOMAIN, PATH])
         .over_rest(),
@@ -110,7 +111,8 @@ pub(crate) const VERBS: &[Verb] = &[
         UPLOAD,
         RUN_COMMAND,
     ])
-    .over_rest(),
+    .over_rest()
+    .tabular(),
     Verb::new(
         "customize",
         "change what is in a machine's disks",
@@ -154,11 +156,11 @@ pub(crate) const VERBS: &[Verb] = &[
 const DOMAIN_OR_NONE: Opt =
     crate::table::maybe("domain", "the domain: its name or uuid").completes(Completes::Domain);
 
-fn look(s: &mut Session, args: &Args, what: &LookInside) -> Outcome {
+fn look(s: &mut Session, args: &Args, what: &LookInside) -> Result<String, Failure> {
     let path = format!("/machines/{}/look-inside", segment(args.need("domain")?));
-    let answer: Said = s.rest()?.post(&path, what)?;
-    s.out.text(answer.said);
-    Ok(())
+    Ok(s.rest()?
+        .post(&path, what)
+        .map(|answer: Said| answer.said)?)
 }
 
 fn ls(s: &mut Session, args: &Args) -> Outcome {
@@ -166,14 +168,21 @@ fn ls(s: &mut Session, args: &Args) -> Outcome {
         path: args.need("path")?.to_owned(),
         long: args.has("long"),
     };
-    look(s, args, &what)
+    let said = look(s, args, &what)?;
+    match s.out.is_text() {
+        true => s.out.text(said),
+        false => s.out.names("entry", said.lines()),
+    }
+    Ok(())
 }
 
 fn cat(s: &mut Session, args: &Args) -> Outcome {
     let what = LookInside::Cat {
         path: args.need("path")?.to_owned(),
     };
-    look(s, args, &what)
+    let said = look(s, args, &what)?;
+    s.out.text(said);
+    Ok(())
 }
 
 fn begin(s: &mut Session, args: &Args, what: &WorkInside) -> Result<Job, Failure> {
@@ -244,9 +253,7 @@ fn unmount(s: &mut Session, args: &Args) -> Outcome {
 
 fn sysprep(s: &mut Session, args: &Args) -> Outcome {
     if args.has("list-operations") {
-        let answer: Said = s.rest()?.get("/sysprep-operations")?;
-        s.out.text(answer.said + "\n");
-        return Ok(());
+        return operations(s);
     }
     let operations = args.text("operations")?.unwrap_or_default().split(',');
     let what = WorkInside::Sysprep {
@@ -257,6 +264,27 @@ fn sysprep(s: &mut Session, args: &Args) -> Outcome {
         changes: changes(args, |name| COMMON.contains(&name))?,
     };
     work(s, args, &what, "is prepared")
+}
+
+/// Lists virt-sysprep's operations: a line each of a name, a star if it is done unless told
+/// otherwise, and what it does.
+fn operations(s: &mut Session) -> Outcome {
+    let answer: Said = s.rest()?.get("/sysprep-operations")?;
+    if s.out.is_text() {
+        s.out.text(answer.said + "\n");
+        return Ok(());
+    }
+    s.out.many_records();
+    for line in answer.said.lines() {
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let rest = rest.trim_start();
+        let described = rest.strip_prefix('*');
+        s.out.next_record();
+        fact!(s, "operation", name, "");
+        fact!(s, "default", described.is_some(), "");
+        fact!(s, "description", described.unwrap_or(rest).trim(), "");
+    }
+    Ok(())
 }
 
 fn customize(s: &mut Session, args: &Args) -> Outcome {

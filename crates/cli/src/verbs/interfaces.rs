@@ -20,30 +20,32 @@ use client::api::PlanRequest;
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
-    Verb::new("attach-interface", "plug in a network interface", attach).options(&[
-        DOMAIN,
-        arg("type", "its kind: network, bridge, direct, vhostuser"),
-        arg("source", "the network, bridge or device"),
-        text("target", "its name on the host").bare(),
-        text("mac", "its MAC address").bare(),
-        text("script", "a script that connects it").bare(),
-        text("model", "its model: virtio, e1000").bare(),
-        text("alias", "an alias of your own, beginning with ua-").bare(),
-        text(
-            "inbound",
-            "limits for what it receives: average,peak,burst,floor",
-        )
-        .bare(),
-        text("outbound", "limits for what it sends: average,peak,burst").bare(),
-        PERSISTENT,
-        CONFIG,
-        LIVE,
-        CURRENT,
-        PRINT_XML,
-        flag("managed", "the daemon takes care of the device's driver"),
-        text("source-mode", "server or client, for vhostuser").bare(),
-        DRY_RUN,
-    ]),
+    Verb::new("attach-interface", "plug in a network interface", attach)
+        .options(&[
+            DOMAIN,
+            arg("type", "its kind: network, bridge, direct, vhostuser"),
+            arg("source", "the network, bridge or device"),
+            text("target", "its name on the host").bare(),
+            text("mac", "its MAC address").bare(),
+            text("script", "a script that connects it").bare(),
+            text("model", "its model: virtio, e1000").bare(),
+            text("alias", "an alias of your own, beginning with ua-").bare(),
+            text(
+                "inbound",
+                "limits for what it receives: average,peak,burst,floor",
+            )
+            .bare(),
+            text("outbound", "limits for what it sends: average,peak,burst").bare(),
+            PERSISTENT,
+            CONFIG,
+            LIVE,
+            CURRENT,
+            PRINT_XML,
+            flag("managed", "the daemon takes care of the device's driver"),
+            text("source-mode", "server or client, for vhostuser").bare(),
+            DRY_RUN,
+        ])
+        .tabular(),
     Verb::new("detach-interface", "unplug a network interface", detach).options(&[
         DOMAIN,
         arg("type", "its kind"),

@@ -68,8 +68,9 @@ fn info(s: &mut Session, args: &Args) -> Outcome {
         .call(&call)
         .or_fail(|| "Unable to get domain IOThreads information".into())?
         .info;
-    if threads.is_empty() && s.out.format == crate::output::Format::Table {
-        s.out.extra("No IOThreads found for the domain");
+    if threads.is_empty() && s.out.is_text() {
+        s.out
+            .extra(format_args!("No IOThreads found for the domain"));
         return Ok(());
     }
     let row = |thread: &remote::DomainIothreadInfo| {

@@ -6,7 +6,7 @@ use client::wire::xdr::TypedParamValue;
 use crate::args::Args;
 use crate::domain::{flags, target};
 use crate::failure::{Failure, Outcome};
-use crate::output::{Format, extra, fact, sayln};
+use crate::output::{extra, fact, sayln};
 use crate::params::{get, json, show, unsigned};
 use crate::session::Session;
 use crate::table::{DOMAIN, Verb, flag, number, text};
@@ -115,7 +115,7 @@ fn info(s: &mut Session, args: &Args) -> Outcome {
     let dom = target(s, args)?.dom;
     let flags = flags(args, &[("completed", 1), ("keep-completed", 2)]);
     let got = s.call(&remote::DomainGetJobStatsArgs { dom, flags })?;
-    if args.has("rawstats") || s.out.format != Format::Table {
+    if args.has("rawstats") || !s.out.is_text() {
         let word = word(KINDS, got.kind);
         fact!(s, "Job type:", word, "Job type: {}\n", got.kind);
         for p in &got.params {

@@ -93,7 +93,7 @@ fn list(s: &mut Session, args: &Args) -> Outcome {
     args.exclusive("table", "id")?;
     let only = args.has("uuid") || args.has("name") || args.has("id");
     let selection = selection(args);
-    if args.has("table") || !only || s.out.format != crate::output::Format::Table {
+    if args.has("table") || !only || !s.out.is_text() {
         return table(s, args, selection);
     }
     for dom in domains(s, selection)? {

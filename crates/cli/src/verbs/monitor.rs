@@ -3,15 +3,17 @@
 use client::wire::frame::Packet;
 use client::wire::procedure::Event;
 use client::wire::qemu;
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
 
 use crate::args::Args;
 use crate::domain::{By, flags, lookup, target};
+use crate::event_text::Told;
 use crate::failure::{Failure, Outcome};
 use crate::output::{say, sayln};
 use crate::session::Session;
 use crate::table::{Completes, DOMAIN, Verb, flag, number, rest, text};
-use crate::verbs::pool_events::wait_for;
+use crate::verbs::pool_events::{ABOUT, LOOP, TIMESTAMP, wait_for};
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
@@ -46,7 +48,7 @@ pub(crate) const VERBS: &[Verb] = &[
         rest("cmd", "the command").required(),
     ]),
     Verb::new("qemu-monitor-event", "wait for QEMU's own events", events)
-        .about("Prints events as they happen; the first one only, unless told to go on.")
+        .about(ABOUT)
         .options(&[
             text("domain", "only of this domain: its name, id or uuid")
                 .completes(Completes::Domain),
@@ -55,12 +57,13 @@ pub(crate) const VERBS: &[Verb] = &[
                 "pretty",
                 "print what comes with an event over several lines",
             ),
-            flag("loop", "go on until interrupted or the time is over"),
+            LOOP,
             number("timeout", "give up after so many seconds"),
             flag("regex", "the name is a pattern"),
             flag("no-case", "capital letters are as small ones in the name"),
-            flag("timestamp", "with the time of each event"),
-        ]),
+            TIMESTAMP,
+        ])
+        .tabular(),
 ];
 
 const EVENT_REGEX: u32 = 1;
@@ -86,7 +89,7 @@ fn events(s: &mut Session, args: &Args) -> Outcome {
 
 /// The line for one of QEMU's events. Before it stands the time it was printed, or in it the time
 /// it happened.
-fn event_line(packet: &Packet, pretty: bool, stamped: bool) -> Option<String> {
+fn event_line(packet: &Packet, pretty: bool, stamped: bool) -> Option<Told> {
     type Message = qemu::DomainMonitorEventMsg;
     let header = &packet.header;
     if (header.program, header.procedure) != (qemu::PROGRAM, Message::NUMBER) {
@@ -94,8 +97,9 @@ fn event_line(packet: &Packet, pretty: bool, stamped: bool) -> Option<String> {
     }
     let told: Message = packet.decode().ok()?;
     let details = told.details.unwrap_or_else(|| "<null>".to_owned());
-    let details = match serde_json::from_str::<Value>(&details) {
-        Ok(value) if pretty => serde_json::to_string_pretty(&value).unwrap_or(details),
+    let value = serde_json::from_str::<Value>(&details).ok();
+    let details = match &value {
+        Some(value) if pretty => serde_json::to_string_pretty(value).unwrap_or(details),
         _ => details,
     };
     let when = match stamped {
@@ -103,9 +107,21 @@ fn event_line(packet: &Packet, pretty: bool, stamped: bool) -> Option<String> {
         false => format!(" at {}.{:06}", told.seconds, told.micros),
     };
     let (event, name) = (told.event, told.dom.name);
-    Some(format!(
-        "event {event}{when} for domain '{name}': {details}\n"
-    ))
+    let lines = format!("event {event}{when} for domain '{name}': {details}\n");
+    let time = told.seconds.checked_mul(1_000_000);
+    let time =
+        time.and_then(|us| Timestamp::from_microsecond(us.checked_add(told.micros.into())?).ok());
+    let data = json!({
+        "event": event,
+        "domain": name,
+        "details": value,
+        "time": time.map(|time| format!("{time:.6}")),
+    });
+    let data = match data {
+        Value::Object(data) => data,
+        _ => Map::new(),
+    };
+    Some(Told { lines, data })
 }
 
 /// A command for QMP: JSON as it is, or a name with arguments made into JSON.

@@ -3,26 +3,27 @@
 use client::wire::remote;
 
 use super::networks::named;
-use super::pool_events::{kind, wait_for};
+use super::pool_events::{ABOUT, LIST, LOOP, TIMEOUT, TIMESTAMP, kind, wait_for};
 use crate::args::Args;
 use crate::event_text::{self, NETWORK_NAMES};
 use crate::failure::Outcome;
 use crate::session::Session;
-use crate::table::{Verb, flag, number, text};
+use crate::table::{Verb, text};
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[Verb::new("net-event", "wait for events of networks", event)
-    .about("Prints events as they happen; the first one only, unless told to go on.")
+    .about(ABOUT)
     .options(&[
         text("network", "only of this network: its name or uuid").bare(),
         text("event", "the kind of event to wait for")
             .bare()
             .words(NETWORK_NAMES),
-        flag("loop", "go on until interrupted or the time is over"),
-        number("timeout", "give up after so many seconds").bare(),
-        flag("list", "print the kinds of events there are"),
-        flag("timestamp", "with the time of each event"),
-    ])];
+        LOOP,
+        TIMEOUT,
+        LIST,
+        TIMESTAMP,
+    ])
+    .tabular()];
 
 fn event(s: &mut Session, args: &Args) -> Outcome {
     let Some(event_id) = kind(s, args, NETWORK_NAMES)? else {

@@ -42,7 +42,8 @@ pub(crate) const VERBS: &[Verb] = &[Verb::new(
     flag("transient", "only start it; nothing is stored"),
     PRINT_XML,
     DRY_RUN,
-])];
+])
+.tabular()];
 
 fn create_as(s: &mut Session, args: &Args) -> Outcome {
     let xml = xml_of(args)?;

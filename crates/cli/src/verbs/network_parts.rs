@@ -128,7 +128,8 @@ pub(crate) const VERBS: &[Verb] = &[
             LIVE,
             CURRENT,
             DRY_RUN,
-        ]),
+        ])
+        .tabular(),
 ];
 
 /// The definitions a change is for, as libvirt's flags.
@@ -406,9 +407,8 @@ fn port_list(s: &mut Session, args: &Args) -> Outcome {
     let mut ports = s.call(&call)?.ports;
     ports.sort_by_key(|port| port.uuid);
     if args.has("uuid") {
-        for port in &ports {
-            sayln!(s, "{}", show_uuid(&port.uuid));
-        }
+        let uuids = ports.iter().map(|port| show_uuid(&port.uuid));
+        s.out.names("uuid", uuids);
         return Ok(());
     }
     let rows: Vec<Vec<String>> = ports.iter().map(|p| vec![show_uuid(&p.uuid)]).collect();

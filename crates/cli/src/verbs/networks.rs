@@ -7,7 +7,7 @@ use crate::args::Args;
 use crate::domain::{self, parse_uuid, show_uuid};
 use crate::edit::{self, Edited, Subject};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{extra, sayln};
+use crate::output::{extra, fact};
 use crate::session::Session;
 use crate::table::{Opt, Verb, WRAP, XPATH, arg, file, flag};
 use crate::verbs::plans::{self, DRY_RUN};
@@ -28,7 +28,8 @@ pub(crate) const VERBS: &[Verb] = &[
         .options(&[file("the network's XML"), VALIDATE, DRY_RUN]),
     Verb::new("net-define", "define a network from an XML file", define)
         .about("Defines a network or changes its definition; nothing is started.")
-        .options(&[file("the network's XML"), VALIDATE, DRY_RUN]),
+        .options(&[file("the network's XML"), VALIDATE, DRY_RUN])
+        .tabular(),
     Verb::new("net-destroy", "stop a network", destroy).options(&[NETWORK, DRY_RUN]),
     Verb::new("net-dumpxml", "print a network's XML", dumpxml).options(&[
         NETWORK,
@@ -56,10 +57,14 @@ pub(crate) const VERBS: &[Verb] = &[
             flag("uuid", "uuids only"),
         ])
         .tabular(),
-    Verb::new("net-name", "a network's name", name).options(&[NETWORK]),
+    Verb::new("net-name", "a network's name", name)
+        .options(&[NETWORK])
+        .tabular(),
     Verb::new("net-start", "start a network", start).options(&[NETWORK, DRY_RUN]),
     Verb::new("net-undefine", "remove a network's definition", undefine).options(&[NETWORK]),
-    Verb::new("net-uuid", "a network's uuid", uuid).options(&[NETWORK]),
+    Verb::new("net-uuid", "a network's uuid", uuid)
+        .options(&[NETWORK])
+        .tabular(),
 ];
 
 /// The network a verb names.
@@ -239,13 +244,14 @@ fn edit_definition(s: &mut Session, args: &Args) -> Outcome {
 
 fn name(s: &mut Session, args: &Args) -> Outcome {
     let net = network(s, args)?;
-    sayln!(s, "{}", net.name);
+    fact!(s, "name", net.name.as_str(), "{}", net.name);
     Ok(())
 }
 
 fn uuid(s: &mut Session, args: &Args) -> Outcome {
     let net = network(s, args)?;
-    sayln!(s, "{}", show_uuid(&net.uuid));
+    let uuid = show_uuid(&net.uuid);
+    fact!(s, "uuid", uuid.as_str(), "{uuid}");
     Ok(())
 }
 
@@ -315,11 +321,11 @@ fn list(s: &mut Session, args: &Args) -> Outcome {
         .nets;
     nets.sort_by_key(|net| net.name.to_lowercase());
     if wanted("name") || wanted("uuid") {
-        for net in &nets {
-            match wanted("uuid") {
-                true => sayln!(s, "{}", show_uuid(&net.uuid)),
-                false => sayln!(s, "{}", net.name),
-            }
+        match wanted("uuid") {
+            true => s
+                .out
+                .names("uuid", nets.iter().map(|net| show_uuid(&net.uuid))),
+            false => s.out.names("name", nets.into_iter().map(|net| net.name)),
         }
         return Ok(());
     }

@@ -126,7 +126,7 @@ fn domifaddr(s: &mut Session, args: &Args) -> Outcome {
     let got = got.or_fail(|| "Failed to query for interfaces addresses".into())?;
     let mut nics = got.ifaces;
     nics.retain(|nic| only.as_ref().is_none_or(|name| *name == nic.name));
-    if s.out.format != Format::Table {
+    if !s.out.is_text() {
         let rows: Vec<_> = nics.iter().flat_map(address_rows).collect();
         s.out
             .table(&["Name", "MAC address", "Protocol", "Address"], &rows);

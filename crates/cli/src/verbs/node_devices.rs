@@ -5,11 +5,11 @@ use client::wire::remote::{self, RemoteNodeDevice};
 use crate::args::Args;
 use crate::domain::{flags, read_file};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{extra, fact};
+use crate::output::extra;
 use crate::session::Session;
 use crate::table::{Opt, Verb, WRAP, XPATH, arg, file, flag, text};
 use crate::verbs::define::print_xml;
-use crate::verbs::snapshot_list::draw;
+use crate::verbs::snapshot_list::show_tree;
 
 const DEVICE: Opt = arg("device", "the device, by its name or as 'wwnn,wwpn'");
 
@@ -315,11 +315,7 @@ fn list_devices(s: &mut Session, args: &Args) -> Outcome {
     let mut names: Vec<String> = got.devices.into_iter().map(|device| device.name).collect();
     names.sort();
     if !tree {
-        s.out.many_records();
-        for name in names {
-            s.out.next_record();
-            fact!(s, "name", name.as_str(), "{name}");
-        }
+        s.out.names("name", names);
         return Ok(());
     }
     let mut items = Vec::with_capacity(names.len());
@@ -327,6 +323,6 @@ fn list_devices(s: &mut Session, args: &Args) -> Outcome {
         let parent = s.call(&remote::NodeDeviceGetParentArgs { name: name.clone() })?;
         items.push((name, parent.parent_name));
     }
-    s.out.text(draw(&items));
+    show_tree(s, &items);
     Ok(())
 }

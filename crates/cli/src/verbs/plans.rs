@@ -16,6 +16,11 @@ pub(crate) const DRY_RUN: Opt = flag("dry-run", "print what would be done, and d
 /// The daemon's: what could not be done cannot be planned either.
 pub(crate) fn print(s: &mut Session, asked: &PlanRequest) -> Outcome {
     let plan: Plan = s.rest()?.post("/plans", asked)?;
+    if !s.out.is_text() {
+        let plan = serde_json::to_value(&plan);
+        s.out.document(&plan.unwrap_or_default());
+        return Ok(());
+    }
     for step in &plan.steps {
         sayln!(s, "{step}");
     }

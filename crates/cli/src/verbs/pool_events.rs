@@ -7,19 +7,18 @@ use std::time::Instant;
 use client::wire::frame::Packet;
 use client::wire::remote;
 
-use super::events::{News, timeout, wait};
+use super::events::{News, over, timeout, wait};
 use super::node_devices::lookup_device;
 use crate::args::Args;
-use crate::event_text::{self, NODE_DEVICE_NAMES, POOL_NAMES};
+use crate::event_text::{self, NODE_DEVICE_NAMES, POOL_NAMES, Told};
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::send_on_interrupt;
-use crate::output::sayln;
 use crate::session::Session;
 use crate::storage::lookup_pool;
 use crate::table::{Opt, Verb, flag, number, text};
 
-pub(super) const ABOUT: &str =
-    "Prints events as they happen; the first one only, unless told to go on.";
+pub(super) const ABOUT: &str = "Prints events as they happen; the first one only, unless told to \
+                                go on. With --format json each is one line.";
 pub(super) const LOOP: Opt = flag("loop", "go on until interrupted or the time is over");
 pub(super) const TIMEOUT: Opt = number("timeout", "give up after so many seconds").bare();
 pub(super) const LIST: Opt = flag("list", "print the kinds of events there are");
@@ -39,7 +38,8 @@ pub(crate) const VERBS: &[Verb] =
                 TIMEOUT,
                 LIST,
                 TIMESTAMP,
-            ]),
+            ])
+            .tabular(),
     ];
 
 /// Those about the host's devices.
@@ -58,12 +58,13 @@ pub(crate) const DEVICE_VERBS: &[Verb] = &[Verb::new(
     TIMEOUT,
     LIST,
     TIMESTAMP,
-])];
+])
+.tabular()];
 
 /// The number of the kind of event asked for; none where only the kinds were to be listed.
 pub(super) fn kind(s: &mut Session, args: &Args, names: &[&str]) -> Result<Option<i32>, Failure> {
     if args.has("list") {
-        names.iter().for_each(|name| sayln!(s, "{name}"));
+        s.out.names("event", names.iter().copied());
         return Ok(None);
     }
     let Some(wanted) = args.text("event")? else {
@@ -84,7 +85,7 @@ pub(super) fn kind(s: &mut Session, args: &Args, names: &[&str]) -> Result<Optio
 pub(super) fn wait_for(
     s: &mut Session,
     args: &Args,
-    text: impl Fn(&Packet) -> Option<String>,
+    told: impl Fn(&Packet) -> Option<Told>,
     register: impl FnOnce(&mut Session) -> Result<i32, Failure>,
     deregister: impl FnOnce(&mut Session, i32) -> Outcome,
 ) -> Outcome {
@@ -94,8 +95,8 @@ pub(super) fn wait_for(
     s.conn()?
         .on_event(move |packet| _ = sink.send(News::Event(packet)))?;
     let callback_id = register(s)?;
-    let count = wait(s, args, &news, deadline, text);
-    sayln!(s, "events received: {count}");
+    let count = wait(s, args, &news, deadline, told);
+    over(s, format_args!("events received: {count}"));
     deregister(s, callback_id)?;
     match count {
         0 => Err(Failure::silent()),

@@ -6,7 +6,7 @@ use crate::args::Args;
 use crate::domain::{self, flags, parse_uuid, show_uuid};
 use crate::edit::{self, Edited, Subject};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{extra, sayln};
+use crate::output::{extra, fact, sayln, told};
 use crate::session::Session;
 use crate::storage::{POOL, pool, pretty_size};
 use crate::table::{Completes, Opt, Verb, WRAP, XPATH, arg, flag, text};
@@ -62,7 +62,7 @@ pub(crate) const VERBS: &[Verb] = &[
             flag("name", "names only"),
         ])
         .tabular(),
-    Verb::new("pool-name", "the name of a pool", name).options(&[arg("pool", "the pool's uuid")]),
+    Verb::new("pool-name", "the name of a pool", name).options(&[arg("pool", "the pool's uuid")]).tabular(),
     Verb::new("pool-refresh", "read anew what is in a pool", refresh).options(&[POOL]),
     Verb::new("pool-start", "start a pool", start)
         .about("Takes a defined pool into use.")
@@ -70,7 +70,7 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb::new("pool-undefine", "remove a pool's definition", undefine)
         .about("Removes the definition of a pool that is not in use; its files stay.")
         .options(&[POOL]),
-    Verb::new("pool-uuid", "the uuid of a pool", uuid).options(&[POOL]),
+    Verb::new("pool-uuid", "the uuid of a pool", uuid).options(&[POOL]).tabular(),
     Verb::new("pool-capabilities", "what pools the host can have", capabilities),
     Verb::new(
         "find-storage-pool-sources",
@@ -194,7 +194,8 @@ fn undefine(s: &mut Session, args: &Args) -> Outcome {
 
 fn uuid(s: &mut Session, args: &Args) -> Outcome {
     let target = pool(s, args)?;
-    sayln!(s, "{}", show_uuid(&target.pool.uuid));
+    let uuid = show_uuid(&target.pool.uuid);
+    fact!(s, "uuid", uuid.as_str(), "{uuid}");
     Ok(())
 }
 
@@ -205,7 +206,7 @@ fn name(s: &mut Session, args: &Args) -> Outcome {
         .transpose();
     let failed = || format!("failed to get pool '{given}'");
     match found.or_fail(failed)? {
-        Some(found) => sayln!(s, "{}", found.pool.name),
+        Some(found) => fact!(s, "name", found.pool.name.as_str(), "{}", found.pool.name),
         None => return Err(Failure::said(failed())),
     }
     Ok(())
@@ -430,11 +431,22 @@ fn list(s: &mut Session, args: &Args) -> Outcome {
         .pools;
     pools.sort_by_key(|pool| pool.name.to_lowercase());
     if args.has("uuid") || args.has("name") {
+        s.out.many_records();
         for pool in &pools {
             let uuid = args.has("uuid").then(|| show_uuid(&pool.uuid));
             let name = args.has("name").then(|| pool.name.clone());
-            let words: Vec<String> = [uuid, name].into_iter().flatten().collect();
-            sayln!(s, "{}", words.join(" "));
+            s.out.next_record();
+            match (&uuid, &name) {
+                (Some(uuid), Some(name)) => {
+                    told!(s, "uuid", uuid.as_str(), "{uuid} ");
+                    fact!(s, "name", name.as_str(), "{name}");
+                }
+                (Some(uuid), None) => fact!(s, "uuid", uuid.as_str(), "{uuid}"),
+                (None, name) => {
+                    let name = name.as_deref().unwrap_or_default();
+                    fact!(s, "name", name, "{name}");
+                }
+            }
         }
         return Ok(());
     }

@@ -12,7 +12,7 @@ use crate::args::Args;
 use crate::domain::{self, flags, parse_uuid, show_uuid};
 use crate::event_text::{self, SECRET_NAMES};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{extra, say, sayln};
+use crate::output::{extra, fact, say, sayln};
 use crate::session::Session;
 use crate::table::{Completes, Opt, Verb, WRAP, XPATH, arg, flag, text};
 
@@ -43,10 +43,10 @@ pub(crate) const VERBS: &[Verb] = &[
             TIMEOUT,
             LIST,
             TIMESTAMP,
-        ]),
+        ]).tabular(),
     Verb::new("secret-get-value", "print a secret's value", get_value)
         .about("Prints the value in base64, or as it is with --plain. A private one is not told.")
-        .options(&[SECRET, flag("plain", "as it is, not in base64")]),
+        .options(&[SECRET, flag("plain", "as it is, not in base64")]).tabular(),
     Verb::new("secret-list", "list secrets", list)
         .options(&[
             flag("ephemeral", "those that are in memory only"),
@@ -112,6 +112,9 @@ fn get_value(s: &mut Session, args: &Args) -> Outcome {
         .call(&remote::SecretGetValueArgs { secret, flags: 0 })?
         .value;
     match args.has("plain") {
+        _ if !s.out.is_text() => {
+            fact!(s, "value", BASE64_STANDARD.encode(value), "");
+        }
         true => s.out.text(value),
         false => say!(s, "{}", BASE64_STANDARD.encode(value)),
     }

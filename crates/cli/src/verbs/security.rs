@@ -6,14 +6,16 @@ use client::wire::xdr::TypedParamValue;
 use crate::args::Args;
 use crate::domain::{read_file, target};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::sayln;
-use crate::params::{param, show};
+use crate::output::fact;
+use crate::params::{json, param, show};
 use crate::session::Session;
 use crate::table::{DOMAIN, Verb, number, text};
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
-    Verb::new("domlaunchsecinfo", "launch security of a domain", info).options(&[DOMAIN]),
+    Verb::new("domlaunchsecinfo", "launch security of a domain", info)
+        .options(&[DOMAIN])
+        .tabular(),
     Verb::new(
         "domsetlaunchsecstate",
         "put a secret into a guest with launch security",
@@ -31,8 +33,10 @@ fn info(s: &mut Session, args: &Args) -> Outcome {
     let dom = target(s, args)?.dom;
     let call = remote::DomainGetLaunchSecurityInfoArgs { dom, flags: 0 };
     let failed = || "Unable to get launch security parameters".into();
+    s.out.one_record();
     for p in s.call(&call).or_fail(failed)?.params {
-        sayln!(s, "{:<15}: {}", p.field, show(&p.value));
+        let (name, shown) = (&p.field, show(&p.value));
+        fact!(s, name, json(&p.value), "{name:<15}: {shown}");
     }
     Ok(())
 }

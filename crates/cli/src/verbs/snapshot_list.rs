@@ -10,7 +10,7 @@ use super::snapshots::{by_name, xml_of};
 use crate::args::Args;
 use crate::domain::{flags, target};
 use crate::failure::{Failure, Outcome};
-use crate::output::sayln;
+use crate::output::fact;
 use crate::query;
 use crate::session::Session;
 use crate::table::{DOMAIN, Verb, flag, text};
@@ -79,9 +79,8 @@ fn list(s: &mut Session, args: &Args) -> Outcome {
         return tree(s, start, found);
     }
     if args.has("name") {
-        for snap in found {
-            sayln!(s, "{}", snap.name);
-        }
+        let names = found.into_iter().map(|snap| snap.name);
+        s.out.names("name", names);
         return Ok(());
     }
     let mut rows = Vec::with_capacity(found.len());
@@ -181,14 +180,26 @@ fn tree(
             query::value(document.root_element(), &["parent/name"]),
         ));
     }
-    let out = draw(&parents);
-    s.out.text(out);
+    show_tree(s, &parents);
     Ok(())
+}
+
+/// Prints names below their parents; for programs, each with its parent.
+pub(crate) fn show_tree(s: &mut Session, parents: &[(String, Option<String>)]) {
+    if s.out.is_text() {
+        return s.out.text(draw(parents));
+    }
+    s.out.many_records();
+    for (name, parent) in parents {
+        s.out.next_record();
+        fact!(s, "name", name.as_str(), "");
+        fact!(s, "parent", parent.as_deref(), "");
+    }
 }
 
 /// Each name below its parent; those whose parent is not among them stand at
 /// the left.
-pub(crate) fn draw(parents: &[(String, Option<String>)]) -> String {
+fn draw(parents: &[(String, Option<String>)]) -> String {
     let known = |name: &str| parents.iter().any(|(other, _)| other == name);
     let mut out = String::new();
     for (name, parent) in parents {

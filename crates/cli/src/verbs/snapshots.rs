@@ -7,7 +7,7 @@ use crate::domain::{flags, read_file, target};
 use crate::edit::{self, Edited, Subject};
 use crate::element::Element;
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{extra, sayln};
+use crate::output::{extra, fact};
 use crate::query;
 use crate::session::Session;
 use crate::table::{Completes, DOMAIN, Opt, PRINT_XML, Verb, WRAP, XPATH, flag, maybe, rest, text};
@@ -95,7 +95,8 @@ pub(crate) const VERBS: &[Verb] = &[
         flag("name", "its name only"),
         SECURITY_INFO,
         text("snapshotname", "make this one the current one").bare(),
-    ]),
+    ])
+    .tabular(),
     Verb::new("snapshot-delete", "delete a snapshot", delete)
         .about("What others need of its images is kept; what only it needed is merged or removed.")
         .options(&[
@@ -127,7 +128,8 @@ pub(crate) const VERBS: &[Verb] = &[
         .options(&[DOMAIN, NAME, CURRENT])
         .tabular(),
     Verb::new("snapshot-parent", "the snapshot before a snapshot", parent)
-        .options(&[DOMAIN, NAME, CURRENT]),
+        .options(&[DOMAIN, NAME, CURRENT])
+        .tabular(),
     Verb::new("snapshot-revert", "go back to a snapshot", revert).options(&[
         DOMAIN,
         NAME,
@@ -331,8 +333,8 @@ fn current(s: &mut Session, args: &Args) -> Outcome {
         flags: 0,
     };
     let snap = s.call(&call)?.snap;
-    if args.has("name") {
-        sayln!(s, "{}", snap.name);
+    if args.has("name") || !s.out.is_text() {
+        fact!(s, "name", snap.name.as_str(), "{}", snap.name);
         return Ok(());
     }
     let xml = xml_of(s, &snap, secure)?;
@@ -470,7 +472,7 @@ fn parent(s: &mut Session, args: &Args) -> Outcome {
     let name = snap.name.clone();
     let got = s.call(&remote::DomainSnapshotGetParentArgs { snap, flags: 0 });
     let parent = got.or_fail(|| format!("snapshot '{name}' has no parent"))?;
-    sayln!(s, "{}", parent.snap.name);
+    fact!(s, "name", parent.snap.name.as_str(), "{}", parent.snap.name);
     Ok(())
 }
 

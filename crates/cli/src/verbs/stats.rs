@@ -5,7 +5,7 @@ use client::wire::remote;
 use crate::args::Args;
 use crate::domain::{self, AFFECT_LIVE, By, affect, flags, target};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{Format, fact, sayln};
+use crate::output::{fact, sayln};
 use crate::params;
 use crate::session::Session;
 use crate::table::{CONFIG, CURRENT, Completes, DOMAIN, LIVE, Verb, flag, number, rest};
@@ -103,7 +103,7 @@ fn domstats(s: &mut Session, args: &Args) -> Outcome {
         flags: flags(args, SELECTION),
     };
     let records = s.call(&call)?.ret_stats;
-    if s.out.format != Format::Table {
+    if !s.out.is_text() {
         let record = |r: &remote::DomainStatsRecord| {
             let pairs = r
                 .params
@@ -184,7 +184,9 @@ fn cpu_stats(s: &mut Session, args: &Args) -> Outcome {
     (call.start_cpu, call.ncpus, call.nparams) = (-1, 1, 0);
     let counted = s.call(&call).or_fail(failed)?.nparams;
     if counted == 0 {
-        sayln!(s, "No total stats available");
+        if s.out.is_text() {
+            sayln!(s, "No total stats available");
+        }
         return Ok(());
     }
     call.nparams = u32::try_from(counted).unwrap_or(0);

@@ -6,7 +6,7 @@ use client::wire::xdr::TypedParamValue;
 use crate::args::Args;
 use crate::domain::{AFFECT_LIVE, affect, target};
 use crate::failure::{Failure, OrFail, Outcome};
-use crate::output::{extra, fact, sayln};
+use crate::output::{extra, fact};
 use crate::params::{asked, json, param, show};
 use crate::session::Session;
 use crate::table::{
@@ -234,7 +234,8 @@ fn schedinfo(s: &mut Session, args: &Args) -> Outcome {
     let kind = match kind {
         Ok(kind) => kind,
         Err(e) => {
-            sayln!(s, "{:<15}: Unknown", "Scheduler");
+            let label = "Scheduler";
+            fact!(s, label, (), "{label:<15}: Unknown");
             return Err(e.into());
         }
     };
@@ -342,7 +343,8 @@ fn perf(s: &mut Session, args: &Args) -> Outcome {
     set.or_fail(|| "Unable to enable/disable perf events".into())?;
     for event in params {
         let on = event.value == TypedParamValue::Boolean(true);
-        sayln!(s, "{:<15}: {}", event.field, word(on));
+        let (name, word) = (&event.field, word(on));
+        fact!(s, name, on, "{name:<15}: {word}");
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::args::Args;
 use crate::domain::{AFFECT_CONFIG, AFFECT_LIVE, affect, target};
 use crate::failure::{Failure, Outcome};
-use crate::output::{Format, extra, fact, sayln};
+use crate::output::{extra, fact, sayln};
 use crate::session::Session;
 use crate::states;
 use crate::table::{CONFIG, CURRENT, DOMAIN, LIVE, Verb, arg, arg_number, flag, number, text};
@@ -296,7 +296,7 @@ fn vcpuinfo(s: &mut Session, args: &Args) -> Outcome {
         Err(_) => return inactive_vcpuinfo(s, dom, host, info.nr_virt_cpu.into(), pretty),
     };
     for (i, vcpu) in got.info.iter().enumerate() {
-        if i > 0 && s.out.format == Format::Table {
+        if i > 0 && s.out.is_text() {
             sayln!(s);
         }
         let state = match vcpu.state {
@@ -339,7 +339,7 @@ fn inactive_vcpuinfo(
     let length = host.div_ceil(8);
     let maps = pin_info(s, dom, vcpus, length, AFFECT_CONFIG)?;
     for (i, map) in maps.iter().take(vcpus).enumerate() {
-        if i > 0 && s.out.format == Format::Table {
+        if i > 0 && s.out.is_text() {
             sayln!(s);
         }
         s.out.next_record();
@@ -448,7 +448,7 @@ fn emulatorpin(s: &mut Session, args: &Args) -> Outcome {
         let maplen = i32::try_from(host.div_ceil(8)).unwrap_or(0);
         let got = s.call(&remote::DomainGetEmulatorPinInfoArgs { dom, maplen, flags })?;
         let cpus = bitmap_ranges(&got.cpumaps);
-        if s.out.format == Format::Table {
+        if s.out.is_text() {
             extra!(
                 s,
                 "emulator: CPU Affinity\n----------------------------------\n       *: "

@@ -7,7 +7,7 @@ use crate::args::Args;
 use crate::domain::{flags, show_uuid};
 use crate::failure::{Failure, OrFail, Outcome};
 use crate::follow;
-use crate::output::{extra, sayln};
+use crate::output::{extra, fact};
 use crate::session::Session;
 use crate::storage::{OF_POOL, POOL, VOL, pool, pretty_size, vol, vol_kind};
 use crate::table::{Verb, WRAP, XPATH, arg, flag, text};
@@ -48,17 +48,17 @@ pub(crate) const VERBS: &[Verb] = &[
             flag("physical", "the file's length instead of what it takes"),
         ])
         .tabular(),
-    Verb::new("vol-key", "the key of a volume", key).options(&[VOL, OF_POOL]),
+    Verb::new("vol-key", "the key of a volume", key).options(&[VOL, OF_POOL]).tabular(),
     Verb::new("vol-list", "list the volumes of a pool", list)
         .options(&[POOL, flag("details", "with more about each")])
         .tabular(),
     Verb::new("vol-name", "the name of a volume", name)
-        .options(&[arg("vol", "the volume: its key or path")]),
-    Verb::new("vol-path", "the path of a volume", path).options(&[VOL, OF_POOL]),
+        .options(&[arg("vol", "the volume: its key or path")]).tabular(),
+    Verb::new("vol-path", "the path of a volume", path).options(&[VOL, OF_POOL]).tabular(),
     Verb::new("vol-pool", "the pool of a volume", pool_of_vol).options(&[
         arg("vol", "the volume: its key or path"),
         flag("uuid", "the pool's uuid instead of its name"),
-    ]),
+    ]).tabular(),
     Verb::new("vol-resize", "resize a volume", resize)
         .about("Gives a volume another size. Not for volumes of running machines: they have blockresize.")
         .options(&[
@@ -139,13 +139,13 @@ fn info(s: &mut Session, args: &Args) -> Outcome {
 
 fn key(s: &mut Session, args: &Args) -> Outcome {
     let target = vol(s, args)?;
-    sayln!(s, "{}", target.vol.key);
+    fact!(s, "key", target.vol.key.as_str(), "{}", target.vol.key);
     Ok(())
 }
 
 fn name(s: &mut Session, args: &Args) -> Outcome {
     let target = vol(s, args)?;
-    sayln!(s, "{}", target.vol.name);
+    fact!(s, "name", target.vol.name.as_str(), "{}", target.vol.name);
     Ok(())
 }
 
@@ -153,7 +153,7 @@ fn path(s: &mut Session, args: &Args) -> Outcome {
     let target = vol(s, args)?;
     let call = remote::StorageVolGetPathArgs { vol: target.vol };
     let path = s.call(&call)?.name;
-    sayln!(s, "{path}");
+    fact!(s, "path", path.as_str(), "{path}");
     Ok(())
 }
 
@@ -165,8 +165,11 @@ fn pool_of_vol(s: &mut Session, args: &Args) -> Outcome {
         .or_fail(|| "failed to get parent pool".into())?
         .pool;
     match args.has("uuid") {
-        true => sayln!(s, "{}", show_uuid(&pool.uuid)),
-        false => sayln!(s, "{}", pool.name),
+        true => {
+            let uuid = show_uuid(&pool.uuid);
+            fact!(s, "uuid", uuid.as_str(), "{uuid}");
+        }
+        false => fact!(s, "name", pool.name.as_str(), "{}", pool.name),
     }
     Ok(())
 }
