@@ -5,7 +5,6 @@ pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
     (
         "domain",
         &[
-            "dom-fd-associate",
             "lxc-enter-namespace",
             "migrate",
             "migrate-compcache",

@@ -1,5 +1,7 @@
 //! One run of the program: its options, its output and its connection.
 
+use std::os::fd::OwnedFd;
+
 use client::wire::procedure::Call;
 use client::{Connection, Options, Rest, Uri};
 
@@ -98,6 +100,21 @@ impl Session {
     pub(crate) fn call<A: Call>(&mut self, args: &A) -> Result<A::Ret, client::Error> {
         match &self.connection {
             Some(connection) => connection.call(args),
+            None => Err(client::Error::closed()),
+        }
+    }
+
+    /// Calls the daemon, with descriptors.
+    ///
+    /// # Errors
+    /// As [`Session::call`].
+    pub(crate) fn call_with<A: Call>(
+        &mut self,
+        args: &A,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<A::Ret, client::Error> {
+        match &self.connection {
+            Some(connection) => connection.call_with(args, descriptors),
             None => Err(client::Error::closed()),
         }
     }

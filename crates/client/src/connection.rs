@@ -4,6 +4,7 @@
 //! whatever the caller does, and several threads may call at once.
 
 use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as reply;
@@ -18,7 +19,7 @@ use wire::xdr::Xdr;
 use crate::dial;
 use crate::event_loop::{self, Keepalive, Request};
 use crate::stream::Stream;
-use crate::uri::Uri;
+use crate::uri::{Transport, Uri};
 use crate::{Error, Origin};
 
 /// Seconds between keepalive messages unless asked otherwise.
@@ -54,6 +55,8 @@ pub struct Connection {
     uri: String,
     requests: mpsc::UnboundedSender<Request>,
     closed: Arc<AtomicBool>,
+    /// Whether nothing but a socket is between us and the daemon.
+    takes_descriptors: bool,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -80,6 +83,7 @@ impl Connection {
             uri: uri_text,
             requests,
             closed,
+            takes_descriptors: matches!(uri.transport, Transport::Unix { .. }),
             thread: Some(thread),
         };
         connection.handshake(uri, options)?;
@@ -132,6 +136,19 @@ impl Connection {
         decode(&packet)
     }
 
+    /// Calls a procedure that descriptors go with; the daemon has copies of its own afterwards.
+    ///
+    /// # Errors
+    /// As [`Connection::call`]; that the daemon is on another host.
+    pub fn call_with<A: Call>(&self, args: &A, descriptors: Vec<OwnedFd>) -> Result<A::Ret, Error> {
+        if !self.takes_descriptors {
+            let what = "descriptors cannot be passed to another host: run the command there";
+            return Err(Error::local(Origin::Protocol, what));
+        }
+        let answer = self.begin_with(args, descriptors, None)?;
+        decode(&self.answer_of(&answer)?)
+    }
+
     /// Calls a procedure many times, several calls under way at once; the answers are in the order
     /// of the calls.
     ///
@@ -179,6 +196,15 @@ impl Connection {
         args: &A,
         stream: Option<mpsc::Sender<Packet>>,
     ) -> Result<Answer, Error> {
+        self.begin_with(args, Vec::new(), stream)
+    }
+
+    fn begin_with<A: Call>(
+        &self,
+        args: &A,
+        descriptors: Vec<OwnedFd>,
+        stream: Option<mpsc::Sender<Packet>>,
+    ) -> Result<Answer, Error> {
         let body = args
             .to_bytes()
             .map_err(|e| Error::local(Origin::Protocol, format!("cannot send the call: {e}")))?;
@@ -188,6 +214,7 @@ impl Connection {
             version: A::VERSION,
             procedure: A::NUMBER,
             body,
+            descriptors,
             answer,
             stream,
         })?;

@@ -1,39 +1,41 @@
 //! The thread that owns the socket: writes requests, hands out what arrives.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc as reply;
 use std::time::Duration;
 
 use bytes::BufMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::ReadHalf;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
-use wire::frame::{self, Header, Kind, Packet, Reader, Status};
+use wire::frame::{self, Header, Kind, Outgoing, Packet, Reader, Status};
 use wire::procedure::Event;
 use wire::{keepalive, xdr::Xdr};
 
 use crate::dial::Dialled;
 use crate::stream::Place;
+use crate::unsent::Unsent;
 use crate::{Error, Origin};
 
 /// Bytes read from the socket at once.
 const READ_BYTES: usize = 1 << 14;
-/// Bytes of small packets that go out together.
-const SHARED_BYTES: usize = 1 << 14;
 /// Requests taken in before anything is written.
 const REQUESTS_AT_ONCE: usize = 64;
 
 /// What the rest of the program asks of the loop.
 pub(crate) enum Request {
-    /// Send a call; its answer goes into `answer`, its stream's packets into `stream`.
+    /// Send a call and the descriptors that go with it; its answer goes into `answer`, its
+    /// stream's packets into `stream`.
     Call {
         program: u32,
         version: u32,
         procedure: i32,
         body: Vec<u8>,
+        descriptors: Vec<OwnedFd>,
         answer: reply::SyncSender<Result<Packet, Error>>,
         stream: Option<mpsc::Sender<Packet>>,
     },
@@ -93,44 +95,6 @@ struct Loop {
     streams: BTreeMap<u32, mpsc::Sender<Packet>>,
     on_event: Option<EventSink>,
     pings: Option<Pings>,
-}
-
-/// Packets that wait to be written.
-#[derive(Default)]
-struct Unsent {
-    packets: VecDeque<(Vec<u8>, Option<Place>)>,
-    /// Bytes of the first that are on their way already.
-    sent: usize,
-}
-
-impl Unsent {
-    fn push(&mut self, packet: Vec<u8>, place: Option<Place>) {
-        match self.packets.back_mut() {
-            // Small ones go out together.
-            Some((last, None)) if place.is_none() && last.len() + packet.len() <= SHARED_BYTES => {
-                last.extend_from_slice(&packet);
-            }
-            _ if packet.is_empty() => {}
-            _ => self.packets.push_back((packet, place)),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.packets.is_empty()
-    }
-
-    fn next(&self) -> &[u8] {
-        let first = self.packets.front();
-        first.map_or(&[], |(packet, _)| &packet[self.sent..])
-    }
-
-    fn sent(&mut self, count: usize) {
-        self.sent += count;
-        if self.next().is_empty() {
-            self.packets.pop_front();
-            self.sent = 0;
-        }
-    }
 }
 
 struct Pings {
@@ -213,9 +177,9 @@ impl Loop {
                     Ok(Taken::InPlace) => self.received(&[]).await,
                     Err(e) => Err(lost(&e)),
                 },
-                sent = write.write(self.outgoing.next()), if !self.outgoing.is_empty() => match sent {
+                sent = self.outgoing.write(&mut write), if !self.outgoing.is_empty() => match sent {
                     Ok(n) => {
-                        self.outgoing.sent(n);
+                        self.outgoing.written(n);
                         Ok(())
                     }
                     Err(e) => Err(lost(&e)),
@@ -249,6 +213,7 @@ impl Loop {
                 version,
                 procedure,
                 body,
+                descriptors,
                 answer,
                 stream,
             } => {
@@ -263,9 +228,12 @@ impl Loop {
                     serial,
                     status: Status::Ok,
                 };
-                match frame::data_packet(header, &body) {
-                    Ok(bytes) => {
+                match frame::call_packet(header, &body, descriptors) {
+                    Ok(Outgoing { bytes, fds }) => {
                         self.outgoing.push(bytes, None);
+                        for descriptor in fds {
+                            self.outgoing.push_descriptor(descriptor);
+                        }
                         self.answers.insert(serial, answer);
                         if let Some(stream) = stream {
                             self.streams.insert(serial, stream);

@@ -7,6 +7,7 @@ mod error;
 mod event_loop;
 mod rest;
 mod stream;
+mod unsent;
 mod uri;
 
 /// The types of the REST API.
@@ -16,6 +17,7 @@ pub use copy::copy_to_socket;
 pub use error::{Error, Origin, os_message};
 pub use rest::{Rest, segment};
 pub use stream::{Incoming, Outgoing, PIECE_BYTES, Piece, ROOM_BYTES, Stream};
+pub use sys::open_files::inherited;
 pub use uri::{Proxy, Scope, Ssh, Transport, Uri, UriError};
 /// The protocol's structures, for calls.
 pub use wire;

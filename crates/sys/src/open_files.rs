@@ -1,6 +1,6 @@
 //! How many descriptors this process may have open.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -24,6 +24,21 @@ pub fn raise_limit() -> Result<Option<u64>, rustix::io::Errno> {
     Ok(limit.maximum)
 }
 
+/// A copy of a descriptor that this process was given by whoever started it.
+///
+/// # Errors
+/// If none of this number is open.
+pub fn inherited(number: i32) -> SysResult<OwnedFd> {
+    // SAFETY: fcntl with F_DUPFD_CLOEXEC reads no memory of ours; any number may be asked about.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 0) };
+    if copy < 0 {
+        let error = std::io::Error::last_os_error();
+        return Err(SysError::new("use", format!("descriptor {number}"), error));
+    }
+    // SAFETY: the kernel has just made it for us; nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
 /// Whether an open file can be written to.
 pub fn is_writable(file: &OwnedFd) -> SysResult<bool> {
     let flags =
@@ -34,6 +49,18 @@ pub fn is_writable(file: &OwnedFd) -> SysResult<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn what_was_inherited_is_copied_by_number() {
+        let null = std::fs::File::open("/dev/null").expect("there");
+        let copy = inherited(null.as_raw_fd()).expect("it is open");
+        assert_ne!(copy.as_raw_fd(), null.as_raw_fd());
+        for none in [-1, i32::MAX] {
+            let error = inherited(none).expect_err("not open").to_string();
+            assert!(error.contains(&format!("descriptor {none}")), "{error}");
+        }
+    }
 
     #[test]
     fn files_are_open_for_one_or_the_other() {

@@ -424,6 +424,33 @@ pub fn data_packet(header: Header, data: &[u8]) -> Result<Vec<u8>, XdrError> {
     Ok(bytes)
 }
 
+/// A call's packet with an encoded body, and the descriptors that go with it; with any of them,
+/// its kind becomes the one that carries them.
+pub fn call_packet(header: Header, body: &[u8], fds: Vec<OwnedFd>) -> Result<Outgoing, XdrError> {
+    if fds.is_empty() {
+        let bytes = data_packet(header, body)?;
+        return Ok(Outgoing { bytes, fds });
+    }
+    check_count(&fds)?;
+    let kind = Kind::CallWithFds;
+    let mut bytes = write(Header { kind, ..header }, body.len(), |out| {
+        (fds.len() as u32).encode(out);
+    })?;
+    bytes.extend_from_slice(body);
+    Ok(Outgoing { bytes, fds })
+}
+
+fn check_count(fds: &[OwnedFd]) -> Result<(), XdrError> {
+    match fds.len() > PACKET_FDS_MAX {
+        true => Err(XdrError::TooLong {
+            what: "descriptors",
+            length: fds.len(),
+            max: PACKET_FDS_MAX,
+        }),
+        false => Ok(()),
+    }
+}
+
 /// Makes a packet of data that lies behind [`STREAM_ROOM_BYTES`] of room, which the header fills.
 pub fn data_in_place(header: Header, mut packet: Vec<u8>) -> Result<Vec<u8>, XdrError> {
     let body = packet.len().saturating_sub(STREAM_ROOM_BYTES);
@@ -442,13 +469,7 @@ pub fn packet_with_fds<T: Xdr>(
         Kind::Call | Kind::CallWithFds => Kind::CallWithFds,
         _ => Kind::ReplyWithFds,
     };
-    if fds.len() > PACKET_FDS_MAX {
-        return Err(XdrError::TooLong {
-            what: "descriptors",
-            length: fds.len(),
-            max: PACKET_FDS_MAX,
-        });
-    }
+    check_count(&fds)?;
     let bytes = write(Header { kind, ..header }, 0, |out| {
         (fds.len() as u32).encode(out);
         body.encode(out);

@@ -265,27 +265,59 @@ fn a_disk_can_be_a_file_that_only_a_client_can_open() {
         told,
         format!("{none}\nstarted\nopen in QEMU: True\n{none}\n")
     );
-    // virsh gives its own descriptors, by number; the group is gone with it.
+    // virsh gives its own descriptors, by number, and so does stead; the group is gone with them.
     let uri = host.uri();
+    let stead = stead_tests::host::binary().display().to_string();
     let machine = guest::bare_machine("web2");
     let locked = disk.replace("<target", "<readonly/><target");
     host.define(&machine.replace("<devices>", &format!("<devices>{locked}")));
-    for (name, locked) in [("web1", false), ("web2", true)] {
+    for (program, name, locked) in [
+        ("virsh", "web1", false),
+        ("virsh", "web2", true),
+        (&stead, "web1", false),
+        (&stead, "web2", true),
+    ] {
         let other = host.file(&format!("{name}.raw"), &"\0".repeat(1 << 20));
         let script = format!(
-            "exec 7<>{other}; virsh -c '{uri}' 'dom-fd-associate {name} mine 7; start {name}; \
-             qemu-monitor-command {name} --hmp \"info block\"'"
+            "exec 7<>{other}; {program} -c '{uri}' 'dom-fd-associate {name} mine 7; start {name}; \
+             qemu-monitor-command {name} --hmp \"info block\"; destroy {name}'"
         );
         let shown = stead_tests::clients::run("sh", &["-c", &script], &[]).succeeds();
         assert!(shown.contains("/dev/fdset/"), "{shown}");
         assert_eq!(shown.contains("read-only"), locked, "{shown}");
     }
+    let given = host
+        .stead(&["dom-fd-associate", "web1", "mine", "123"])
+        .fails();
+    assert!(
+        given.contains("descriptor 123") && given.contains("exec 123<>FILE"),
+        "{given}"
+    );
+    let _ = host.stead(&["start", "web1"]).fails();
+    let plain = guest::bare_machine("plain");
+    host.define(&plain);
+    let command = r#"{"execute":"getfd","arguments":{"fdname":"mine"}}"#;
+    let script = format!(
+        "exec 7<>{image}; {stead} -c '{uri}' start plain >/dev/null; \
+         {stead} -c '{uri}' qemu-monitor-command plain --pass-fds 7 '{command}'; \
+         {stead} -c '{uri}' destroy plain >/dev/null; \
+         {stead} -c '{uri}' start plain --pass-fds 7 2>&1"
+    );
+    let said = stead_tests::clients::run("sh", &["-c", &script], &[]);
+    assert!(said.stdout.contains(r#"{"return":{}}"#), "{said:?}");
+    // As with libvirt: QEMU has no place for descriptors that belong to nothing.
+    assert!(
+        said.stdout
+            .contains("not supported by the connection driver: virDomainCreateWithFiles"),
+        "{said:?}"
+    );
+    let _ = host.stead(&["start", "plain"]).succeeds();
     let live = host.file(
         "disk.xml",
         &disk.replace("vda", "vdb").replace("mine", "other"),
     );
     let refused = host
-        .virsh(&["attach-device", "web1", &live, "--live"])
+        .virsh(&["attach-device", "plain", &live, "--live"])
         .fails();
     assert!(
         refused.contains("group 'other' cannot be used by a machine that runs already"),

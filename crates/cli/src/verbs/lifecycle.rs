@@ -3,6 +3,7 @@
 use client::wire::errors::ErrorCode;
 use client::wire::remote;
 
+use super::descriptors;
 use crate::args::Args;
 use crate::domain::{self, By, flags, target};
 use crate::failure::{Failure, OrFail, Outcome};
@@ -20,7 +21,7 @@ const MODE: crate::table::Opt = maybe(
 .words(&["acpi", "agent", "initctl", "signal", "paravirt"]);
 
 const PASS_FDS: crate::table::Opt = text(
-    "pass-fds",
+    descriptors::PASS_FDS,
     "descriptors to hand to the machine, separated by commas",
 )
 .bare();
@@ -122,21 +123,12 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb::new("suspend", "pause a running domain", suspend).options(&[DOMAIN]),
 ];
 
-fn refuse_fds(args: &Args) -> Outcome {
-    match args.has("pass-fds") {
-        true => Err(Failure::said(
-            "unsupported configuration: --pass-fds is not done yet",
-        )),
-        false => Ok(()),
-    }
-}
-
 fn start(s: &mut Session, args: &Args) -> Outcome {
     let t = domain::target_by(s, args, By::NameOrUuid)?;
     if t.dom.id >= 0 {
         return Err(Failure::said("Domain is already active"));
     }
-    refuse_fds(args)?;
+    let passed = descriptors::passed(args)?;
     let console = args.has("console");
     let resume = console && !args.has("paused");
     let table = [
@@ -148,7 +140,14 @@ fn start(s: &mut Session, args: &Args) -> Outcome {
     ];
     let bits = flags(args, &table) | if resume { START_PAUSED } else { 0 };
     let name = t.dom.name.clone();
-    let started = start_with(s, &t.dom, bits);
+    let started = match passed {
+        None => start_with(s, &t.dom, bits),
+        Some(descriptors) => {
+            let (dom, flags) = (t.dom.clone(), bits);
+            let call = remote::DomainCreateWithFilesArgs { dom, flags };
+            s.call_with(&call, descriptors).map(|got| got.dom)
+        }
+    };
     let dom = started.or_fail(|| format!("Failed to start domain '{name}'"))?;
     extra!(s, "Domain '{name}' started\n");
     if console {
@@ -193,10 +192,11 @@ fn start_with(
 fn create(s: &mut Session, args: &Args) -> Outcome {
     let from = args.need("file")?;
     if let Some(image) = args.text("image")? {
+        args.exclusive("image", descriptors::PASS_FDS)?;
         return crate::verbs::provision::create_from_image(s, args, image);
     }
     let xml_desc = domain::read_file(from)?;
-    refuse_fds(args)?;
+    let passed = descriptors::passed(args)?;
     let console = args.has("console");
     let resume = console && !args.has("paused");
     let table = [
@@ -206,13 +206,18 @@ fn create(s: &mut Session, args: &Args) -> Outcome {
         ("reset-nvram", 32),
     ];
     let bits = flags(args, &table) | if resume { START_PAUSED } else { 0 };
-    let got = s.call(&remote::DomainCreateXmlArgs {
-        xml_desc,
-        flags: bits,
-    });
-    let dom = got
-        .or_fail(|| format!("Failed to create domain from {from}"))?
-        .dom;
+    let flags = bits;
+    let created = match passed {
+        None => {
+            let call = remote::DomainCreateXmlArgs { xml_desc, flags };
+            s.call(&call).map(|got| got.dom)
+        }
+        Some(descriptors) => {
+            let call = remote::DomainCreateXmlWithFilesArgs { xml_desc, flags };
+            s.call_with(&call, descriptors).map(|got| got.dom)
+        }
+    };
+    let dom = created.or_fail(|| format!("Failed to create domain from {from}"))?;
     extra!(s, "Domain '{}' created from {from}\n", dom.name);
     if console {
         crate::verbs::console::attach(s, &dom, None, resume, 0)?;

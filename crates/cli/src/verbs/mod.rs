@@ -7,6 +7,7 @@ mod console;
 mod cpu_models;
 mod define;
 mod describe;
+mod descriptors;
 mod devices;
 mod disks;
 mod display;
@@ -72,6 +73,7 @@ pub(crate) const GROUPS: &[Group] = &[
             console::VERBS,
             define::VERBS,
             describe::VERBS,
+            descriptors::VERBS,
             devices::VERBS,
             memory_modules::VERBS,
             disks::VERBS,

@@ -13,6 +13,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{say, sayln};
 use crate::session::Session;
 use crate::table::{Completes, DOMAIN, Verb, flag, number, rest, text};
+use crate::verbs::descriptors::{PASS_FDS, passed};
 use crate::verbs::pool_events::{ABOUT, LOOP, TIMESTAMP, wait_for};
 
 /// The verbs of this file.
@@ -41,10 +42,7 @@ pub(crate) const VERBS: &[Verb] = &[
         flag("hmp", "the command is for the human monitor"),
         flag("pretty", "print the answer over several lines"),
         flag("return-value", "print only what the command returned"),
-        text(
-            "pass-fds",
-            "descriptors to hand to QEMU, separated by commas",
-        ),
+        text(PASS_FDS, "descriptors to hand to QEMU, separated by commas"),
         rest("cmd", "the command").required(),
     ]),
     Verb::new("qemu-monitor-event", "wait for QEMU's own events", events)
@@ -153,11 +151,7 @@ fn monitor(s: &mut Session, args: &Args) -> Outcome {
     const HMP: u32 = 1;
     args.exclusive("hmp", "pretty")?;
     args.exclusive("hmp", "return-value")?;
-    if args.has("pass-fds") {
-        return Err(Failure::said(
-            "unsupported configuration: --pass-fds is not done yet",
-        ));
-    }
+    let passed = passed(args)?;
     let dom = target(s, args)?.dom;
     let words = args.many("cmd");
     let (cmd, flags) = if args.has("hmp") {
@@ -165,9 +159,16 @@ fn monitor(s: &mut Session, args: &Args) -> Outcome {
     } else {
         (qmp_command(words)?, 0)
     };
-    let result = s
-        .call(&qemu::DomainMonitorCommandArgs { dom, cmd, flags })?
-        .result;
+    let result = match passed {
+        None => {
+            let call = qemu::DomainMonitorCommandArgs { dom, cmd, flags };
+            s.call(&call)?.result
+        }
+        Some(descriptors) => {
+            let call = qemu::DomainMonitorCommandWithFilesArgs { dom, cmd, flags };
+            s.call_with(&call, descriptors)?.result
+        }
+    };
     let (only_value, pretty) = (args.has("return-value"), args.has("pretty"));
     if !only_value && !pretty {
         sayln!(s, "{result}");
