@@ -1,11 +1,20 @@
 //! virsh's verbs that are not done yet, so that they are refused by name.
 
+/// Verbs that are absent for one reason.
+pub(crate) struct Absent {
+    /// The keyword of virsh's group.
+    group: &'static str,
+    /// Their names.
+    verbs: &'static [&'static str],
+    /// Why, and what there is instead.
+    why: &'static str,
+}
+
 /// The verbs, by the keyword of virsh's group.
-pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
-    (
-        "domain",
-        &[
-            "lxc-enter-namespace",
+const NOT_YET: &[Absent] = &[
+    Absent {
+        group: "domain",
+        verbs: &[
             "migrate",
             "migrate-compcache",
             "migrate-getmaxdowntime",
@@ -13,12 +22,24 @@ pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
             "migrate-postcopy",
             "migrate-setmaxdowntime",
             "migrate-setspeed",
-            "qemu-attach",
         ],
-    ),
-    (
-        "checkpoint",
-        &[
+        why: "machines do not move to other hosts while they run; `stead image export` makes a \
+              file of one that is off, for `stead image import` there",
+    },
+    Absent {
+        group: "domain",
+        verbs: &["lxc-enter-namespace"],
+        why: "Stead runs QEMU's machines and no containers",
+    },
+    Absent {
+        group: "domain",
+        verbs: &["qemu-attach"],
+        why: "libvirt cannot adopt a QEMU that others started any more either; \
+              `stead domxml-from-native`, `define` and `start` make the machine anew",
+    },
+    Absent {
+        group: "checkpoint",
+        verbs: &[
             "checkpoint-create",
             "checkpoint-create-as",
             "checkpoint-delete",
@@ -28,10 +49,12 @@ pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
             "checkpoint-list",
             "checkpoint-parent",
         ],
-    ),
-    (
-        "interface",
-        &[
+        why: "blocks that change are not kept count of; `stead snapshot-create-as` keeps a state \
+              to go back to",
+    },
+    Absent {
+        group: "interface",
+        verbs: &[
             "iface-begin",
             "iface-bridge",
             "iface-commit",
@@ -41,13 +64,32 @@ pub(crate) const NOT_YET: &[(&str, &[&str])] = &[
             "iface-unbridge",
             "iface-undefine",
         ],
-    ),
-    ("backup", &["backup-begin", "backup-dumpxml"]),
+        why: "how the host starts its own network is left to its own tools; \
+              `stead net-create-as NAME --bridge BRIDGE` puts machines on a bridge they made",
+    },
+    Absent {
+        group: "backup",
+        verbs: &["backup-begin", "backup-dumpxml"],
+        why: "`stead blockcopy` copies a running machine's disk",
+    },
 ];
 
-/// Whether virsh has a verb of this name that is not done yet.
-pub(crate) fn is_absent(name: &str) -> bool {
-    NOT_YET.iter().any(|(_, verbs)| verbs.contains(&name))
+/// Why virsh's verb of this name is refused, and what there is instead; none for any other word.
+pub(crate) fn refusal(name: &str) -> Option<String> {
+    let absent = NOT_YET.iter().find(|some| some.verbs.contains(&name))?;
+    Some(format!(
+        "command '{name}' of virsh is not done yet: {}",
+        absent.why
+    ))
+}
+
+/// As [`refusal`], for the keyword of a group of virsh's that has no verb here.
+pub(crate) fn group_refusal(keyword: &str) -> Option<String> {
+    let absent = NOT_YET.iter().find(|some| some.group == keyword)?;
+    Some(format!(
+        "no command of virsh's group '{keyword}' is done yet: {}",
+        absent.why
+    ))
 }
 
 #[cfg(test)]
@@ -60,7 +102,7 @@ mod tests {
     /// The page this table and the verb table make.
     fn page() -> String {
         let done: Vec<_> = verbs::all().collect();
-        let absent: usize = super::NOT_YET.iter().map(|(_, verbs)| verbs.len()).sum();
+        let absent: usize = super::NOT_YET.iter().map(|some| some.verbs.len()).sum();
         let mut page = format!(
             "# Verbs\n\n`stead` has {} verbs; {absent} of virsh's are not done yet and are \
              refused by name.\nA verb that works may still be answered with \"not supported by \
@@ -81,10 +123,13 @@ mod tests {
                 _ = writeln!(page, "| `{}` | {}{formats} |", verb.name, verb.summary);
             }
         }
-        page.push_str("\n## Refused: not done yet\n\n| virsh's group | verbs |\n|---|---|\n");
-        for (group, verbs) in super::NOT_YET {
+        page.push_str(
+            "\n## Refused: not done yet\n\n| virsh's group | verbs | why, and what there is instead \
+             |\n|---|---|---|\n",
+        );
+        for super::Absent { group, verbs, why } in super::NOT_YET {
             let verbs: Vec<_> = verbs.iter().map(|v| format!("`{v}`")).collect();
-            _ = writeln!(page, "| {group} | {} |", verbs.join(", "));
+            _ = writeln!(page, "| {group} | {} | {why} |", verbs.join(", "));
         }
         page
     }
@@ -100,9 +145,17 @@ mod tests {
     }
 
     #[test]
+    fn refusals_say_what_there_is_instead() {
+        let refusal = super::refusal("checkpoint-list").expect("absent");
+        assert!(refusal.contains("snapshot-create-as"), "{refusal}");
+        assert!(super::refusal("list").is_none() && super::refusal("domain").is_none());
+        assert!(super::group_refusal("backup").is_some() && super::group_refusal("x").is_none());
+    }
+
+    #[test]
     fn no_verb_is_both_there_and_absent() {
-        for (_, absent) in super::NOT_YET {
-            assert!(absent.iter().all(|name| verbs::find(name).is_none()));
+        for absent in super::NOT_YET {
+            assert!(absent.verbs.iter().all(|name| verbs::find(name).is_none()));
         }
     }
 }

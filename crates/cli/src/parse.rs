@@ -70,10 +70,10 @@ fn command(words: &[&str]) -> Result<Command, String> {
 fn unknown(words: &[&str]) -> String {
     let name = words.first().copied().unwrap_or_default();
     let family: Vec<_> = verbs::family(name).collect();
+    if let Some(refusal) = crate::absent::refusal(name) {
+        return refusal;
+    }
     match (words.get(1), family.is_empty()) {
-        (_, true) if crate::absent::is_absent(name) => {
-            format!("command '{name}' of virsh is not done yet")
-        }
         (_, true) => format!("unknown command: '{name}'"),
         (None, false) => format!("command '{name}' takes one of: {}", family.join(", ")),
         (Some(second), false) => format!(

@@ -1,5 +1,6 @@
 //! The program itself: help, the shell's directory, echo, the connection.
 
+use crate::absent;
 use crate::args::Args;
 use crate::candidates::{Candidates, candidates};
 use crate::failure::{Failure, Outcome};
@@ -118,6 +119,8 @@ fn help(s: &mut Session, args: &Args) -> Outcome {
         s.out.text(family);
     } else if let Some(group) = crate::verbs::find_group(name) {
         s.out.text(help::group(group));
+    } else if let Some(refusal) = absent::refusal(name).or_else(|| absent::group_refusal(name)) {
+        return Err(Failure::said(refusal));
     } else {
         return Err(Failure::said(format!(
             "command or command group '{name}' doesn't exist"
