@@ -49,6 +49,11 @@ impl Args {
         }
     }
 
+    /// What was given for the option at `index`.
+    pub(crate) fn value(&self, index: usize) -> &Value {
+        &self.values[index]
+    }
+
     /// Whether the option at `index` was given.
     pub(crate) fn given(&self, index: usize) -> bool {
         self.values[index] != Value::Absent

@@ -3,6 +3,8 @@
 //! The shell inside and the scripts for bash, zsh and fish all ask here.
 
 use crate::args::Args;
+use crate::globals::GLOBALS;
+use crate::output::Format;
 use crate::table::{Completes, Kind, Opt, Verb};
 use crate::verbs;
 
@@ -15,12 +17,18 @@ pub(crate) enum Candidates {
     Files,
 }
 
-/// The candidates for the last of `words`, which may be empty. `names` gives the
-/// domains' names and is only asked where one may stand.
-pub(crate) fn candidates(words: &[String], names: impl FnOnce() -> Vec<String>) -> Candidates {
+/// The candidates for the last of `words`, which may be empty. `names` gives the names of what the
+/// daemon has, given the options so far, and is only asked where one may stand.
+pub(crate) fn candidates(
+    words: &[String],
+    names: impl FnOnce(Completes, &Args) -> Vec<String>,
+) -> Candidates {
     let Some((current, before)) = words.split_last() else {
         return Candidates::Words(Vec::new());
     };
+    if let Some(found) = before_the_verb(before, current) {
+        return Candidates::Words(found);
+    }
     let Some(first) = before.first() else {
         return Candidates::Words(matching(first_words(), current));
     };
@@ -44,9 +52,14 @@ pub(crate) fn candidates(words: &[String], names: impl FnOnce() -> Vec<String>) 
         let options = options.chain(verb.tabular.then_some("format"));
         return Candidates::Words(matching(options.map(|o| format!("--{o}")), current));
     }
+    if verb.tabular && before.last().is_some_and(|word| word == "--format") {
+        return Candidates::Words(matching(formats(), current));
+    }
     let option = open.or_else(|| args.next_positional().map(|i| &verb.options[i]));
     match option.map(|o| o.completes) {
-        Some(Completes::Domain) => Candidates::Words(matching(names().into_iter(), current)),
+        Some(what @ (Completes::Domain | Completes::Of(_))) => {
+            Candidates::Words(matching(names(what, &args).into_iter(), current))
+        }
         Some(Completes::File) => Candidates::Files,
         Some(Completes::Words(all)) => {
             Candidates::Words(matching(all.iter().map(|w| (*w).to_owned()), current))
@@ -57,6 +70,24 @@ pub(crate) fn candidates(words: &[String], names: impl FnOnce() -> Vec<String>) 
         }
         Some(Completes::Nothing) | None => Candidates::Words(Vec::new()),
     }
+}
+
+/// The options of the program itself, and the values of the one that has a fixed set of them; none
+/// where a verb is there or may come.
+fn before_the_verb(before: &[String], current: &str) -> Option<Vec<String>> {
+    if before.first().is_some_and(|word| !word.starts_with('-')) {
+        return None;
+    }
+    if before.last().is_some_and(|word| word == "--format") {
+        return Some(matching(formats(), current));
+    }
+    let named = GLOBALS.iter().filter(|global| !global.name.is_empty());
+    let options = named.map(|global| format!("--{}", global.name));
+    current.starts_with('-').then(|| matching(options, current))
+}
+
+fn formats() -> impl Iterator<Item = String> {
+    Format::NAMES.iter().map(|name| (*name).to_owned())
 }
 
 /// The first word of every verb.
@@ -104,7 +135,13 @@ mod tests {
 
     fn ask(line: &str) -> Vec<String> {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let names = || vec!["web1".to_owned(), "web2".to_owned(), "db".to_owned()];
+        let names = |what, args: &Args| match what {
+            Completes::Of(_) => vec![format!(
+                "{what:?} of {}",
+                args.need("domain").unwrap_or("all")
+            )],
+            _ => vec!["web1".to_owned(), "web2".to_owned(), "db".to_owned()],
+        };
         match candidates(&words, names) {
             Candidates::Words(words) => words,
             Candidates::Files => vec!["(files)".to_owned()],
@@ -123,5 +160,10 @@ mod tests {
         assert_eq!(ask("domstats web1 web"), ["web1", "web2"]);
         assert_eq!(ask("help monit"), ["monitor"]);
         assert_eq!(ask("nonsense x"), Vec::<String>::new());
+        assert_eq!(ask("domblkstat web1 "), ["Of(Disk) of web1"]);
+        assert_eq!(ask("snapshot-revert db "), ["Of(Snapshot) of db"]);
+        assert_eq!(ask("list --format "), ["json", "table", "yaml"]);
+        assert_eq!(ask("--format j"), ["json"]);
+        assert_eq!(ask("--keep"), ["--keepalive-count", "--keepalive-interval"]);
     }
 }

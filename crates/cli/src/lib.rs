@@ -17,6 +17,7 @@ mod grammar;
 mod help;
 mod interrupt;
 mod names;
+mod offered;
 mod output;
 mod params;
 mod parse;

@@ -18,14 +18,20 @@ pub(crate) const FILES_MARK: &str = "\u{1}files";
 
 const BASH: &str = r#"# Completion for stead. Load it with: source <(stead completion bash)
 _stead() {
-    local current=${COMP_WORDS[COMP_CWORD]} found
-    found=$("${COMP_WORDS[0]}" complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    local line=${COMP_LINE:0:COMP_POINT} words current begun found
+    read -ra words <<<"${line//[\"\']/}"
+    [[ $line == *[[:blank:]] ]] && words+=("")
+    current=${words[-1]}
+    # What follows a colon or an equals sign is a word of its own for bash: only that is completed.
+    begun=${current%"${current##*[:=]}"}
+    found=$("${words[0]}" complete -- "${words[@]:1}" 2>/dev/null)
     if [[ $found == $'\001files' ]]; then
         compopt -o filenames 2>/dev/null
-        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        mapfile -t COMPREPLY < <(compgen -f -- "${current#"$begun"}")
     else
         COMPREPLY=()
         [[ -n $found ]] && mapfile -t COMPREPLY <<<"$found"
+        COMPREPLY=("${COMPREPLY[@]#"$begun"}")
     fi
 }
 complete -F _stead stead

@@ -10,9 +10,10 @@ use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use rustyline::{Context, Editor, Helper, Highlighter, Hinter, Validator};
 
+use crate::args::Args;
 use crate::candidates::{Candidates, candidates};
 use crate::session::Session;
-use crate::{parse, verbs, words};
+use crate::{offered, parse, words};
 
 /// Lines the history keeps.
 const HISTORY_LINES_MAX: usize = 500;
@@ -117,11 +118,8 @@ impl Completer for ShellHelper {
         let line = &line[..at];
         let start = line.rfind([' ', '\t', ';']).map_or(0, |i| i + 1);
         let words = last_command(line);
-        let names = || match self.session.try_borrow_mut() {
-            Ok(mut s) => match s.conn() {
-                Ok(_) => verbs::domain_names(&mut s),
-                Err(_) => Vec::new(),
-            },
+        let names = |what, args: &Args| match self.session.try_borrow_mut() {
+            Ok(mut s) => offered::names(&mut s, what, args),
             Err(_) => Vec::new(),
         };
         match candidates(&words, names) {

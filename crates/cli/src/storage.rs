@@ -6,14 +6,16 @@ use crate::args::Args;
 use crate::domain::parse_uuid;
 use crate::failure::{Failure, OrFail};
 use crate::session::Session;
-use crate::table::{Opt, arg, maybe};
+use crate::table::{Opt, Thing, arg, maybe};
 
 /// The pool a verb acts on.
-pub(crate) const POOL: Opt = arg("pool", "the pool: its name or uuid");
+pub(crate) const POOL: Opt = arg("pool", "the pool: its name or uuid").of_things(Thing::Pool);
 /// The volume a verb acts on.
-pub(crate) const VOL: Opt = arg("vol", "the volume: its name, key or path");
+pub(crate) const VOL: Opt =
+    arg("vol", "the volume: its name, key or path").of_things(Thing::Volume);
 /// The pool a volume is in.
-pub(crate) const OF_POOL: Opt = maybe("pool", "the volume's pool: its name or uuid");
+pub(crate) const OF_POOL: Opt =
+    maybe("pool", "the volume's pool: its name or uuid").of_things(Thing::Pool);
 
 /// A pool and the words the person named it by.
 pub(crate) struct Pool {

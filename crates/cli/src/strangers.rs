@@ -12,7 +12,7 @@ proptest! {
     fn no_words_are_too_strange(words in proptest::collection::vec("(-){0,2}[a-z=;'é]{0,8}", 0..6)) {
         _ = crate::parse::argv(&words);
         _ = crate::globals::parse(&words);
-        _ = crate::candidates::candidates(&words, Vec::new);
+        _ = crate::candidates::candidates(&words, |_, _| Vec::new());
     }
 
     #[test]

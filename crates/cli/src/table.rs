@@ -132,12 +132,43 @@ pub(crate) enum Completes {
     Nothing,
     /// Names of domains.
     Domain,
+    /// Names of other things the daemon has.
+    Of(Thing),
     /// Paths.
     File,
     /// One of these words.
     Words(&'static [&'static str]),
     /// Names of verbs and groups.
     Verb,
+}
+
+/// A thing that has a name at the daemon, beside domains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Thing {
+    /// A storage pool.
+    Pool,
+    /// A volume, of the pool given before if there is one.
+    Volume,
+    /// A network.
+    Network,
+    /// A network filter.
+    NwFilter,
+    /// A secret.
+    Secret,
+    /// A device of the host.
+    NodeDevice,
+    /// A network interface of the host.
+    HostInterface,
+    /// An image of the library.
+    LibraryImage,
+    /// A long operation.
+    Job,
+    /// A snapshot of the domain given before.
+    Snapshot,
+    /// A disk of the domain given before, by its target.
+    Disk,
+    /// A network card of the domain given before, by its address.
+    Card,
 }
 
 /// One option of a verb.
@@ -195,6 +226,11 @@ impl Opt {
     pub(crate) const fn completes(mut self, what: Completes) -> Opt {
         self.completes = what;
         self
+    }
+
+    /// Names of these things.
+    pub(crate) const fn of_things(self, thing: Thing) -> Opt {
+        self.completes(Completes::Of(thing))
     }
 
     /// One of a fixed set of words.

@@ -256,6 +256,32 @@ fn completion_offers_the_names_of_this_daemon() {
         .stead(&["complete", "--", "-c", &uri, "start", "w"])
         .succeeds();
     assert_eq!(offered, "web1\n");
+    let offered = host
+        .stead(&[
+            "complete",
+            "--",
+            "-c",
+            &uri,
+            "nwfilter-dumpxml",
+            "clean-traffic-g",
+        ])
+        .succeeds();
+    assert_eq!(offered, "clean-traffic-gateway\n");
+    // Bash takes the address of the daemon apart at its colons, and the names of cards too.
+    let card = "<interface type='user'><mac address='52:54:00:00:00:07'/></interface>";
+    host.define(&guest::bare_machine("carded").replace("<devices>", &format!("<devices>{card}")));
+    let bash = |typed: &str| {
+        let stead = host::binary();
+        let stead = stead.display();
+        let script = format!(
+            "source <({stead} completion bash); COMP_LINE='{stead} -c {uri} {typed}'
+             COMP_POINT=${{#COMP_LINE}}; _stead; echo \"${{COMPREPLY[@]}}\""
+        );
+        clients::run("bash", &["-c", &script], &[]).succeeds()
+    };
+    assert_eq!(bash("start w"), "web1\n");
+    assert_eq!(bash("--format js"), "json\n");
+    assert_eq!(bash("domifstat carded 52:54:00:0"), "00:00:07\n");
 }
 
 #[test]

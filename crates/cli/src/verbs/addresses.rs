@@ -21,7 +21,9 @@ pub(crate) const VERBS: &[Verb] = &[Verb::new(
      leased, since when, and from where that is known (the network's leases, the guest's agent, \
      the host's neighbours, network filters, reservations).",
 )
-.options(&[maybe("network", "only this network, by its name")])
+.options(&[
+    maybe("network", "only this network, by its name").of_things(crate::table::Thing::Network)
+])
 .over_rest()
 .tabular()];
 

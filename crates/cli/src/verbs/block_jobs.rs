@@ -18,7 +18,8 @@ use crate::session::Session;
 use crate::table::{Completes, DOMAIN, Opt, Verb, arg, flag, number, text};
 use crate::verbs::blocks::pretty;
 
-const PATH: Opt = arg("path", "the disk: its target or source");
+const PATH: Opt =
+    arg("path", "the disk: its target or source").of_things(crate::table::Thing::Disk);
 const BANDWIDTH: Opt = text("bandwidth", "at most so many MiB each second").bare();
 const BYTES: Opt = flag("bytes", "the bandwidth is in bytes");
 const BASE: Opt = text("base", "the image that stays").bare();

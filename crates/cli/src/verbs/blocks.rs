@@ -22,7 +22,7 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb::new("domblkinfo", "sizes of a domain's disks", domblkinfo)
         .options(&[
             DOMAIN,
-            maybe("device", "the disk: its target or source"),
+            maybe("device", "the disk: its target or source").of_things(crate::table::Thing::Disk),
             flag("human", "sizes with units"),
             flag("all", "all disks, as a table"),
         ])
@@ -48,7 +48,9 @@ pub(crate) const VERBS: &[Verb] = &[
         .about("Without a device: the sum over all disks.")
         .options(&[
             DOMAIN,
-            maybe("device", "the disk: its target or source").may_be_empty(),
+            maybe("device", "the disk: its target or source")
+                .of_things(crate::table::Thing::Disk)
+                .may_be_empty(),
             flag("human", "with words for the counters"),
         ])
         .tabular(),

@@ -60,7 +60,7 @@ pub(crate) const VERBS: &[Verb] = &[
     )
     .options(&[
         DOMAIN,
-        arg("path", "the drive: its target or source"),
+        arg("path", "the drive: its target or source").of_things(crate::table::Thing::Disk),
         maybe("source", "the medium's file or device"),
         flag("eject", "take the medium out"),
         flag("insert", "put a medium in"),
@@ -74,7 +74,7 @@ pub(crate) const VERBS: &[Verb] = &[
     ]),
     Verb::new("detach-disk", "unplug a disk", detach_disk).options(&[
         DOMAIN,
-        arg("target", "the disk: its target or source"),
+        arg("target", "the disk: its target or source").of_things(crate::table::Thing::Disk),
         PERSISTENT,
         CONFIG,
         LIVE,

@@ -12,7 +12,8 @@ use crate::verbs::define::print_xml;
 const INTERFACE: Opt = arg(
     "interface",
     "the interface, by its name or hardware address",
-);
+)
+.of_things(crate::table::Thing::HostInterface);
 
 /// `VIR_CONNECT_LIST_INTERFACES_INACTIVE` and `_ACTIVE`.
 const INACTIVE: u32 = 1;
@@ -34,7 +35,9 @@ pub(crate) const VERBS: &[Verb] = &[
         ])
         .tabular(),
     Verb::new("iface-mac", "an interface's hardware address", mac)
-        .options(&[arg("interface", "the interface's name")])
+        .options(&[
+            arg("interface", "the interface's name").of_things(crate::table::Thing::HostInterface)
+        ])
         .tabular(),
     Verb::new("iface-name", "the name of an interface", name)
         .options(&[arg("interface", "the interface's hardware address")])

@@ -63,7 +63,8 @@ pub(crate) const VERBS: &[Verb] = &[
     )
     .options(&[
         DOMAIN,
-        arg("interface", "the interface: its target or MAC address"),
+        arg("interface", "the interface: its target or MAC address")
+            .of_things(crate::table::Thing::Card),
         arg("state", "up or down").words(&["up", "down"]),
         flag("config", "in the definition"),
         PRINT_XML,

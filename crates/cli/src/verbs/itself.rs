@@ -7,7 +7,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::sayln;
 use crate::session::Session;
 use crate::table::{Completes, Verb, flag, maybe, rest, text};
-use crate::{grammar, help, scripts};
+use crate::{grammar, help, offered, scripts};
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
@@ -191,11 +191,7 @@ fn complete(s: &mut Session, args: &Args) -> Outcome {
         _ => words.to_vec(),
     };
     s.out.quiet = true;
-    let names = || match s.conn() {
-        Ok(_) => crate::verbs::domain_names(s),
-        Err(_) => Vec::new(),
-    };
-    match candidates(&rest, names) {
+    match candidates(&rest, |what, args| offered::names(s, what, args)) {
         Candidates::Files => sayln!(s, "{}", scripts::FILES_MARK),
         Candidates::Words(all) => all.iter().for_each(|word| sayln!(s, "{word}")),
     }

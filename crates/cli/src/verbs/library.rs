@@ -12,7 +12,7 @@ use crate::table::{Completes, Opt, Verb, arg, flag, many, text};
 
 use super::packages;
 
-const NAME: Opt = arg("name", "the name of the image");
+const NAME: Opt = arg("name", "the name of the image").of_things(crate::table::Thing::LibraryImage);
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[

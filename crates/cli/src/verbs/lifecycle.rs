@@ -52,7 +52,8 @@ pub(crate) const VERBS: &[Verb] = &[
             "reset-nvram",
             "start with a fresh copy of the NVRAM template",
         ),
-        text("image", "make it from this image; <file> is its name then"),
+        text("image", "make it from this image; <file> is its name then")
+            .of_things(crate::table::Thing::LibraryImage),
         text("ram", "its memory in MiB, or with a unit: 2G"),
         number("vcpus", "its processors"),
         text("disk-size", "the size of its disk in GiB, or with a unit"),

@@ -128,7 +128,7 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb::new("blkdeviotune", "read or set a disk's limits", blkdeviotune)
         .options(disk_limits![
             DOMAIN,
-            arg("device", "the disk: its target or source"),
+            arg("device", "the disk: its target or source").of_things(crate::table::Thing::Disk),
             text("group-name", "the group of disks that share the limits").bare(),
         ])
         .tabular(),

@@ -10,7 +10,7 @@ use crate::output::sayln;
 use crate::session::Session;
 use crate::table::{Opt, Verb, arg_number, flag};
 
-const JOB: Opt = arg_number("job", "the number of the job");
+const JOB: Opt = arg_number("job", "the number of the job").of_things(crate::table::Thing::Job);
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[

@@ -14,7 +14,9 @@ use crate::table::{Verb, text};
 pub(crate) const VERBS: &[Verb] = &[Verb::new("net-event", "wait for events of networks", event)
     .about(ABOUT)
     .options(&[
-        text("network", "only of this network: its name or uuid").bare(),
+        text("network", "only of this network: its name or uuid")
+            .bare()
+            .of_things(crate::table::Thing::Network),
         text("event", "the kind of event to wait for")
             .bare()
             .words(NETWORK_NAMES),

@@ -16,7 +16,8 @@ use crate::verbs::plans::{self, DRY_RUN};
 const XML_INACTIVE: u32 = 1;
 
 /// The network a verb acts on.
-pub(crate) const NETWORK: Opt = arg("network", "the network: its name or uuid");
+pub(crate) const NETWORK: Opt =
+    arg("network", "the network: its name or uuid").of_things(crate::table::Thing::Network);
 const VALIDATE: Opt = flag("validate", "check the XML against the schema");
 
 /// The verbs of this file.

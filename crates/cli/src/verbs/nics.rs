@@ -21,7 +21,8 @@ pub(crate) const VERBS: &[Verb] = &[
     )
     .options(&[
         DOMAIN,
-        arg("interface", "the interface: its target or MAC address"),
+        arg("interface", "the interface: its target or MAC address")
+            .of_things(crate::table::Thing::Card),
         flag("config", "in the definition"),
     ])
     .tabular(),
@@ -46,7 +47,8 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb::new("domifstat", "statistics of a network interface", domifstat)
         .options(&[
             DOMAIN,
-            arg("interface", "the interface: its target or MAC address"),
+            arg("interface", "the interface: its target or MAC address")
+                .of_things(crate::table::Thing::Card),
         ])
         .tabular(),
 ];

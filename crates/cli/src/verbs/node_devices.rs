@@ -11,7 +11,8 @@ use crate::table::{Opt, Verb, WRAP, XPATH, arg, file, flag, text};
 use crate::verbs::define::print_xml;
 use crate::verbs::snapshot_list::show_tree;
 
-const DEVICE: Opt = arg("device", "the device, by its name or as 'wwnn,wwpn'");
+const DEVICE: Opt = arg("device", "the device, by its name or as 'wwnn,wwpn'")
+    .of_things(crate::table::Thing::NodeDevice);
 
 const FILE: Opt = file("a file with a description of it");
 const VALIDATE: Opt = flag("validate", "check the XML against the schema");

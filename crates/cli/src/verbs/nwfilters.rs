@@ -11,7 +11,8 @@ use crate::session::Session;
 use crate::table::{Opt, Verb, WRAP, XPATH, arg, file, flag};
 use crate::verbs::define::print_xml;
 
-const FILTER: Opt = arg("nwfilter", "the network filter: its name or uuid");
+const FILTER: Opt = arg("nwfilter", "the network filter: its name or uuid")
+    .of_things(crate::table::Thing::NwFilter);
 const BINDING: Opt = arg("binding", "the device the filter is bound to");
 const VALIDATE: Opt = flag("validate", "check the XML against the schema");
 

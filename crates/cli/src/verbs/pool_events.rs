@@ -30,7 +30,9 @@ pub(crate) const VERBS: &[Verb] =
         Verb::new("pool-event", "wait for events of pools", pool_event)
             .about(ABOUT)
             .options(&[
-                text("pool", "only of this pool: its name or uuid").bare(),
+                text("pool", "only of this pool: its name or uuid")
+                    .bare()
+                    .of_things(crate::table::Thing::Pool),
                 text("event", "the kind of event to wait for")
                     .bare()
                     .words(POOL_NAMES),
@@ -50,7 +52,9 @@ pub(crate) const DEVICE_VERBS: &[Verb] = &[Verb::new(
 )
 .about(ABOUT)
 .options(&[
-    text("device", "only of this device: its name or 'wwnn,wwpn'").bare(),
+    text("device", "only of this device: its name or 'wwnn,wwpn'")
+        .bare()
+        .of_things(crate::table::Thing::NodeDevice),
     text("event", "the kind of event to wait for")
         .bare()
         .words(NODE_DEVICE_NAMES),

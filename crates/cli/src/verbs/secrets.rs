@@ -21,7 +21,7 @@ const VALUE_MAX_BYTES: usize = 64 * 1024;
 /// What uses secrets, by libvirt's numbers.
 const USES: [&str; 6] = ["none", "volume", "ceph", "iscsi", "tls", "vtpm"];
 
-const SECRET: Opt = arg("secret", "the secret's uuid");
+const SECRET: Opt = arg("secret", "the secret's uuid").of_things(crate::table::Thing::Secret);
 
 /// The verbs of this file.
 pub(crate) const VERBS: &[Verb] = &[
@@ -35,7 +35,7 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb::new("secret-event", "wait for events of secrets", event)
         .about(ABOUT)
         .options(&[
-            text("secret", "only of this secret: its uuid").bare(),
+            text("secret", "only of this secret: its uuid").bare().of_things(crate::table::Thing::Secret),
             text("event", "the kind of event to wait for")
                 .bare()
                 .words(SECRET_NAMES),

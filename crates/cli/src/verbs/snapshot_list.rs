@@ -31,7 +31,7 @@ pub(crate) const VERBS: &[Verb] = &[Verb::new("snapshot-list", "a domain's snaps
         flag("internal", "only those inside the images"),
         flag("external", "only those in files of their own"),
         flag("tree", "as a tree"),
-        text("from", "only those after this one"),
+        text("from", "only those after this one").of_things(crate::table::Thing::Snapshot),
         flag("current", "only those after the current one"),
         flag("descendants", "with --from, all that came after it"),
         flag("name", "names only"),

@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::table::{Completes, DOMAIN, Opt, PRINT_XML, Verb, WRAP, XPATH, flag, maybe, rest, text};
 use crate::verbs::define::print_xml;
 
-const NAME: Opt = maybe("snapshotname", "the snapshot");
+const NAME: Opt = maybe("snapshotname", "the snapshot").of_things(crate::table::Thing::Snapshot);
 const CURRENT: Opt = flag("current", "the current snapshot");
 const HALT: Opt = flag("halt", "end the machine once the snapshot is taken");
 const DISK_ONLY: Opt = flag("disk-only", "disks only, no memory");
@@ -94,7 +94,9 @@ pub(crate) const VERBS: &[Verb] = &[
         DOMAIN,
         flag("name", "its name only"),
         SECURITY_INFO,
-        text("snapshotname", "make this one the current one").bare(),
+        text("snapshotname", "make this one the current one")
+            .bare()
+            .of_things(crate::table::Thing::Snapshot),
     ])
     .tabular(),
     Verb::new("snapshot-delete", "delete a snapshot", delete)

@@ -56,7 +56,9 @@ pub(crate) const VERBS: &[Verb] = &[
         POOL,
         file("the volume's XML"),
         VOL,
-        text("inputpool", "the other volume's pool").bare(),
+        text("inputpool", "the other volume's pool")
+            .bare()
+            .of_things(crate::table::Thing::Pool),
         PREALLOC,
         REFLINK,
         VALIDATE,
