@@ -55,6 +55,7 @@ mod live;
 mod log;
 mod metadata;
 mod monitor;
+mod mounts;
 mod native;
 pub mod network;
 pub mod nodedev;

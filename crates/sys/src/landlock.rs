@@ -14,6 +14,8 @@ use crate::error::{SysError, SysResult};
 /// What a process may do with a path and what lies below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
+    /// Look at what directories hold by name, and read no file.
+    List,
     /// Read files and directories.
     Read,
     /// Read, and run programs.
@@ -88,6 +90,7 @@ fn known_rights(abi: u32) -> u64 {
 
 fn rights(access: Access) -> u64 {
     match access {
+        Access::List => READ_DIR,
         Access::Read => READ_FILE | READ_DIR,
         Access::Execute => READ_FILE | READ_DIR | EXECUTE,
         Access::Write => {

@@ -148,7 +148,12 @@ fn files_go_in_and_out() {
     }
     let host = Host::start();
     let _ = guest(&host, "g");
-    let one = host.file("one.txt", "first\n");
+    // A directory that no program reaches for other reasons, unlike /tmp.
+    let elsewhere = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("copied-in");
+    std::fs::create_dir_all(&elsewhere).expect("there is room");
+    let one = elsewhere.join("one.txt");
+    std::fs::write(&one, "first\n").expect("there is room");
+    let one = one.to_string_lossy();
     let _ = stead(&host, &["image", "copy-in", "g", "/root", &one]).succeeds();
     assert_eq!(
         stead(&host, &["image", "cat", "g", "/root/one.txt"])

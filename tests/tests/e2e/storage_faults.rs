@@ -282,9 +282,17 @@ fn a_device_is_formatted_and_mounted() {
     ];
     let _ = host.virsh(&words).succeeds();
     let _mounted = Mounted(folder.clone());
+    let error = host.virsh(&["pool-start", "disk"]).fails();
+    assert!(error.contains("pool-build makes it"), "{error}");
+    let _ = host.virsh(&["pool-build", "disk"]).succeeds();
+    let error = host.virsh(&["pool-start", "disk"]).fails();
+    assert!(error.contains("holds no file system"), "{error}");
+    assert!(!error.contains("dmesg"), "{error}");
     let _ = host
         .virsh(&["pool-build", "disk", "--no-overwrite"])
         .succeeds();
+    let other = host.folder().join("other");
+    let _ = fs::copy(&image, &other).expect("there is room");
     let error = host
         .virsh(&["pool-build", "disk", "--no-overwrite"])
         .fails();
@@ -301,8 +309,31 @@ fn a_device_is_formatted_and_mounted() {
         mount.contains("nosuid") && mount.contains("noexec"),
         "{mount}"
     );
+    // Behind the daemon's back: nothing is made on the disk below.
+    let unmounted = Command::new("umount").arg("-l").arg(&folder).status();
+    assert!(unmounted.is_ok_and(|status| status.success()));
+    for words in [
+        &["pool-refresh", "disk"][..],
+        &["vol-create-as", "disk", "w", "1M"],
+    ] {
+        let error = host.virsh(words).fails();
+        assert!(error.contains("nothing is mounted at"), "{error}");
+    }
     let _ = host.virsh(&["pool-destroy", "disk"]).succeeds();
-    assert!(!folder.join("v").exists());
+    assert!(!folder.join("v").exists() && !folder.join("w").exists());
+    let mounted = Command::new("mount")
+        .args(["-t", "ext4", "-o", "loop"])
+        .arg(&other)
+        .arg(&folder)
+        .status();
+    assert!(mounted.is_ok_and(|status| status.success()));
+    let error = host.virsh(&["pool-start", "disk"]).fails();
+    assert!(
+        error.contains("already, and the pool's device is"),
+        "{error}"
+    );
+    let unmounted = Command::new("umount").arg(&folder).status();
+    assert!(unmounted.is_ok_and(|status| status.success()));
     let _ = host.virsh(&["pool-start", "disk"]).succeeds();
     assert!(folder.join("v").exists());
     let _ = host.virsh(&["pool-destroy", "disk"]).succeeds();

@@ -62,7 +62,8 @@ impl Engine {
         let tool = tool.redirected(">&3 3>&-", vec![(3, writer.into())]);
         let running = tool.start()?;
         let read = crate::aside::aside(move || read_bounded(reader));
-        let (said, _) = tokio::try_join!(async { read.await? }, running.wait(|_| ()))?;
+        let ended = async { running.wait(|_| ()).await.map_err(in_plain_words) };
+        let (said, _) = tokio::try_join!(async { read.await? }, ended)?;
         Ok(said)
     }
 
@@ -94,7 +95,7 @@ impl Engine {
                         job.step(line.trim(), 0, JobUnit::Items);
                     }
                 });
-                said.push_str(&words.await?);
+                said.push_str(&words.await.map_err(in_plain_words)?);
             }
             Ok(json!({"said": said}))
         })
@@ -166,7 +167,12 @@ impl Engine {
         tool = tool.args(what.args(disks));
         let (reads, writes) = what.host_paths();
         for path in reads {
-            tool = tool.reaches(&present(&path)?, Access::Read);
+            let path = present(&path)?;
+            // tar, which copies in, first goes to where the file lies.
+            if let Some(parent) = path.parent() {
+                tool = tool.reaches(parent, Access::List);
+            }
+            tool = tool.reaches(&path, Access::Read);
         }
         for path in writes {
             tool = tool.reaches(&present(&path)?, Access::Write);
@@ -200,6 +206,11 @@ impl Engine {
         }
         Ok(tool)
     }
+}
+
+/// A failure without the names of libguestfs's own parts.
+fn in_plain_words(error: EngineError) -> EngineError {
+    EngineError::new(error.kind, storage::guestfs::plain_words(&error.message))
 }
 
 /// What libguestfs is told by its environment.

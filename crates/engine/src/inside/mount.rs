@@ -7,6 +7,7 @@ use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::handle::DomainHandle;
 use crate::jobs::{JobSpec, JobState, JobUnit, JobView};
+use crate::mounts;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ impl Engine {
         at: &Path,
         writable: bool,
     ) -> Result<Arc<JobView>> {
+        refuse_if_mounted(at)?;
         if !at.is_absolute() || !at.is_dir() {
             return Err(EngineError::new(
                 ErrorKind::InvalidArgument,
@@ -62,12 +64,18 @@ impl Engine {
             job.step("starting libguestfs", 0, JobUnit::Items);
             let running = tool.start()?;
             let mounted = |words: &str| {
-                if words.contains("start_handling_requests") || is_mount(&at) {
+                if words.contains("start_handling_requests") || mounts::at(&at).is_some() {
                     job.step(MOUNTED, 0, JobUnit::Items);
                 }
             };
             tokio::select! {
-                ended = running.wait(mounted) => ended.map(|_| Value::Null),
+                ended = running.wait(mounted) => match ended {
+                    Ok(_) => Ok(Value::Null),
+                    Err(error) => {
+                        forget_dead(&at).await?;
+                        Err(without_chatter(&error))
+                    }
+                },
                 () = job.cancelled() => {
                     engine.unmount_inside(&at).await?;
                     job.check().map(|()| Value::Null)
@@ -77,7 +85,7 @@ impl Engine {
         .await
     }
 
-    /// Ends a mount.
+    /// Ends a mount, also one whose program is gone: the kernel keeps that until somebody says so.
     pub async fn unmount_inside(&self, at: &Path) -> Result<()> {
         let target = at.to_string_lossy();
         let ours = self.jobs().into_iter().any(|job| {
@@ -85,6 +93,9 @@ impl Engine {
             job.kind == KIND && job.target == target && !ended
         });
         if !ours {
+            if forget_dead(at).await? {
+                return Ok(());
+            }
             return Err(EngineError::invalid(format!(
                 "nothing is mounted at '{target}' by stead"
             )));
@@ -95,10 +106,68 @@ impl Engine {
     }
 }
 
-/// Whether something is mounted there.
-fn is_mount(at: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let device = |path: &Path| std::fs::metadata(path).ok().map(|meta| meta.dev());
-    at.parent()
-        .is_some_and(|parent| device(at) != device(parent))
+fn refuse_if_mounted(at: &Path) -> Result<()> {
+    match mounts::at(at) {
+        None => Ok(()),
+        Some(mounted) if mounted.is_fuse() => Err(EngineError::invalid(format!(
+            "something is mounted at '{0}' already: if stead mounted it, \
+             `stead image unmount {0}` ends it",
+            at.display()
+        ))),
+        Some(mounted) => Err(EngineError::invalid(format!(
+            "'{}' is mounted at '{}' already: unmount it first, or take another directory",
+            mounted.source,
+            at.display()
+        ))),
+    }
+}
+
+/// Unmounts what no program answers for any more; whether there was such a mount.
+async fn forget_dead(at: &Path) -> Result<bool> {
+    if !mounts::at(at).is_some_and(|mounted| mounted.is_fuse()) {
+        return Ok(false);
+    }
+    let place = at.to_owned();
+    let asked = crate::aside::aside(move || std::fs::metadata(place)).await?;
+    match asked {
+        Err(e) if e.kind() == std::io::ErrorKind::NotConnected => {}
+        _ => return Ok(false),
+    }
+    let mut tool = Tool::new("umount", "mount").args([Path::new("--lazy"), at]);
+    tool.unconfined = true;
+    tool.start()?.wait(|_| ()).await.map(|_| true)
+}
+
+/// Of all that guestmount says of its doings, what is an error.
+fn without_chatter(error: &EngineError) -> EngineError {
+    let said = error.message.strip_prefix("guestmount: ");
+    let said = said.unwrap_or(&error.message);
+    let is_error =
+        |line: &&str| line.contains("libguestfs: error: ") || line.starts_with("guestmount: ");
+    let errors: Vec<_> = said.lines().filter(is_error).collect();
+    let said = match errors.is_empty() {
+        true => "guestmount ended by itself: nothing is mounted any more, and what it had not \
+                 written yet is lost"
+            .to_owned(),
+        false => storage::guestfs::plain_words(&errors.join("\n")),
+    };
+    EngineError::new(error.kind, said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_found_among_the_chatter() {
+        let said = "guestmount: guestfsd: => mount took 0.12 secs\n\
+                    libguestfs: error: no operating system was found\nlibguestfs: closing";
+        let error = without_chatter(&EngineError::failed(said));
+        assert_eq!(error.message, "no operating system was found");
+        let said = "guestmount: libguestfs: launch\nguestmount: no operating system\n\nIf using";
+        let error = without_chatter(&EngineError::failed(said));
+        assert_eq!(error.message, "guestmount: no operating system");
+        let killed = without_chatter(&EngineError::failed("guestmount: guestfsd: <= pread"));
+        assert!(killed.message.contains("ended by itself"), "{killed}");
+    }
 }

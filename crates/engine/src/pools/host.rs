@@ -2,6 +2,7 @@
 //! block.
 
 use crate::error::{EngineError, ErrorKind, Result};
+use crate::mounts;
 use model::storage::{Permissions, PoolDefinition, PoolKind, PoolSizes};
 use std::fs::{DirBuilder, Permissions as Mode};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -94,6 +95,9 @@ fn make_file_system(definition: &PoolDefinition, overwrite: bool) -> Result<()> 
             "Format of device '{device}' is already '{found}': build with --overwrite to lose it"
         )));
     }
+    if !Path::new(device).exists() {
+        return Err(no_device(device));
+    }
     let mut command = Command::new(format!("mkfs.{format}"));
     match format {
         "xfs" | "btrfs" if overwrite => _ = command.arg("-f"),
@@ -121,9 +125,7 @@ fn file_system_on(device: &str) -> Result<Option<String>> {
     if output.status.code() == Some(NOTHING_FOUND) {
         return match Path::new(device).exists() {
             true => Ok(None),
-            false => Err(EngineError::failed(format!(
-                "there is no device '{device}'"
-            ))),
+            false => Err(no_device(device)),
         };
     }
     let found = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -146,8 +148,25 @@ pub(super) fn start(definition: &PoolDefinition) -> Result<()> {
         return Ok(());
     }
     let (device, path) = (device(definition)?, path(definition));
-    if is_mounted(path) {
-        return Ok(());
+    if let Some(mounted) = mounts::at(path) {
+        return match mounted.is_other_than(device) {
+            false => Ok(()),
+            true => Err(EngineError::failed(format!(
+                "'{}' is mounted at '{}' already, and the pool's device is '{device}': unmount it \
+                 first",
+                mounted.source,
+                path.display()
+            ))),
+        };
+    }
+    if !path.is_dir() {
+        return Err(EngineError::failed(format!(
+            "there is no directory '{}' to mount '{device}' at: pool-build makes it",
+            path.display()
+        )));
+    }
+    if Path::new(device).is_absolute() && !Path::new(device).exists() {
+        return Err(no_device(device));
     }
     let mut options = vec![MOUNT_OPTIONS.to_owned()];
     options.extend(definition.mount_options.iter().cloned());
@@ -156,13 +175,52 @@ pub(super) fn start(definition: &PoolDefinition) -> Result<()> {
     command.args(["-t", format, "-o", &options.join(","), device]);
     command.arg(path);
     let failed = format!("cannot mount '{device}' on '{}'", path.display());
-    run(command, &failed).map(drop)
+    run(command, &failed)
+        .map(drop)
+        .map_err(|error| explain_mount(error, definition, device))
+}
+
+/// mount's words without its own hints, and what the device holds where that is not what the pool
+/// says.
+fn explain_mount(error: EngineError, definition: &PoolDefinition, device: &str) -> EngineError {
+    let path = path(definition).display();
+    let prefix = format!("mount: {path}: ");
+    let lines = error.message.lines().map(str::trim);
+    let lines: Vec<_> = lines.filter(|line| !line.starts_with("dmesg(1)")).collect();
+    let said = lines.join(" ").replacen(&prefix, "", 1);
+    let said = said.trim_end_matches('.');
+    let wanted = definition.source.format.as_deref().unwrap_or("auto");
+    let hint = match file_system_on(device) {
+        Ok(None) => "; the device holds no file system: pool-build --no-overwrite makes one".into(),
+        Ok(Some(found)) if found != wanted && wanted != "auto" => {
+            format!("; the device holds '{found}' and the pool says '{wanted}'")
+        }
+        _ => String::new(),
+    };
+    EngineError::new(error.kind, format!("{said}{hint}"))
+}
+
+fn no_device(device: &str) -> EngineError {
+    EngineError::failed(format!("there is no device '{device}'"))
+}
+
+/// Fails where an active pool's file system was unmounted: what is made now would lie elsewhere.
+pub(super) fn check_started(definition: &PoolDefinition) -> Result<()> {
+    match is_started(definition) {
+        true => Ok(()),
+        false => Err(EngineError::invalid(format!(
+            "nothing is mounted at '{}' of storage pool '{}' any more: pool-destroy (which deletes \
+             nothing) and pool-start mount it again",
+            path(definition).display(),
+            definition.name
+        ))),
+    }
 }
 
 /// Unmounts what was mounted. A file system that hangs or is in use goes as soon as it can.
 pub(super) fn stop(definition: &PoolDefinition) -> Result<()> {
     let path = path(definition);
-    if definition.kind != PoolKind::Fs || !is_mounted(path) {
+    if definition.kind != PoolKind::Fs || mounts::at(path).is_none() {
         return Ok(());
     }
     let mut command = Command::new("umount");
@@ -172,41 +230,7 @@ pub(super) fn stop(definition: &PoolDefinition) -> Result<()> {
 
 /// Whether a pool that the last daemon used is still as it was.
 pub(super) fn is_started(definition: &PoolDefinition) -> bool {
-    definition.kind != PoolKind::Fs || is_mounted(path(definition))
-}
-
-/// Whether something is mounted at a directory; asks the kernel's list, not the directory.
-fn is_mounted(path: &Path) -> bool {
-    let Ok(list) = std::fs::read_to_string("/proc/self/mounts") else {
-        return false;
-    };
-    let wanted = path.to_string_lossy();
-    list.lines()
-        .filter_map(|line| line.split(' ').nth(1))
-        .any(|place| unescape(place) == wanted)
-}
-
-/// The list of mounts writes blanks and the like as three octal digits.
-fn unescape(place: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = place.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let code = (byte == b'\\')
-            .then(|| std::str::from_utf8(after.get(..3)?).ok())
-            .flatten()
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match code {
-            Some(code) => {
-                bytes.push(code);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    definition.kind != PoolKind::Fs || mounts::at(path(definition)).is_some()
 }
 
 /// Removes the directory.
@@ -256,18 +280,5 @@ fn run(mut command: Command, failed: &str) -> Result<Vec<u8>> {
             "{failed}: {}",
             String::from_utf8_lossy(&output.stderr).trim()
         ))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_in_the_list_of_mounts_are_read() {
-        assert_eq!(unescape("/a\\040b"), "/a b");
-        assert_eq!(unescape("/a\\9"), "/a\\9");
-        assert!(is_mounted(Path::new("/proc")));
-        assert!(!is_mounted(Path::new("/proc/self")));
     }
 }

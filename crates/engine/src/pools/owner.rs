@@ -291,6 +291,7 @@ impl Owner {
         let definition = self.view().definition.clone();
         let (directory, host) = (self.directory(), self.around.records.host());
         self.on_host(move |pulse| {
+            host::check_started(&definition)?;
             // Nobody makes volumes here meanwhile: what is unfinished, nobody will finish.
             crate::volumes::remove_own_strays(&directory, host);
             let (sizes, permissions) = host::measure(&definition)?;
@@ -436,8 +437,10 @@ impl Owner {
 
     fn claim(&mut self, claim: &Claim) -> Result<()> {
         let name = &claim.name;
-        self.view().need_active()?;
+        let view = self.view();
+        view.need_active()?;
         self.check_answers()?;
+        host::check_started(&view.definition)?;
         let is_there = self.entry.volumes().contains_key(name);
         self.claims.grant(claim, is_there)
     }

@@ -18,6 +18,36 @@ pub struct GuestDisk {
     pub format: String,
 }
 
+/// What a program said, without where in libguestfs it was said and the calls it was about.
+pub fn plain_words(said: &str) -> String {
+    /// Places and calls, as they stand in front of the words.
+    const NOISE: [&str; 8] = [
+        "virt-sysprep: error: ",
+        "virt-customize: error: ",
+        "*stdin*:0: ",
+        "libguestfs: error: ",
+        "download: ",
+        "ls0: opendir: ",
+        "opendir: ",
+        "tar_in: ",
+    ];
+    let plain = |line: &str| {
+        NOISE
+            .iter()
+            .fold(line.to_owned(), |l, n| l.replacen(n, "", 1))
+    };
+    // The advice that follows is about programs that nobody here has called.
+    let words = said
+        .lines()
+        .take_while(|line| !line.starts_with("If reporting bugs"));
+    let plain = words.map(plain).collect::<Vec<_>>().join("\n");
+    let plain = plain.trim_end();
+    match plain.contains("is not a known operation") {
+        true => format!("{plain}; `stead sysprep --list-operations` lists them"),
+        false => plain.to_owned(),
+    }
+}
+
 /// How every program is told which images it is about.
 pub fn disk_args(disks: &[GuestDisk]) -> Vec<String> {
     let words = |disk: &GuestDisk| {
@@ -223,6 +253,19 @@ mod tests {
             "{said}"
         );
         assert!(sysprep.writes());
+    }
+
+    #[test]
+    fn errors_are_about_the_guest_and_not_about_the_tools() {
+        let said = "virt-cat: libguestfs: error: download: /x: No such file or directory";
+        assert_eq!(plain_words(said), "virt-cat: /x: No such file or directory");
+        let said = "virt-sysprep: virt-sysprep: error: --operations: 'x' is not a known operation\n\
+                    \nIf reporting bugs, run virt-sysprep with debugging enabled\n  virt-sysprep -v";
+        assert_eq!(
+            plain_words(said),
+            "virt-sysprep: --operations: 'x' is not a known operation; \
+             `stead sysprep --list-operations` lists them"
+        );
     }
 
     #[test]
