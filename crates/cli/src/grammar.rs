@@ -10,11 +10,25 @@ use crate::globals::GLOBALS;
 use crate::table::{Completes, Kind, Opt, Place, Verb};
 use crate::{help, verbs};
 
+/// What the manual page of the program says of it.
+const ABOUT: &str = "stead VERB does one thing; several verbs stand in one argument, separated by \
+    semicolons; without a verb a prompt opens. The verbs are those of virsh and Stead's own; \
+    stead help VERB explains one, and each has a page of its own. stead daemon is the daemon \
+    they speak to: see stead daemon --help.\n\nThe exit status is 0 if the last verb succeeded \
+    and 1 if not.";
+
+/// The variables it heeds.
+const ENVIRONMENT: &str = "STEAD_URI, VIRSH_DEFAULT_CONNECT_URI and LIBVIRT_DEFAULT_URI name the \
+    daemon where --connect does not, the first of them that is set. VISUAL and EDITOR name the \
+    editor. NO_COLOR keeps states from being coloured.";
+
 /// The whole program as a clap command.
 fn program() -> Command {
     let mut stead = Command::new("stead")
         .version(env!("CARGO_PKG_VERSION"))
         .about("keeps virtual machines in their place")
+        .long_about(ABOUT)
+        .after_long_help(ENVIRONMENT)
         .disable_help_flag(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true);
@@ -47,6 +61,7 @@ fn command(verb: &'static Verb) -> Command {
         verb.description
     };
     let mut command = Command::new(verb.name.replace(' ', "-"))
+        .bin_name(format!("stead {}", verb.name))
         .about(verb.summary)
         .long_about(about)
         .disable_help_flag(true)
@@ -130,5 +145,16 @@ mod tests {
     #[test]
     fn clap_accepts_the_table() {
         program().debug_assert();
+    }
+
+    #[test]
+    fn a_page_names_its_verb_as_it_is_typed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        write_man_pages(dir.path()).expect("written");
+        let page = std::fs::read_to_string(dir.path().join("stead-image-info.1"));
+        let page = page.expect("it is there").replace('\\', "");
+        assert!(page.contains("fBstead image infofR"), "{page}");
+        let page = std::fs::read_to_string(dir.path().join("stead.1")).expect("it is there");
+        assert!(page.contains("STEAD_URI"), "{page}");
     }
 }

@@ -17,6 +17,7 @@ mod grammar;
 mod help;
 mod interrupt;
 mod names;
+mod nearest;
 mod offered;
 mod output;
 mod params;

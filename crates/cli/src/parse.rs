@@ -2,6 +2,7 @@
 //! bare values for positional options, `--` before values that begin with dashes.
 
 use crate::args::Args;
+use crate::nearest::{hint, nearest};
 use crate::table::{Kind, Verb};
 use crate::verbs;
 use crate::words::Token;
@@ -74,7 +75,11 @@ fn unknown(words: &[&str]) -> String {
         return refusal;
     }
     match (words.get(1), family.is_empty()) {
-        (_, true) => format!("unknown command: '{name}'"),
+        (_, true) => {
+            let known = verbs::all().map(|verb| verb.name.split(' ').next().unwrap_or_default());
+            let near = nearest(name, known).map(str::to_owned);
+            format!("unknown command: '{name}'{}", hint(near))
+        }
         (None, false) => format!("command '{name}' takes one of: {}", family.join(", ")),
         (Some(second), false) => format!(
             "unknown command: '{name} {second}'; '{name}' takes one of: {}",
@@ -171,9 +176,12 @@ impl Parser {
         if self.lenient {
             return Ok(None);
         }
+        let known = crate::help::visible(verb).map(|opt| opt.name);
+        let near = nearest(name, known.chain(verb.tabular.then_some("format")));
         Err(format!(
-            "command '{}' doesn't support option --{name}",
-            verb.name
+            "command '{}' doesn't support option --{name}{}",
+            verb.name,
+            hint(near.map(|near| format!("--{near}")))
         ))
     }
 
@@ -230,6 +238,11 @@ mod tests {
             error("echo --bogus"),
             "command 'echo' doesn't support option --bogus"
         );
+        assert_eq!(
+            error("ehco a"),
+            "unknown command: 'ehco'\nhint: did you mean 'echo'?"
+        );
+        assert!(error("echo --shel a").ends_with("did you mean '--shell'?"));
         assert_eq!(error("cd a b"), "unexpected data 'b'");
         assert_eq!(error("echo --shell --shell"), "option --shell already seen");
         assert_eq!(error("echo --shell=1"), "invalid '=' after option --shell");

@@ -4,6 +4,7 @@ use crate::absent;
 use crate::args::Args;
 use crate::candidates::{Candidates, candidates};
 use crate::failure::{Failure, Outcome};
+use crate::nearest::nearest;
 use crate::output::sayln;
 use crate::session::Session;
 use crate::table::{Completes, Verb, flag, maybe, rest, text};
@@ -122,9 +123,12 @@ fn help(s: &mut Session, args: &Args) -> Outcome {
     } else if let Some(refusal) = absent::refusal(name).or_else(|| absent::group_refusal(name)) {
         return Err(Failure::said(refusal));
     } else {
-        return Err(Failure::said(format!(
-            "command or command group '{name}' doesn't exist"
-        )));
+        let said = Failure::said(format!("command or command group '{name}' doesn't exist"));
+        let known = crate::verbs::all().map(|verb| verb.name);
+        return Err(match nearest(name, known) {
+            Some(near) => said.hint(format!("did you mean '{near}'?")),
+            None => said,
+        });
     }
     Ok(())
 }
