@@ -143,14 +143,33 @@ pub(crate) fn lend(files: &mut Vec<LentFile>, identity: Option<&Identity>) -> Re
 }
 
 fn is_lent(file: &FileAccess) -> bool {
-    let private = matches!(
-        file.role,
-        FileRole::Image | FileRole::Variables | FileRole::Boot
-    );
+    let private = match file.role {
+        FileRole::Image | FileRole::Variables | FileRole::Boot => true,
+        FileRole::Device => is_own_device(file),
+        _ => false,
+    };
     // What several machines read, or share for writing, keeps its owner where
     // everybody may read it already.
     let readable = file.mode == FileMode::Read && is_world_readable(&file.path);
     private && !readable
+}
+
+/// Whether it is a device that is a machine's own and that its QEMU could not open: a disk, a serial
+/// port, an input device. What every QEMU opens is not lent by one of them to another.
+fn is_own_device(file: &FileAccess) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    /// Everybody may read and write.
+    const EVERYBODY: u32 = 0o006;
+    let path = Path::new(&file.path);
+    let Ok(metadata) = std::fs::metadata(path) else {
+        return false;
+    };
+    let kind = metadata.file_type();
+    let is_everybodys = metadata.mode() & EVERYBODY == EVERYBODY;
+    let is_every_machines = COMMON_DEVICES
+        .iter()
+        .any(|common| path == Path::new(common));
+    (kind.is_block_device() || kind.is_char_device()) && !is_everybodys && !is_every_machines
 }
 
 fn is_world_readable(path: &Path) -> bool {

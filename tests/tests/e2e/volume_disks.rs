@@ -1,6 +1,11 @@
-//! Disks of machines that name a volume of a pool.
+//! Disks of machines that name a volume of a pool or a device of the host.
 
-use stead_tests::{Host, guest};
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use stead_tests::{Host, clients, guest};
 
 const VOLUME: &str = "<disk type='volume' device='disk'><driver name='qemu' type='qcow2'/>\
                       <source pool='p' volume='NAME'/><target dev='TARGET' bus='virtio'/></disk>";
@@ -102,4 +107,43 @@ fn a_machine_runs_on_volumes_and_its_definition_goes_on_to_name_them() {
         .output()
         .expect("it is installed");
     assert!(String::from_utf8_lossy(&image.stdout).contains("cold"));
+}
+
+/// A loop device; it is taken away again.
+struct Loop(String);
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["-d", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_device_of_the_host_is_lent_to_the_machine_that_has_it_as_disk() {
+    let host = Host::start();
+    let file = host.file("device", "");
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&file)
+        .and_then(|f| f.set_len(4 << 20))
+        .expect("extended");
+    let made = clients::run("losetup", &["--find", "--show", &file], &[]);
+    if made.status != 0 {
+        eprintln!("skipped: no loop device: {}", made.stderr);
+        return;
+    }
+    let device = Loop(made.stdout.trim().to_owned());
+    let before = fs::metadata(&device.0).expect("it is there");
+    let owner = || fs::metadata(&device.0).map(|m| (m.uid(), m.gid())).ok();
+    let disk = format!(
+        "<disk type='block'><driver name='qemu' type='raw'/><source dev='{}'/>\
+         <target dev='vda' bus='virtio'/></disk></devices>",
+        device.0
+    );
+    host.define(&guest::bare_machine("m").replace("</devices>", &disk));
+    let _ = host.virsh(&["start", "m"]).succeeds();
+    let shown = host.virsh(&["domblkinfo", "m", "vda"]).succeeds();
+    assert!(shown.contains("4194304"), "{shown}");
+    let _ = host.virsh(&["destroy", "m"]).succeeds();
+    assert_eq!(owner(), Some((before.uid(), before.gid())));
 }
