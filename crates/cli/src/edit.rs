@@ -157,7 +157,10 @@ fn run_editor(s: &mut Session, path: &Path) -> Result<(), Failure> {
         Ok(status) => Err(Failure::said(format!(
             "the editor '{editor}' failed: {status}"
         ))),
-        Err(e) => Err(Failure::said(format!("cannot run '{editor}': {e}"))),
+        Err(e) => Err(Failure::said(format!(
+            "cannot run '{editor}': {}",
+            client::os_message(&e)
+        ))),
     }
 }
 

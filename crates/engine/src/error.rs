@@ -120,14 +120,15 @@ impl EngineError {
 
     /// A system call's failure: what was tried, on what, and why it failed.
     pub fn system(what: &str, error: impl fmt::Display) -> Self {
-        Self::new(ErrorKind::SystemError, format!("{what}: {error}"))
+        let text = error.to_string();
+        // Without "(os error 2)", which tells a person nothing.
+        let text = text.split(" (os error").next().unwrap_or(&text);
+        Self::new(ErrorKind::SystemError, format!("{what}: {text}"))
     }
 
     /// A system call's failure in the words everybody knows, without its number.
     pub(crate) fn io(what: &str, error: &std::io::Error) -> Self {
-        let text = error.to_string();
-        let text = text.split(" (os error").next().unwrap_or(&text);
-        Self::new(ErrorKind::SystemError, format!("{what}: {text}"))
+        Self::system(what, error)
     }
 
     /// The machine's owner is gone: the daemon is going down.

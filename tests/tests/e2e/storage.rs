@@ -546,6 +546,7 @@ fn images_are_made_copied_and_looked_at_outside_of_pools() {
         &["snapshot", &a, "--apply", "one"],
         &["snapshot", &a, "--delete", "one"],
         &["commit", &over],
+        &["convert", &a, &format!("{a}.copy")],
     ] {
         let error = host.stead(&[&["image"], words].concat()).fails();
         assert!(

@@ -209,6 +209,11 @@ fn create(s: &mut Session, args: &Args) -> Outcome {
         backing: backing(args)?,
         options: options(args)?,
     };
+    if !args.has("size") && !args.has("backing") {
+        return Err(Failure::said(
+            "say how large it is, or what it builds upon with --backing",
+        ));
+    }
     let format = args.text(FORMAT.name)?.unwrap_or("qcow2");
     run(s, args, Some(format), task)
 }

@@ -176,7 +176,9 @@ fn given_value(s: &mut Session, args: &Args) -> Result<Vec<u8>, Failure> {
     }
     if let Some(path) = args.text("file")? {
         let bytes = std::fs::read(path);
-        let bytes = bytes.map_err(|e| Failure::said(format!("cannot read '{path}': {e}")))?;
+        let bytes = bytes.map_err(|e| {
+            Failure::said(format!("cannot read '{path}': {}", client::os_message(&e)))
+        })?;
         if bytes.len() > VALUE_MAX_BYTES {
             let what = format!("'{path}' is longer than {VALUE_MAX_BYTES} bytes");
             return Err(Failure::said(what));

@@ -25,6 +25,9 @@ use storage::task::ImageTask;
 /// In place of a format: what a machine's definition says, else the image's header.
 const FOUND_OUT: &str = "auto";
 
+/// What qemu-img says of an image that another process has open.
+const LOCKED: &str = "Is another process using the image";
+
 /// A task on an image.
 #[derive(Debug, Clone)]
 pub struct ImageJob {
@@ -200,6 +203,7 @@ impl Engine {
             context.done((percent * 100.0) as u64);
             !context.is_cancelled()
         });
+        let watched = watched.map_err(|error| self.in_use_rather(error, image, task.word()));
         // One that was ended has no words of its own.
         let named = context.check().and(watched).and_then(|output| {
             if let (Some(made), Some(unfinished)) = (made, &unfinished) {
@@ -214,6 +218,14 @@ impl Engine {
             let _ = std::fs::remove_file(unfinished);
         }
         named.map_err(|error| copy_error(error, unfinished.as_deref(), made))
+    }
+
+    /// Names the machine that keeps qemu-img from an image, where that is why it failed.
+    fn in_use_rather(&self, error: EngineError, image: &str, what: &str) -> EngineError {
+        match error.message.contains(LOCKED) {
+            true => self.check_unused(image, what).err().unwrap_or(error),
+            false => error,
+        }
     }
 
     /// The same with the format of the other image found out, where that is asked for.

@@ -102,10 +102,11 @@ fn open(path: &Path, write: bool) -> Result<OwnedFd> {
         .read(true)
         .write(write)
         .open(path)
-        .map_err(|e| {
-            EngineError::new(
-                ErrorKind::ResourceUnavailable,
-                format!("Cannot access storage file '{}': {e}", path.display()),
+        .map_err(|e| EngineError {
+            kind: ErrorKind::ResourceUnavailable,
+            ..EngineError::io(
+                &format!("Cannot access storage file '{}'", path.display()),
+                &e,
             )
         })?;
     Ok(file.into())
