@@ -12,12 +12,14 @@ pub enum Answers {
     Autoinstall,
 }
 
+/// What a document for cloud-init begins with.
+const CLOUD_CONFIG: &str = "#cloud-config";
+
 impl Answers {
     /// Tells by the text; none if it is none of these.
     pub fn tell(text: &str) -> Option<Answers> {
         let mut lines = text.lines().map(str::trim_start);
-        if text.starts_with("#cloud-config") || lines.clone().any(|l| l.starts_with("autoinstall:"))
-        {
+        if text.starts_with(CLOUD_CONFIG) || lines.clone().any(|l| l.starts_with("autoinstall:")) {
             return Some(Answers::Autoinstall);
         }
         lines.find_map(|line| {
@@ -30,6 +32,15 @@ impl Answers {
                 _ => None,
             }
         })
+    }
+
+    /// An autoinstall document as cloud-init takes it: it looks at the first line, and passes over
+    /// what does not say there that it is for it.
+    pub fn user_data(text: String) -> String {
+        match text.starts_with(CLOUD_CONFIG) {
+            true => text,
+            false => format!("{CLOUD_CONFIG}\n{text}"),
+        }
     }
 
     /// The file that holds them in the initial RAM disk; none where they come otherwise.
@@ -70,5 +81,13 @@ mod tests {
             Some(Answers::Autoinstall)
         );
         assert_eq!(Answers::tell("hello"), None);
+    }
+
+    #[test]
+    fn cloud_init_is_told_that_a_document_is_for_it() {
+        let bare = "autoinstall:\n  version: 1\n".to_owned();
+        let headed = format!("#cloud-config\n{bare}");
+        assert_eq!(Answers::user_data(bare), headed);
+        assert_eq!(Answers::user_data(headed.clone()), headed);
     }
 }

@@ -414,7 +414,7 @@ fn answer(request: &mut InstallRequest, arguments: &mut String) -> Result<()> {
     arguments.push_str(answers.arguments());
     match answers.file() {
         Some(file) => request.injected.push((file.to_owned(), text)),
-        None => request.seed.user_data = Some(text),
+        None => request.seed.user_data = Some(Answers::user_data(text)),
     }
     Ok(())
 }
