@@ -11,6 +11,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{extra, sayln};
 use crate::session::Session;
 use crate::table::{Completes, Verb, arg, maybe, text};
+use crate::verbs::list::domains;
 use crate::verbs::plans::{self, DRY_RUN};
 
 /// `VIR_DOMAIN_METADATA_ELEMENT`.
@@ -30,7 +31,8 @@ const ACTIONS: &[&str] = &[
 ];
 
 /// The verbs of this file.
-pub(crate) const VERBS: &[Verb] = &[Verb::new(
+pub(crate) const VERBS: &[Verb] = &[
+    Verb::new(
     "firewall",
     "what a machine may receive, and which ports lead to it",
     firewall,
@@ -57,7 +59,10 @@ pub(crate) const VERBS: &[Verb] = &[Verb::new(
     ),
     DRY_RUN,
 ])
-.tabular()];
+.tabular(),
+    Verb::new("firewall list", "the machines that have rules, with what they amount to", list)
+        .tabular(),
+];
 
 fn firewall(s: &mut Session, args: &Args) -> Outcome {
     let dom = lookup(s, args.need("domain")?, By::Any)?;
@@ -77,6 +82,26 @@ fn firewall(s: &mut Session, args: &Args) -> Outcome {
     }
     write(s, &dom, &policy)?;
     extra!(s, "Firewall of '{}' changed\n", dom.name);
+    Ok(())
+}
+
+fn list(s: &mut Session, _: &Args) -> Outcome {
+    let mut rows = Vec::new();
+    for dom in domains(s, 0)? {
+        let policy = read(s, &dom)?;
+        if policy != Policy::default() {
+            rows.push(vec![
+                dom.name,
+                default_of(&policy).to_owned(),
+                log_of(&policy).to_owned(),
+                policy.groups.join(","),
+                policy.allows.len().to_string(),
+                policy.forwards.len().to_string(),
+            ]);
+        }
+    }
+    let header = ["Name", "Default", "Log", "Groups", "Allowed", "Forwarded"];
+    s.out.table(&header, &rows);
     Ok(())
 }
 
@@ -189,18 +214,26 @@ fn allow_of(args: &Args) -> Result<Allow, Failure> {
     })
 }
 
-/// The rules as rows, for programs.
-fn rows(policy: &Policy) -> Vec<Vec<String>> {
-    let default = if policy.drop_inbound {
+/// What becomes of what no rule allows.
+fn default_of(policy: &Policy) -> &'static str {
+    if policy.drop_inbound {
         "drop"
     } else {
         "accept"
-    };
-    let log = if policy.log { "on" } else { "off" };
+    }
+}
+
+/// Whether what is dropped is logged.
+fn log_of(policy: &Policy) -> &'static str {
+    if policy.log { "on" } else { "off" }
+}
+
+/// The rules as rows, for programs.
+fn rows(policy: &Policy) -> Vec<Vec<String>> {
     let row = |kind: &str, what: String, from: String| vec![kind.to_owned(), what, from];
     let mut rows = vec![
-        row("default", default.to_owned(), String::new()),
-        row("log", log.to_owned(), String::new()),
+        row("default", default_of(policy).to_owned(), String::new()),
+        row("log", log_of(policy).to_owned(), String::new()),
     ];
     let groups = policy.groups.iter();
     rows.extend(groups.map(|group| row("member", group.clone(), String::new())));
@@ -218,14 +251,10 @@ fn show(s: &mut Session, policy: &Policy) {
         s.out.table(&["Rule", "What", "From"], &rows(policy));
         return;
     }
-    let default = if policy.drop_inbound {
-        "drop"
-    } else {
-        "accept"
-    };
     sayln!(
         s,
-        "default {default}{}",
+        "default {}{}",
+        default_of(policy),
         if policy.log { ", logged" } else { "" }
     );
     for group in &policy.groups {
