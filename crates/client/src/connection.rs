@@ -18,7 +18,7 @@ use wire::xdr::Xdr;
 
 use crate::dial;
 use crate::event_loop::{self, Keepalive, Request};
-use crate::stream::Stream;
+use crate::stream::{Inbox, Stream};
 use crate::uri::{Transport, Uri};
 use crate::{Error, Origin};
 
@@ -176,26 +176,18 @@ impl Connection {
     /// # Errors
     /// As [`Connection::call`].
     pub fn open_stream<A: Call>(&self, args: &A) -> Result<(A::Ret, Stream), Error> {
-        let (sink, incoming) = mpsc::channel(STREAM_QUEUE_PACKETS);
-        let packet = self.exchange(args, Some(sink))?;
-        let stream = Stream::new(packet.header, incoming, self.requests.clone());
+        let (inbox, outbox) = Inbox::new(STREAM_QUEUE_PACKETS);
+        let packet = self.exchange(args, Some(inbox))?;
+        let stream = Stream::new(packet.header, outbox, self.requests.clone());
         Ok((decode(&packet)?, stream))
     }
 
-    fn exchange<A: Call>(
-        &self,
-        args: &A,
-        stream: Option<mpsc::Sender<Packet>>,
-    ) -> Result<Packet, Error> {
+    fn exchange<A: Call>(&self, args: &A, stream: Option<Inbox>) -> Result<Packet, Error> {
         self.answer_of(&self.begin(args, stream)?)
     }
 
     /// Sends a call; its answer comes out of what is given back.
-    fn begin<A: Call>(
-        &self,
-        args: &A,
-        stream: Option<mpsc::Sender<Packet>>,
-    ) -> Result<Answer, Error> {
+    fn begin<A: Call>(&self, args: &A, stream: Option<Inbox>) -> Result<Answer, Error> {
         self.begin_with(args, Vec::new(), stream)
     }
 
@@ -203,7 +195,7 @@ impl Connection {
         &self,
         args: &A,
         descriptors: Vec<OwnedFd>,
-        stream: Option<mpsc::Sender<Packet>>,
+        stream: Option<Inbox>,
     ) -> Result<Answer, Error> {
         let body = args
             .to_bytes()

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc as reply;
 use std::time::Duration;
 
 use bytes::BufMut;
+use sys::content::Place;
+use sys::lent::{self, Loan};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::ReadHalf;
@@ -16,8 +18,9 @@ use wire::frame::{self, Header, Kind, Outgoing, Packet, Reader, Status};
 use wire::procedure::Event;
 use wire::{keepalive, xdr::Xdr};
 
+use crate::content::Content;
 use crate::dial::Dialled;
-use crate::stream::Place;
+use crate::stream::{FromDaemon, Inbox};
 use crate::unsent::Unsent;
 use crate::{Error, Origin};
 
@@ -37,13 +40,18 @@ pub(crate) enum Request {
         body: Vec<u8>,
         descriptors: Vec<OwnedFd>,
         answer: reply::SyncSender<Result<Packet, Error>>,
-        stream: Option<mpsc::Sender<Packet>>,
+        stream: Option<Inbox>,
     },
     /// Send a packet of a stream.
     StreamData {
         header: Header,
         data: Vec<u8>,
         place: Place,
+    },
+    /// Send content in a packet of a stream.
+    StreamContent {
+        header: Header,
+        content: sys::content::Piece,
     },
     /// Forget a stream.
     StreamDone { serial: u32 },
@@ -87,12 +95,11 @@ pub(crate) fn run(dialled: Dialled, inbox: mpsc::UnboundedReceiver<Request>) {
 type Answers = BTreeMap<u32, reply::SyncSender<Result<Packet, Error>>>;
 
 struct Loop {
-    socket: UnixStream,
     reader: Reader,
     outgoing: Unsent,
     serial: u32,
     answers: Answers,
-    streams: BTreeMap<u32, mpsc::Sender<Packet>>,
+    streams: BTreeMap<u32, Inbox>,
     on_event: Option<EventSink>,
     pings: Option<Pings>,
 }
@@ -118,7 +125,6 @@ async fn serve(mut dialled: Dialled, inbox: mpsc::UnboundedReceiver<Request>) ->
         }
     };
     let mut state = Loop {
-        socket,
         reader: Reader::default(),
         outgoing: Unsent::default(),
         serial: 0,
@@ -127,7 +133,7 @@ async fn serve(mut dialled: Dialled, inbox: mpsc::UnboundedReceiver<Request>) ->
         on_event: None,
         pings: None,
     };
-    let error = state.turn(inbox).await;
+    let error = state.turn(socket, inbox).await;
     (state.answers, dialled.explain(error))
 }
 
@@ -160,10 +166,21 @@ async fn take(
 
 impl Loop {
     /// Turns until asked to close or the connection fails.
-    async fn turn(&mut self, mut inbox: mpsc::UnboundedReceiver<Request>) -> Error {
+    async fn turn(
+        &mut self,
+        mut socket: UnixStream,
+        mut inbox: mpsc::UnboundedReceiver<Request>,
+    ) -> Error {
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            let (mut read, mut write) = self.socket.split();
+            if let Some((stream, header)) = self.wants_socket() {
+                socket = match self.lend(socket, &stream, header).await {
+                    Ok(socket) => socket,
+                    Err(error) => return error,
+                };
+                continue;
+            }
+            let (mut read, write) = socket.split();
             let done = tokio::select! {
                 request = inbox.recv() => match request {
                     None | Some(Request::Close) => {
@@ -177,7 +194,7 @@ impl Loop {
                     Ok(Taken::InPlace) => self.received(&[]).await,
                     Err(e) => Err(lost(&e)),
                 },
-                sent = self.outgoing.write(&mut write), if !self.outgoing.is_empty() => match sent {
+                sent = self.outgoing.write(&write), if !self.outgoing.is_empty() => match sent {
                     Ok(n) => {
                         self.outgoing.written(n);
                         Ok(())
@@ -189,6 +206,66 @@ impl Loop {
             if let Err(error) = done {
                 return error;
             }
+        }
+    }
+
+    /// The stream whose content is arriving, if it takes the socket for that.
+    fn wants_socket(&self) -> Option<(Inbox, Header)> {
+        let header = self.reader.under_way()?;
+        let stream = self.streams.get(&header.serial)?;
+        (stream.takes_socket() && self.outgoing.is_empty()).then(|| (stream.clone(), header))
+    }
+
+    /// Lends the socket to whoever reads a stream, until it is given back. Nobody here wakes for
+    /// what comes in meanwhile, and nothing goes out.
+    async fn lend(
+        &mut self,
+        socket: UnixStream,
+        stream: &Inbox,
+        header: Header,
+    ) -> Result<UnixStream, Error> {
+        let socket = socket.into_std().map_err(|e| lost(&e))?;
+        if let Some(packet) = self.reader.give_away() {
+            let descriptor = socket.as_fd().try_clone_to_owned().map_err(|e| lost(&e))?;
+            let (loan, lent) = lent::lend(descriptor, frame::content_follows(header), packet);
+            if stream
+                .put(FromDaemon::Content(Content(lent)))
+                .await
+                .is_err()
+            {
+                self.streams.remove(&header.serial);
+            }
+            match self.returned(loan).await {
+                Ok(missing) => self.reader.take_back(missing),
+                Err(error) => {
+                    // Whoever reads from it waits for more, perhaps.
+                    sys::unix::shut_down(&socket);
+                    return Err(error);
+                }
+            }
+        }
+        UnixStream::from_std(socket).map_err(|e| lost(&e))
+    }
+
+    /// Waits for a lent socket. A daemon that is silent for too long is given up all the same.
+    async fn returned(&mut self, mut loan: Loan) -> Result<usize, Error> {
+        loop {
+            tokio::select! {
+                missing = loan.returned() => {
+                    self.heard();
+                    return Ok(missing);
+                }
+                () = tick(&mut self.pings) => match loan.is_silent() {
+                    true => self.count_silence()?,
+                    false => self.heard(),
+                }
+            }
+        }
+    }
+
+    fn heard(&mut self) {
+        if let Some(pings) = &mut self.pings {
+            pings.unanswered = 0;
         }
     }
 
@@ -254,6 +331,12 @@ impl Loop {
                 let bytes = bytes.map_err(|e| broken(&e.to_string()))?;
                 self.outgoing.push(bytes, Some(place));
             }
+            Request::StreamContent { header, content } => {
+                let head = frame::head_alone(header, content.len());
+                self.outgoing
+                    .push(head.map_err(|e| broken(&e.to_string()))?, None);
+                self.outgoing.push_content(content);
+            }
             Request::OnEvent(sink) => self.on_event = Some(sink),
             Request::StreamDone { serial } => _ = self.streams.remove(&serial),
             Request::Keepalive(settings) => {
@@ -274,9 +357,7 @@ impl Loop {
         self.reader
             .push(bytes, [])
             .map_err(|e| broken(&e.to_string()))?;
-        if let Some(pings) = &mut self.pings {
-            pings.unanswered = 0;
-        }
+        self.heard();
         while let Some(packet) = self
             .reader
             .next_packet()
@@ -302,7 +383,7 @@ impl Loop {
                 let last = packet.header.status != Status::Continue;
                 let gone = match self.streams.get(&serial) {
                     // A full queue stops the reading: the reader is another thread.
-                    Some(stream) => stream.send(packet).await.is_err(),
+                    Some(stream) => stream.put(FromDaemon::Packet(packet)).await.is_err(),
                     None => false,
                 };
                 if last || gone {
@@ -327,6 +408,13 @@ impl Loop {
     }
 
     fn ping(&mut self) -> Result<(), Error> {
+        self.count_silence()?;
+        self.keepalive(keepalive::PingMsg::NUMBER);
+        Ok(())
+    }
+
+    /// Another interval has passed without a word.
+    fn count_silence(&mut self) -> Result<(), Error> {
         let Some(pings) = &mut self.pings else {
             return Ok(());
         };
@@ -335,7 +423,6 @@ impl Loop {
             return Err(Error::local(Origin::Lost, what));
         }
         pings.unanswered += 1;
-        self.keepalive(keepalive::PingMsg::NUMBER);
         Ok(())
     }
 

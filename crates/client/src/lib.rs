@@ -1,6 +1,7 @@
 //! Speaks libvirt's protocol to Stead or to a libvirtd, and Stead's own REST API.
 
 mod connection;
+mod content;
 mod copy;
 mod dial;
 mod error;
@@ -13,6 +14,7 @@ mod uri;
 /// The types of the REST API.
 pub use api;
 pub use connection::{Connection, Options};
+pub use content::Content;
 pub use copy::copy_to_socket;
 pub use error::{Error, Origin, os_message};
 pub use rest::{Rest, segment};

@@ -1,13 +1,17 @@
 //! A stream: data that belongs to one call, in either direction.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use sys::content::{Intake, PIECES_MAX, Place, Window};
 use tokio::sync::mpsc;
 use wire::frame::{
     Header, Kind, Packet, STREAM_DATA_MAX_BYTES, STREAM_ROOM_BYTES, Status, StreamHole,
 };
 use wire::xdr::Xdr;
 
+use crate::content::Content;
 use crate::event_loop::Request;
 use crate::{Error, Origin};
 
@@ -15,61 +19,83 @@ use crate::{Error, Origin};
 pub const PIECE_BYTES: usize = STREAM_DATA_MAX_BYTES;
 /// What lies in front of it in a buffer that is sent.
 pub const ROOM_BYTES: usize = STREAM_ROOM_BYTES;
-/// Packets of one stream that wait to be written before their sender does: about as many as the
-/// processor has near.
-const WINDOW_PACKETS: usize = 4;
-
 /// What a stream carries.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Piece {
     /// Bytes.
     Data(Vec<u8>),
     /// So many zeros that were left out.
     Hole(u64),
+    /// Content that is still to be taken, on a stream that asked for it.
+    Content(Content),
 }
 
-/// How many packets of a stream wait to be written.
-#[derive(Debug, Default)]
-struct Window {
-    waiting: Mutex<usize>,
-    less: Condvar,
-}
-
-/// A packet's place among those that wait; given back when dropped.
+/// What the loop hands to a stream.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<Window>);
+pub(crate) enum FromDaemon {
+    /// A packet.
+    Packet(Packet),
+    /// The socket, where content is on it.
+    Content(Content),
+}
 
-impl Place {
-    /// Waits for a place.
-    fn take(window: &Arc<Window>) -> Place {
-        let waiting = window
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let full = |waiting: &mut usize| *waiting >= WINDOW_PACKETS;
-        let waiting = window.less.wait_while(waiting, full);
-        *waiting.unwrap_or_else(PoisonError::into_inner) += 1;
-        Place(Arc::clone(window))
+/// Where the loop puts what comes for a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Inbox {
+    sender: mpsc::Sender<FromDaemon>,
+    takes_socket: Arc<AtomicBool>,
+}
+
+impl Inbox {
+    /// One for packets that wait for their reader before the socket is left alone.
+    pub(crate) fn new(packets: usize) -> (Inbox, Outbox) {
+        let (sender, receiver) = mpsc::channel(packets);
+        let takes_socket = Arc::new(AtomicBool::new(false));
+        let outbox = Outbox {
+            receiver,
+            takes_socket: takes_socket.clone(),
+        };
+        (
+            Inbox {
+                sender,
+                takes_socket,
+            },
+            outbox,
+        )
+    }
+
+    /// Puts it there; waits while the stream is behind.
+    pub(crate) async fn put(&self, what: FromDaemon) -> Result<(), Gone> {
+        self.sender.send(what).await.map_err(|_| Gone)
+    }
+
+    /// Whether content may be read from the socket by whoever reads the stream.
+    pub(crate) fn takes_socket(&self) -> bool {
+        self.takes_socket.load(Ordering::Relaxed) && !self.sender.is_closed()
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let waiting = self.0.waiting.lock();
-        *waiting.unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.less.notify_one();
-    }
+/// Nobody reads the stream any more.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+/// Where it comes out.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    receiver: mpsc::Receiver<FromDaemon>,
+    takes_socket: Arc<AtomicBool>,
 }
 
 /// An open stream. Dropping it without [`Stream::finish`] aborts it.
 pub struct Stream {
     incoming: Incoming,
     outgoing: Outgoing,
+    intake: Option<Intake>,
 }
 
 /// The receiving half.
 pub struct Incoming {
-    packets: mpsc::Receiver<Packet>,
+    outbox: Outbox,
     ended: bool,
 }
 
@@ -84,11 +110,11 @@ pub struct Outgoing {
 impl Stream {
     pub(crate) fn new(
         header: Header,
-        packets: mpsc::Receiver<Packet>,
+        outbox: Outbox,
         requests: mpsc::UnboundedSender<Request>,
     ) -> Stream {
         let incoming = Incoming {
-            packets,
+            outbox,
             ended: false,
         };
         Stream {
@@ -98,7 +124,43 @@ impl Stream {
                 requests,
                 window: Arc::default(),
             },
+            intake: None,
         }
+    }
+
+    /// From now on [`Stream::receive_piece`] may give content that is still to be taken.
+    pub fn take_content(&self) {
+        let takes_socket = &self.incoming.outbox.takes_socket;
+        takes_socket.store(true, Ordering::Relaxed);
+    }
+
+    /// Sends up to `max` bytes of a file from `at` on, without copying them; how many, 0 at the
+    /// file's end. Waits while much is unsent.
+    ///
+    /// # Errors
+    /// The daemon's error, if it has given the stream up, or the connection's; inside, the file's.
+    pub fn send_file(
+        &mut self,
+        file: &File,
+        at: u64,
+        max: u64,
+    ) -> Result<std::io::Result<u64>, Error> {
+        self.incoming.check()?;
+        let taken = match &self.intake {
+            Some(intake) => intake.take(file, at, max),
+            None => Intake::new().and_then(|new| self.intake.insert(new).take(file, at, max)),
+        };
+        let content = match taken {
+            Ok(Some(content)) => content,
+            Ok(None) => return Ok(Ok(0)),
+            Err(error) => return Ok(Err(error)),
+        };
+        let length = content.len() as u64;
+        self.outgoing.tell(Request::StreamContent {
+            header: self.outgoing.header.stream(Status::Continue),
+            content,
+        })?;
+        Ok(Ok(length))
     }
 
     /// The next piece of data; `None` at the end.
@@ -165,7 +227,7 @@ impl Incoming {
     pub fn receive(&mut self) -> Result<Option<Vec<u8>>, Error> {
         match self.receive_piece()? {
             Some(Piece::Data(bytes)) => Ok(Some(bytes)),
-            Some(Piece::Hole(_)) => {
+            Some(Piece::Hole(_) | Piece::Content(_)) => {
                 let what = "the daemon sent a hole that nobody asked for";
                 Err(Error::local(Origin::Protocol, what))
             }
@@ -175,9 +237,9 @@ impl Incoming {
 
     /// Whether the daemon has given the stream up.
     fn check(&mut self) -> Result<(), Error> {
-        match self.packets.try_recv() {
-            Ok(packet) => self.piece(packet).map(drop),
-            Err(_) => Ok(()),
+        match self.outbox.receiver.try_recv() {
+            Ok(FromDaemon::Packet(packet)) => self.piece(packet).map(drop),
+            Ok(FromDaemon::Content(_)) | Err(_) => Ok(()),
         }
     }
 
@@ -185,8 +247,9 @@ impl Incoming {
         if self.ended {
             return Ok(None);
         }
-        match self.packets.blocking_recv() {
-            Some(packet) => self.piece(packet),
+        match self.outbox.receiver.blocking_recv() {
+            Some(FromDaemon::Packet(packet)) => self.piece(packet),
+            Some(FromDaemon::Content(content)) => Ok(Some(Piece::Content(content))),
             None => Err(Error::local(Origin::Lost, "the stream was cut off")),
         }
     }
@@ -252,14 +315,17 @@ impl Outgoing {
 
     /// Sends data behind the room for its header.
     fn request(&self, header: Header, data: Vec<u8>) -> Result<(), Error> {
-        let place = Place::take(&self.window);
-        self.requests
-            .send(Request::StreamData {
-                header,
-                data,
-                place,
-            })
-            .map_err(|_| Error::local(Origin::Lost, "the connection to the daemon was lost"))
+        let place = Place::take(&self.window, PIECES_MAX);
+        self.tell(Request::StreamData {
+            header,
+            data,
+            place,
+        })
+    }
+
+    fn tell(&self, request: Request) -> Result<(), Error> {
+        let lost = |_| Error::local(Origin::Lost, "the connection to the daemon was lost");
+        self.requests.send(request).map_err(lost)
     }
 
     /// Tells the loop that nobody listens any more.

@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use tokio::io::{AsyncWriteExt, Interest};
+use sys::content::{Piece, Place};
+use tokio::io::Interest;
 use tokio::net::unix::WriteHalf;
-
-use crate::stream::Place;
 
 /// Bytes of small packets that go out together.
 const SHARED_BYTES: usize = 1 << 14;
@@ -25,6 +24,7 @@ pub(crate) struct Unsent {
 enum Part {
     Bytes(Vec<u8>),
     Descriptor(OwnedFd),
+    Content(Piece),
 }
 
 impl Part {
@@ -32,6 +32,7 @@ impl Part {
         match self {
             Part::Bytes(bytes) => bytes.len(),
             Part::Descriptor(_) => WITH_DESCRIPTOR.len(),
+            Part::Content(piece) => piece.len(),
         }
     }
 }
@@ -56,25 +57,34 @@ impl Unsent {
         self.parts.push_back((Part::Descriptor(descriptor), None));
     }
 
+    /// Appends content, whose packet's head was pushed before.
+    pub(crate) fn push_content(&mut self, piece: Piece) {
+        self.parts.push_back((Part::Content(piece), None));
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
     /// Writes some of the first part; how much. Dropped while it waits, it has written nothing.
-    pub(crate) async fn write(&self, to: &mut WriteHalf<'_>) -> io::Result<usize> {
-        match self.parts.front() {
-            None => Ok(0),
-            Some((Part::Bytes(bytes), _)) => to.write(&bytes[self.sent..]).await,
-            Some((Part::Descriptor(descriptor), _)) => loop {
-                to.writable().await?;
-                let socket = to.as_ref();
-                let send =
-                    || sys::unix::send_with_fds(socket, WITH_DESCRIPTOR, &[descriptor.as_fd()]);
-                match socket.try_io(Interest::WRITABLE, send) {
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                    sent => return sent,
-                }
-            },
+    pub(crate) async fn write(&self, to: &WriteHalf<'_>) -> io::Result<usize> {
+        let Some((part, _)) = self.parts.front() else {
+            return Ok(0);
+        };
+        let socket = to.as_ref();
+        let send = || match part {
+            Part::Bytes(bytes) => sys::unix::send_with_fds(socket, &bytes[self.sent..], &[]),
+            Part::Descriptor(descriptor) => {
+                sys::unix::send_with_fds(socket, WITH_DESCRIPTOR, &[descriptor.as_fd()])
+            }
+            Part::Content(piece) => piece.send(socket, self.sent),
+        };
+        loop {
+            to.writable().await?;
+            match socket.try_io(Interest::WRITABLE, send) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return sent,
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! A connection against a daemon made of a script: answers, errors, streams, events, silence.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -11,7 +12,7 @@ use stead_client::wire::keepalive;
 use stead_client::wire::procedure::{Call, Event};
 use stead_client::wire::remote::{self, RpcError};
 use stead_client::wire::xdr::Xdr;
-use stead_client::{Connection, Options, Origin, Uri};
+use stead_client::{Connection, Options, Origin, Piece, Uri};
 
 /// One end of the conversation.
 struct Daemon {
@@ -263,4 +264,111 @@ proptest::proptest! {
     fn no_uri_is_too_strange(text in "(qemu)?[+a-z:/@%?=&.0-9é\\[\\]-]{0,60}") {
         _ = Uri::parse(&text);
     }
+}
+
+/// The arguments of a call that opens a stream.
+fn download() -> remote::StorageVolDownloadArgs {
+    remote::StorageVolDownloadArgs {
+        vol: remote::RemoteStorageVol {
+            pool: "p".into(),
+            name: "v".into(),
+            key: "k".into(),
+        },
+        offset: 0,
+        length: 0,
+        flags: 0,
+    }
+}
+
+fn content(length: usize) -> Vec<u8> {
+    (0..length).map(|n| (n / 3) as u8).collect()
+}
+
+#[test]
+fn content_goes_to_a_file_whatever_comes_between() {
+    let all = content(1_000_003);
+    let sent = all.clone();
+    let (connection, daemon) = talk(&Options::default(), move |daemon| {
+        let call = daemon.next().expect("a call").header;
+        daemon.answer(call, &());
+        let more = call.stream(Status::Continue);
+        for (n, piece) in sent.chunks(120_000).enumerate() {
+            daemon.send(&frame::data_packet(more, piece).expect("it fits"));
+            if n == 3 {
+                let ping = Header {
+                    program: keepalive::PROGRAM,
+                    version: keepalive::VERSION,
+                    procedure: keepalive::PingMsg::NUMBER,
+                    kind: Kind::Event,
+                    serial: 0,
+                    status: Status::Ok,
+                };
+                daemon.send(&frame::data_packet(ping, &[]).expect("it fits"));
+                let pong = daemon.next().expect("an answer").header;
+                assert_eq!(pong.program, keepalive::PROGRAM);
+            }
+        }
+        daemon.send(&frame::data_packet(more, &[]).expect("it fits"));
+        let end = daemon.next().expect("the end").header;
+        assert_eq!(end.status, Status::Ok);
+        daemon.send(&frame::data_packet(call.stream(Status::Ok), &[]).expect("it fits"));
+    });
+    let ((), mut stream) = connection.open_stream(&download()).expect("it is opened");
+    stream.take_content();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let (mut end, mut passed_on) = (0, 0);
+    while let Some(piece) = stream.receive_piece().expect("all is well") {
+        end += match piece {
+            Piece::Content(content) => {
+                let count = content.write_to(file.as_file(), end).expect("room");
+                passed_on += count;
+                count
+            }
+            Piece::Data(bytes) => {
+                file.as_file().write_all_at(&bytes, end).expect("room");
+                bytes.len() as u64
+            }
+            Piece::Hole(_) => panic!("there are no holes"),
+        };
+    }
+    stream.finish().expect("it ends");
+    assert!(std::fs::read(file.path()).expect("a file") == all);
+    assert!(passed_on > 0, "all of it was copied");
+    drop(connection);
+    daemon.join().expect("the script was kept to");
+}
+
+#[test]
+fn a_file_goes_into_a_stream() {
+    let all = content(700_001);
+    let (told, received) = mpsc::channel();
+    let (connection, daemon) = talk(&Options::default(), move |daemon| {
+        let call = daemon.next().expect("a call").header;
+        daemon.answer(call, &());
+        let mut got = Vec::new();
+        loop {
+            let packet = daemon.next().expect("content, then the end");
+            match packet.header.status {
+                Status::Continue => got.extend_from_slice(&packet.body),
+                _ => break,
+            }
+        }
+        told.send(got).expect("somebody wants it");
+        daemon.send(&frame::data_packet(call.stream(Status::Ok), &[]).expect("it fits"));
+    });
+    let ((), mut stream) = connection.open_stream(&download()).expect("it is opened");
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(&all).expect("room");
+    let mut at = 0;
+    loop {
+        let sent = stream.send_file(&file, at, u64::MAX).expect("all is well");
+        match sent.expect("it can be read") {
+            0 => break,
+            count => at += count,
+        }
+    }
+    stream.finish().expect("it ends");
+    assert!(received.recv().expect("all of it") == all);
+    drop(connection);
+    daemon.join().expect("the script was kept to");
 }

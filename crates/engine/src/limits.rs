@@ -149,9 +149,6 @@ pub const VOLUME_PIECE_BYTES: usize = 1024 * 1024;
 /// Pieces of a volume that wait between the disk and the client.
 pub const VOLUME_PIECES_MAX: usize = 4;
 
-/// Bytes of an upload that are written to disk at once; as much as one packet of a stream has.
-pub const VOLUME_WRITE_BYTES: usize = 256 * 1024;
-
 /// The last words of qemu-img that are quoted in an error, in bytes.
 pub const TOOL_WORDS_MAX_BYTES: usize = 4 * 1024;
 

@@ -11,7 +11,6 @@ mod dispatch;
 mod event_name;
 mod events;
 mod failure;
-mod lent;
 pub mod limits;
 mod notices;
 mod procedures;

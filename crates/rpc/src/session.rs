@@ -3,26 +3,27 @@
 //! Calls that wait for nothing are answered right here, between reading and writing, without a
 //! hand-over; all others get a task each and come back as [`ToConnection`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::notices::{Notice, NoticeStream};
 use engine::{DomainEvent, EngineError, EventStream};
+use sys::content::Piece as Content;
+use sys::lent::{self, Loan};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wire::connection::{Broken, Call, Connection, Incoming, Procedure, Settings, StreamPacket};
 use wire::errors::{ErrorCode, ErrorDomain};
-use wire::frame::Header;
+use wire::frame::{self, Header};
 use wire::output::Next;
 use wire::remote::{self, RpcError};
 
 use crate::client::Client;
 use crate::dispatch::{self, Handler, Ready, Serve};
-use crate::lent::{self, Loan};
 use crate::limits::{
     CLIENT_CALLS_MAX, KEEPALIVE_COUNT, KEEPALIVE_INTERVAL_MS, OUTPUT_HIGH_WATER_BYTES,
     OUTPUT_MAX_BYTES, PACKET_MAX_BYTES, READ_BYTES, READ_ONLY_PACKET_MAX_BYTES,
@@ -70,6 +71,8 @@ pub(crate) struct Session {
     streams: BTreeMap<u32, Inbox>,
     /// What a stream's procedure has no room for yet; nothing is read meanwhile.
     stalled: Option<(Inbox, FromClient)>,
+    /// Content whose turn the connection's output knows.
+    contents: VecDeque<Content>,
     /// The socket is read by whoever serves a stream.
     loan: Option<Loan>,
     events: Option<EventStream>,
@@ -99,6 +102,7 @@ impl Session {
             from_tasks,
             streams: BTreeMap::new(),
             stalled: None,
+            contents: VecDeque::new(),
             loan: None,
             events: None,
             notices: None,
@@ -155,12 +159,13 @@ impl Session {
             () = room(&self.stalled) => self.unstall(),
             missing = returned(&mut self.loan) => {
                 self.loan = None;
+                self.socket.attend()?;
                 self.connection.heard(self.started.elapsed());
                 self.connection.take_back(missing);
             }
             () = at(self.started, deadline) => {
                 let now = self.started.elapsed();
-                if self.loan.as_mut().is_some_and(Loan::heard) {
+                if self.loan.as_mut().is_some_and(|loan| !loan.is_silent()) {
                     self.connection.heard(now);
                 }
                 self.connection.tick(now)?;
@@ -290,6 +295,11 @@ impl Session {
             ToConnection::Answer(header, ready) => self.answer(header, ready),
             ToConnection::Stream(StreamMessage { serial, what }) => match what {
                 ToClient::Data(packet, _permit) => self.connection.stream_data(serial, packet),
+                ToClient::Content(content) => {
+                    if self.connection.stream_content(serial, content.len()) {
+                        self.contents.push_back(content);
+                    }
+                }
                 ToClient::Hole(length, _permit) => self.connection.stream_hole(serial, length),
                 ToClient::EndOfData => self.connection.stream_end_of_data(serial),
                 ToClient::Finished => {
@@ -353,11 +363,11 @@ impl Session {
         let Some(inbox) = inbox.cloned() else {
             return Ok(false);
         };
-        let socket = self.socket.as_fd().try_clone_to_owned()?;
         let Some(packet) = self.connection.give_away() else {
             return Ok(false);
         };
-        let (loan, lent) = lent::lend(socket, header, packet);
+        let socket = self.socket.leave()?;
+        let (loan, lent) = lent::lend(socket, frame::content_follows(header), packet);
         self.loan = Some(loan);
         self.put(inbox, FromClient::Socket(lent));
         Ok(true)
@@ -405,6 +415,7 @@ impl Session {
                     return Ok(());
                 }
                 Next::Bytes(bytes) => self.socket.send(bytes, &[]),
+                Next::Content(sent) => send_content(&mut self.socket, &mut self.contents, sent),
                 Next::Fd(fd) => self.socket.send(b"\0", &[fd]).map(|_| 0),
             };
             match written {
@@ -415,6 +426,20 @@ impl Session {
             }
         }
     }
+}
+
+/// Sends more of the first content, `sent` bytes of which are on their way.
+fn send_content(
+    socket: &mut ClientSocket,
+    contents: &mut VecDeque<Content>,
+    sent: usize,
+) -> io::Result<usize> {
+    let first = contents.front().ok_or(io::ErrorKind::NotFound)?;
+    let count = socket.send_by(|socket| first.send(socket, sent))?;
+    if sent + count == first.len() {
+        contents.pop_front();
+    }
+    Ok(count)
 }
 
 /// A call whose task works on it. A task that dies leaves no caller waiting.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sys::content::Piece as Content;
+use sys::lent::Lent;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use wire::connection::StreamPacket;
 use wire::frame::{STREAM_DATA_MAX_BYTES, STREAM_ROOM_BYTES};
 use wire::remote::RpcError;
 
-use crate::lent::Lent;
 use crate::limits::{STREAM_INPUT_MAX, STREAM_PIECES_MAX};
 
 /// What a stream tells its connection.
@@ -16,6 +17,8 @@ use crate::limits::{STREAM_INPUT_MAX, STREAM_PIECES_MAX};
 pub(crate) enum ToClient {
     /// A packet of data behind room for its header; the permit is given back once it is on its way.
     Data(Vec<u8>, OwnedSemaphorePermit),
+    /// A packet of content that goes to the socket by itself.
+    Content(Content),
     /// So many zeros, left out; the permit is given back once it is on its way.
     Hole(u64, OwnedSemaphorePermit),
     /// There is no more data.
@@ -114,15 +117,15 @@ impl StreamEnd {
             let mut packet = Vec::with_capacity(STREAM_ROOM_BYTES + piece.len());
             packet.resize(STREAM_ROOM_BYTES, 0);
             packet.extend_from_slice(piece);
-            self.send_packet(packet).await?;
+            let permit = self.permit().await?;
+            self.tell(ToClient::Data(packet, permit))?;
         }
         Ok(())
     }
 
-    /// Sends a packet of data that lies behind [`STREAM_ROOM_BYTES`] of room, without copying it.
-    pub(crate) async fn send_packet(&mut self, packet: Vec<u8>) -> Result<(), Gone> {
-        let permit = self.permit().await?;
-        self.tell(ToClient::Data(packet, permit))
+    /// Sends content, of which no more is taken in while the client is behind.
+    pub(crate) fn send_content(&mut self, content: Content) -> Result<(), Gone> {
+        self.tell(ToClient::Content(content))
     }
 
     /// Sends a hole; waits while the client is behind.

@@ -69,21 +69,6 @@ pub fn share_blocks(from: &File, to: &File) -> SysResult<()> {
         .map_err(|e| SysError::new("share the blocks of", "a file", e))
 }
 
-/// Appends up to `max` bytes of a file from `at` on; how many there were, 0 at its end.
-pub fn read_appending(
-    file: &File,
-    at: u64,
-    bytes: &mut Vec<u8>,
-    max: usize,
-) -> std::io::Result<usize> {
-    let before = bytes.len();
-    bytes.reserve_exact(max);
-    let count = rustix::io::pread(file, rustix::buffer::spare_capacity(bytes), at)?;
-    // There may be more room than was asked for.
-    bytes.truncate(before + max);
-    Ok(count.min(max))
-}
-
 /// Copies `bytes` from `at` on to the same place of another file, inside the kernel where it can;
 /// how many were copied, fewer at the file's end.
 pub fn copy(from: &File, to: &File, at: u64, bytes: u64) -> SysResult<u64> {

@@ -426,6 +426,20 @@ impl Connection {
         }
     }
 
+    /// Sends a packet of data on a stream whose body, of `length` bytes, the caller sends itself
+    /// (`Next::Content`). False on a stream that is gone: nothing is to be sent then.
+    pub fn stream_content(&mut self, serial: u32, length: usize) -> bool {
+        let Some(call) = self.streams.get(&serial).copied() else {
+            return false;
+        };
+        let head = frame::head_alone(call.stream(Status::Continue), length);
+        let Ok(head) = head else {
+            return false;
+        };
+        self.output.push_content(head, length);
+        true
+    }
+
     /// Tells of zeros that are left out.
     pub fn stream_hole(&mut self, serial: u32, length: u64) {
         let Some(call) = self.streams.get(&serial).copied() else {

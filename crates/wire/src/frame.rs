@@ -361,15 +361,18 @@ impl Reader {
     }
 }
 
-/// The head of a packet: its header, and how long the body behind it is. None if a stream packet of
-/// that length would not be collected apart.
-pub fn head_of_large(head: &[u8; STREAM_ROOM_BYTES]) -> Option<(Header, usize)> {
-    let mut input = Decoder::new(head);
-    let length = u32::decode(&mut input).ok()? as usize;
-    let header = decode_header(&mut input).ok()?;
-    (LARGE_BODY_MIN_BYTES..=LARGE_BODY_MAX_BYTES)
-        .contains(&length)
-        .then(|| (header, length - STREAM_ROOM_BYTES))
+/// What tells from the head of a packet whether it is one with this header and of the size that is
+/// collected apart, and how long its body is.
+pub fn content_follows(
+    expected: Header,
+) -> Box<dyn Fn(&[u8; STREAM_ROOM_BYTES]) -> Option<usize> + Send + Sync> {
+    Box::new(move |head| {
+        let mut input = Decoder::new(head);
+        let length = u32::decode(&mut input).ok()? as usize;
+        let header = decode_header(&mut input).ok()?;
+        let is_large = (LARGE_BODY_MIN_BYTES..=LARGE_BODY_MAX_BYTES).contains(&length);
+        (is_large && header == expected).then(|| length - STREAM_ROOM_BYTES)
+    })
 }
 
 fn decode_header(input: &mut Decoder<'_>) -> Result<Header, FrameError> {
@@ -454,9 +457,14 @@ fn check_count(fds: &[OwnedFd]) -> Result<(), XdrError> {
 /// Makes a packet of data that lies behind [`STREAM_ROOM_BYTES`] of room, which the header fills.
 pub fn data_in_place(header: Header, mut packet: Vec<u8>) -> Result<Vec<u8>, XdrError> {
     let body = packet.len().saturating_sub(STREAM_ROOM_BYTES);
-    let head = write(header, body, |_| ())?;
+    let head = head_alone(header, body)?;
     packet[..STREAM_ROOM_BYTES].copy_from_slice(&head);
     Ok(packet)
+}
+
+/// The head of a packet whose body, of `length` bytes, is sent by itself.
+pub fn head_alone(header: Header, length: usize) -> Result<Vec<u8>, XdrError> {
+    write_with(header, (0, length), |_| ())
 }
 
 /// A packet that carries descriptors; its kind becomes the one that does.

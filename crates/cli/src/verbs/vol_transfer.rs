@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{FileExt, FileTypeExt};
 
 use client::Piece;
 use client::wire::remote;
@@ -85,28 +86,60 @@ fn receive(
     let opened = s.conn()?.open_stream(&call);
     let (_, mut stream) = opened.or_fail(|| format!("cannot download from volume {name}"))?;
     let failed = || format!("cannot receive data from volume {name}");
-    let mut file = file;
-    let mut end = 0u64;
+    let mut target = Target::new(file).map_err(|e| os(failed(), &e))?;
+    if target.has_places {
+        stream.take_content();
+    }
     while let Some(piece) = stream.receive_piece().or_fail(failed)? {
-        match piece {
-            Piece::Data(bytes) => {
-                file.write_all(&bytes).map_err(|e| os(failed(), &e))?;
-                end += bytes.len() as u64;
-            }
-            Piece::Hole(bytes) => {
-                end += bytes;
-                std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(end))
-                    .map_err(|e| os(failed(), &e))?;
-            }
-        }
+        target.take(piece).map_err(|e| os(failed(), &e))?;
     }
     if args.has("sparse") {
         // A hole at the end leaves no trace otherwise.
-        file.set_len(end).map_err(|e| os(failed(), &e))?;
+        file.set_len(target.end).map_err(|e| os(failed(), &e))?;
     }
     stream
         .finish()
         .or_fail(|| format!("cannot close volume {name}"))
+}
+
+/// Whether one can write and read at any place of it, as of a disk's.
+fn has_places(file: &File) -> std::io::Result<bool> {
+    let kind = file.metadata()?.file_type();
+    Ok(kind.is_file() || kind.is_block_device())
+}
+
+/// Where a volume is copied to.
+struct Target<'a> {
+    file: &'a File,
+    has_places: bool,
+    /// How much is there, in bytes.
+    end: u64,
+}
+
+impl Target<'_> {
+    fn new(file: &File) -> std::io::Result<Target<'_>> {
+        Ok(Target {
+            file,
+            has_places: has_places(file)?,
+            end: 0,
+        })
+    }
+
+    fn take(&mut self, piece: Piece) -> std::io::Result<()> {
+        self.end += match piece {
+            Piece::Data(bytes) => {
+                match self.has_places {
+                    true => self.file.write_all_at(&bytes, self.end)?,
+                    false => self.file.write_all(&bytes)?,
+                }
+                bytes.len() as u64
+            }
+            Piece::Content(content) => content.write_to(self.file, self.end)?,
+            Piece::Hole(bytes) if self.has_places => bytes,
+            Piece::Hole(_) => return Err(std::io::ErrorKind::NotSeekable.into()),
+        };
+        Ok(())
+    }
 }
 
 fn upload(s: &mut Session, args: &Args) -> Outcome {
@@ -141,6 +174,7 @@ fn send(
     name: &str,
 ) -> Outcome {
     let failed = || format!("cannot send data to volume {name}");
+    let has_places = has_places(file).map_err(|e| os(failed(), &e))?;
     let mut at = 0;
     while left > 0 {
         let data = match sparse {
@@ -157,25 +191,42 @@ fn send(
                 }
             },
         };
-        let data = usize::try_from(data).unwrap_or(usize::MAX);
-        let mut piece = vec![0; client::ROOM_BYTES];
-        piece.reserve_exact(data.min(client::PIECE_BYTES));
-        // Right into memory that nobody has filled before.
-        let count = rustix::io::read(file, rustix::buffer::spare_capacity(&mut piece));
-        let count = count.map_err(|e| os(failed(), &e.into()))?.min(data);
+        let count = match has_places {
+            true => stream.send_file(file, at, data).or_fail(failed)?,
+            false => send_next(stream, file, data).or_fail(failed)?,
+        };
+        let count = count.map_err(|e| os(failed(), &e))?;
         if count == 0 {
             break;
         }
-        piece.truncate(client::ROOM_BYTES + count);
-        stream.send_piece(piece).or_fail(failed)?;
-        at += count as u64;
-        left -= count as u64;
+        at += count;
+        left -= count;
     }
     Ok(())
 }
 
-/// Whether data begins at `at`, and how long what begins there is; the file's position is there
-/// afterwards. Nothing at its end.
+/// Sends up to `max` bytes that come next from what is no file on a disk; how many, 0 at the end.
+fn send_next(
+    stream: &mut client::Stream,
+    source: &File,
+    max: u64,
+) -> Result<std::io::Result<u64>, client::Error> {
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    let mut piece = vec![0; client::ROOM_BYTES];
+    piece.reserve_exact(max.min(client::PIECE_BYTES));
+    // Right into memory that nobody has filled before.
+    let count = match rustix::io::read(source, rustix::buffer::spare_capacity(&mut piece)) {
+        Ok(count) => count.min(max),
+        Err(error) => return Ok(Err(error.into())),
+    };
+    if count > 0 {
+        piece.truncate(client::ROOM_BYTES + count);
+        stream.send_piece(piece)?;
+    }
+    Ok(Ok(count as u64))
+}
+
+/// Whether data begins at `at`, and how long what begins there is. Nothing at the file's end.
 fn stretch(file: &File, at: u64) -> std::io::Result<Option<(bool, u64)>> {
     use rustix::fs::{SeekFrom, seek};
     use rustix::io::Errno;
@@ -187,13 +238,8 @@ fn stretch(file: &File, at: u64) -> std::io::Result<Option<(bool, u64)>> {
         Err(Errno::NXIO) => length,
         other => other?,
     };
-    let found = match data > at {
+    Ok(Some(match data > at {
         true => (false, data - at),
         false => (true, seek(file, SeekFrom::Hole(at))? - at),
-    };
-    seek(
-        file,
-        SeekFrom::Start(at + if found.0 { 0 } else { found.1 }),
-    )?;
-    Ok(Some(found))
+    }))
 }

@@ -5,12 +5,11 @@
 //! that a daemon that dies on the way leaves the old state and a file it knows to remove.
 //!
 //! - `make`: new volumes, empty or copies (`copy_job`: as jobs). `change`: delete, resize; `wipe`.
-//! - `transfer`: upload and download; `ahead`: what is uploaded, read ahead of the disk.
+//! - `transfer`: upload and download.
 //! - `task`: qemu-img's other commands, on any image. `tool`: qemu-img, confined. `chain`: which images an image makes it open.
 //! - `uses`: which running machine uses a file. `keys`: what encrypted volumes are opened with.
 //! - `disks`: disks of machines that name a volume.
 
-mod ahead;
 pub(crate) mod chain;
 mod change;
 mod copy_job;
@@ -39,7 +38,7 @@ pub use storage::task::{ImageTask, SnapshotChange};
 pub use storage::volume::Wishes;
 pub use strays::Stray;
 pub use task::ImageJob;
-pub use transfer::{Download, Piece, PieceShape, Range, Source, Upload};
+pub use transfer::{Download, Piece, Range, Upload};
 pub use wipe::WipeAlgorithm;
 
 /// A volume as it was when its pool last looked.

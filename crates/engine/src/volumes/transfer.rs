@@ -1,9 +1,8 @@
 //! The content of a volume in and out.
 //!
 //! Files are read and written on a thread of their own; pieces go through a short queue, so that
-//! neither side runs ahead of the other.
+//! neither side runs ahead of the other. Between a file and a socket nothing is copied.
 
-use super::ahead::Ahead;
 use super::make::copy_stretches;
 use super::strays::unfinished_name;
 use crate::aside::aside;
@@ -15,34 +14,31 @@ use crate::pools::Pool;
 use crate::pools::claim::{Claim, Overtaken, Purpose};
 use model::storage::VolumeKind;
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use sys::content::{Intake, Piece as Content};
+use sys::lent::Lent;
+use sys::pipe::Pipe;
 use sys::sparse::Stretch;
 use tokio::sync::{mpsc, oneshot};
 
-/// A piece of a volume's content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+/// A piece of a volume's content: `Data` is bytes on the way in, and on the way out content that goes
+/// right to a socket.
+#[derive(Debug)]
+pub enum Piece<Data> {
     /// Bytes.
-    Data(Vec<u8>),
+    Data(Data),
     /// So many zeros that take no space.
     Hole(u64),
 }
 
-/// How the pieces of a download lie in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PieceShape {
-    /// Bytes in front of the data, for whoever sends it on.
-    pub room: usize,
-    /// The most data in one piece.
-    pub data_max: usize,
-}
+/// A piece of a volume that is read.
+type Read = std::io::Result<Piece<Content>>;
 
 /// A volume being read.
 #[derive(Debug)]
 pub struct Download {
-    pieces: mpsc::Receiver<std::io::Result<Piece>>,
+    pieces: mpsc::Receiver<Read>,
     path: String,
     _claim: Claim,
 }
@@ -52,7 +48,7 @@ impl Download {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub async fn next(&mut self) -> Result<Option<Piece>> {
+    pub async fn next(&mut self) -> Result<Option<Piece<Content>>> {
         let next = self.pieces.recv().await.transpose();
         next.map_err(|e| EngineError::io(&format!("cannot read from '{}'", self.path), &e))
     }
@@ -71,18 +67,9 @@ pub struct Upload {
 
 #[derive(Debug)]
 enum ToDisk {
-    Piece(Piece),
-    Source(Source),
+    Piece(Piece<Vec<u8>>),
+    Content(Lent),
     Finish,
-}
-
-/// Where bytes are read from beside the thread that writes them, until there are none.
-pub struct Source(pub Box<dyn Read + Send>);
-
-impl std::fmt::Debug for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Source")
-    }
 }
 
 impl Upload {
@@ -90,17 +77,18 @@ impl Upload {
     ///
     /// # Errors
     /// What the disk says, which ends the upload.
-    pub async fn write(&mut self, piece: Piece) -> Result<()> {
+    pub async fn write(&mut self, piece: Piece<Vec<u8>>) -> Result<()> {
         self.tell(ToDisk::Piece(piece)).await
     }
 
-    /// Takes all that `source` gives, after the pieces so far. It is read without waiting for this
-    /// task, ahead of the disk, which is what makes an upload about as fast as a copy.
+    /// Takes all the content that a lent socket gives, after the pieces so far. It goes to the disk
+    /// without waiting for this task and without being copied, which is what makes an upload about
+    /// as fast as a copy.
     ///
     /// # Errors
     /// What the disk says, which ends the upload.
-    pub async fn write_all_of(&mut self, source: Source) -> Result<()> {
-        self.tell(ToDisk::Source(source)).await
+    pub async fn write_all_of(&mut self, content: Lent) -> Result<()> {
+        self.tell(ToDisk::Content(content)).await
     }
 
     async fn tell(&mut self, message: ToDisk) -> Result<()> {
@@ -139,11 +127,11 @@ impl Upload {
 
 impl Pool {
     /// Begins to read a volume's content from `offset` on; `length` 0 means to the end. With
-    /// `holes`, stretches that take no space are told as such. Data has the `shape` asked for.
+    /// `holes`, stretches that take no space are told as such.
     ///
     /// # Errors
     /// If the volume is being changed, or cannot be read.
-    pub async fn download(&self, name: &str, range: Range, shape: PieceShape) -> Result<Download> {
+    pub async fn download(&self, name: &str, range: Range) -> Result<Download> {
         let claim = self.claim(name, Purpose::Read).await?;
         let volume = self.volume(name)?;
         need_file(&volume)?;
@@ -157,7 +145,6 @@ impl Pool {
         let reading = Reading {
             file,
             range,
-            shape,
             sender,
         };
         start_thread(move || reading.run())?;
@@ -256,8 +243,7 @@ pub(super) fn start_thread(work: impl FnOnce() + Send + 'static) -> Result<()> {
 struct Reading {
     file: File,
     range: Range,
-    shape: PieceShape,
-    sender: mpsc::Sender<std::io::Result<Piece>>,
+    sender: mpsc::Sender<Read>,
 }
 
 impl Reading {
@@ -273,6 +259,7 @@ impl Reading {
             0 => u64::MAX,
             length => self.range.offset.saturating_add(length),
         };
+        let intake = Intake::new()?;
         let mut at = self.range.offset;
         while at < end {
             let data_end = match self.range.holes {
@@ -292,7 +279,7 @@ impl Reading {
                     }
                 }
             };
-            match self.read_data(at, data_end)? {
+            match self.read_data(&intake, at, data_end)? {
                 Some(next) if next > at => at = next,
                 _ => return Ok(()),
             }
@@ -301,26 +288,20 @@ impl Reading {
     }
 
     /// Sends the data up to `end`; where it got to, or none if nobody listens or the file ends.
-    fn read_data(&self, mut at: u64, end: u64) -> std::io::Result<Option<u64>> {
+    fn read_data(&self, intake: &Intake, mut at: u64, end: u64) -> std::io::Result<Option<u64>> {
         while at < end {
-            let PieceShape { room, data_max } = self.shape;
-            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
-            let mut bytes = Vec::with_capacity(room + left.min(data_max));
-            bytes.resize(room, 0);
-            let count =
-                sys::sparse::read_appending(&self.file, at, &mut bytes, left.min(data_max))?;
-            if count == 0 {
+            let Some(content) = intake.take(&self.file, at, end - at)? else {
                 return Ok(None);
-            }
-            at += count as u64;
-            if self.send(Piece::Data(bytes)).is_none() {
+            };
+            at += content.len() as u64;
+            if self.send(Piece::Data(content)).is_none() {
                 return Ok(None);
             }
         }
         Ok(Some(at))
     }
 
-    fn send(&self, piece: Piece) -> Option<()> {
+    fn send(&self, piece: Piece<Content>) -> Option<()> {
         self.sender.blocking_send(Ok(piece)).ok()
     }
 }
@@ -372,7 +353,7 @@ impl Writing {
                     self.make_hole(file, at, length)?;
                     at += length;
                 }
-                Some(ToDisk::Source(source)) => self.write_all_of(file, &mut at, source)?,
+                Some(ToDisk::Content(lent)) => self.write_all_of(file, &mut at, lent)?,
                 Some(ToDisk::Finish) => {
                     let name = self.path.file_name().unwrap_or_default().to_string_lossy();
                     return self.overtaken.unless(&name, || self.complete(file, at));
@@ -396,9 +377,21 @@ impl Writing {
         Ok(())
     }
 
-    fn write_all_of(&self, file: &File, at: &mut u64, source: Source) -> Result<()> {
-        let failed = |e: &std::io::Error| self.failed("cannot receive what is written to", e);
-        Ahead::of(source)?.each(failed, |bytes| self.write_at(file, at, bytes))
+    fn write_all_of(&self, file: &File, at: &mut u64, mut content: Lent) -> Result<()> {
+        let pipe = Pipe::new().map_err(|e| EngineError::system("cannot pass content on", e))?;
+        loop {
+            let count = content
+                .pour(&pipe)
+                .map_err(|e| self.failed("cannot receive what is written to", &e))?;
+            if count == 0 {
+                return Ok(());
+            }
+            let end = at.saturating_add(count as u64);
+            self.check_length(end)?;
+            pipe.write_to(file, *at, count)
+                .map_err(|e| self.failed("cannot write to", &e))?;
+            *at = end;
+        }
     }
 
     fn check_length(&self, end: u64) -> Result<()> {

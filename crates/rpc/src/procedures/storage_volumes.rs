@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use engine::pools::Pool;
-use engine::volumes::{
-    Download, Piece, PieceShape, Range, Resize, Source, Upload, Volume, WipeAlgorithm, Wishes,
-};
+use engine::volumes::{Download, Piece, Range, Resize, Upload, Volume, WipeAlgorithm, Wishes};
 use model::schema::Schema;
 use model::storage::VolumeKind;
 use wire::connection::StreamPacket;
-use wire::frame::{STREAM_DATA_MAX_BYTES, STREAM_ROOM_BYTES};
 use wire::remote::*;
 
 use super::storage_pools::{of_storage, pool};
@@ -243,11 +240,7 @@ async fn download(client: Arc<Client>, args: StorageVolDownloadArgs) -> Answer<(
         holes: args.flags & SPARSE_STREAM != 0,
     };
     let pool = pool_of(&client, &args.vol)?;
-    let shape = PieceShape {
-        room: STREAM_ROOM_BYTES,
-        data_max: STREAM_DATA_MAX_BYTES,
-    };
-    let begun = pool.download(&args.vol.name, range, shape);
+    let begun = pool.download(&args.vol.name, range);
     let download = begun.await.map_err(of_storage)?;
     let serve: Serve = Box::new(move |end| Box::pin(serve_download(end, download)));
     Ok(((), serve))
@@ -256,7 +249,7 @@ async fn download(client: Arc<Client>, args: StorageVolDownloadArgs) -> Answer<(
 async fn serve_download(mut end: StreamEnd, mut download: Download) {
     loop {
         let sent = match download.next().await {
-            Ok(Some(Piece::Data(packet))) => end.send_packet(packet).await,
+            Ok(Some(Piece::Data(content))) => end.send_content(content),
             Ok(Some(Piece::Hole(length))) => end.send_hole(length).await,
             Ok(None) => break,
             Err(error) => {
@@ -295,7 +288,7 @@ async fn serve_upload(mut end: StreamEnd, mut upload: Upload) {
     end.take_socket();
     loop {
         let written = match end.next().await {
-            Some(FromClient::Socket(lent)) => upload.write_all_of(Source(Box::new(lent))).await,
+            Some(FromClient::Socket(lent)) => upload.write_all_of(lent).await,
             Some(FromClient::Packet(StreamPacket::Data(bytes))) => {
                 upload.write(Piece::Data(bytes)).await
             }

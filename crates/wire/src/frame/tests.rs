@@ -123,15 +123,17 @@ fn room_for_a_body_is_no_part_of_it() {
 }
 
 #[test]
-fn the_head_of_a_large_packet_is_known() {
+fn content_that_follows_is_known_by_its_head() {
     let header = call(1).stream(Status::Continue);
-    let head = |length: usize| {
+    let follows = content_follows(header);
+    let head = |header, length: usize| {
         let bytes = data_packet(header, &vec![0; length]).unwrap();
-        head_of_large(bytes[..STREAM_ROOM_BYTES].try_into().unwrap())
+        follows(bytes[..STREAM_ROOM_BYTES].try_into().unwrap())
     };
-    assert_eq!(head(100_000), Some((header, 100_000)));
-    assert_eq!(head(10), None);
-    assert_eq!(head_of_large(&[0xff; STREAM_ROOM_BYTES]), None);
+    assert_eq!(head(header, 100_000), Some(100_000));
+    assert_eq!(head(header, 10), None);
+    assert_eq!(head(call(2).stream(Status::Continue), 100_000), None);
+    assert_eq!(follows(&[0xff; STREAM_ROOM_BYTES]), None);
 }
 
 #[test]
