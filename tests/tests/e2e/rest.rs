@@ -117,7 +117,7 @@ fn post(host: &Host, path: &str, body: &serde_json::Value) -> serde_json::Value 
 
 #[test]
 fn work_on_volumes_that_is_cancelled_leaves_what_was_there() {
-    const LENGTH: usize = 96 << 20;
+    const LENGTH: u64 = 96 << 20;
     let host = Host::start();
     let folder = host.folder().join("pool");
     std::fs::create_dir(&folder).expect("there is room");
@@ -125,12 +125,21 @@ fn work_on_volumes_that_is_cancelled_leaves_what_was_there() {
     let _ = host
         .virsh(&["pool-create-as", "p", "dir", "--target", &place])
         .succeeds();
-    std::fs::write(folder.join("v"), vec![b's'; LENGTH]).expect("there is room");
+    // What nothing makes smaller: its conversion takes a while.
+    let random = std::fs::File::open("/dev/urandom").expect("the kernel's");
+    let mut volume = std::fs::File::create(folder.join("v")).expect("there is room");
+    std::io::copy(&mut random.take(LENGTH), &mut volume).expect("there is room");
     let _ = host.virsh(&["pool-refresh", "p"]).succeeds();
-    let cancelled = |path: &str, body: serde_json::Value| {
+    let by_command = |id: &str| drop(host.stead(&["job", "cancel", id]).succeeds());
+    // Without a command's start in between.
+    let at_once = |id: &str| {
+        let path = format!("/api/v1/jobs/{id}/cancel");
+        drop(post(&host, &path, &serde_json::json!({})));
+    };
+    let cancelled = |path: &str, body: serde_json::Value, cancel: &dyn Fn(&str)| {
         let job = post(&host, &format!("/api/v1{path}"), &body);
         let id = job["id"].as_u64().expect("a job").to_string();
-        let _ = host.stead(&["job", "cancel", &id]).succeeds();
+        cancel(&id);
         let said = host.stead(&["job", "wait", &id]).fails();
         assert!(said.contains("cancelled"), "{path}: {said}");
         let shown = host.stead(&["--format", "json", "jobs"]).succeeds();
@@ -148,11 +157,11 @@ fn work_on_volumes_that_is_cancelled_leaves_what_was_there() {
         );
         serde_json::json!({"pool": "p", "xml": xml, "source_pool": "p", "source": "v"})
     };
-    cancelled("/volumes/copies", copy("raw"));
-    cancelled("/volumes/copies", copy("qcow2"));
+    cancelled("/volumes/copies", copy("raw"), &at_once);
+    cancelled("/volumes/copies", copy("qcow2"), &at_once);
     // 35 passes: it is not over when the word comes.
     let wipe = serde_json::json!({"pool": "p", "name": "v", "algorithm": 5});
-    cancelled("/volumes/wipes", wipe);
+    cancelled("/volumes/wipes", wipe, &by_command);
 
     // A conversion, beside a volume and elsewhere.
     let from = folder.join("v");
@@ -167,7 +176,7 @@ fn work_on_volumes_that_is_cancelled_leaves_what_was_there() {
                 "options": [],
             },
         });
-        cancelled("/images/tasks", task);
+        cancelled("/images/tasks", task, &at_once);
     }
     let beside = std::fs::read_dir(host.folder())
         .expect("it is there")
@@ -179,7 +188,7 @@ fn work_on_volumes_that_is_cancelled_leaves_what_was_there() {
     let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
     assert_eq!(left, ["v"]);
     let length = std::fs::metadata(folder.join("v")).expect("there").len();
-    assert_eq!(length, LENGTH as u64);
+    assert_eq!(length, LENGTH);
     // Nobody holds it any more.
     let _ = host.virsh(&["vol-delete", "v", "p"]).succeeds();
 }
