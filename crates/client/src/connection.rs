@@ -254,7 +254,7 @@ impl Drop for Connection {
     }
 }
 
-fn lost() -> Error {
+pub(crate) fn lost() -> Error {
     Error::local(Origin::Lost, "the connection to the daemon was lost")
 }
 

@@ -11,6 +11,7 @@ use wire::frame::{
 };
 use wire::xdr::Xdr;
 
+use crate::connection::lost;
 use crate::content::Content;
 use crate::event_loop::Request;
 use crate::{Error, Origin};
@@ -153,6 +154,8 @@ impl Stream {
         let content = match taken {
             Ok(Some(content)) => content,
             Ok(None) => return Ok(Ok(0)),
+            // The loop has ended with some of it unsent.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Err(lost()),
             Err(error) => return Ok(Err(error)),
         };
         let length = content.len() as u64;
@@ -324,8 +327,7 @@ impl Outgoing {
     }
 
     fn tell(&self, request: Request) -> Result<(), Error> {
-        let lost = |_| Error::local(Origin::Lost, "the connection to the daemon was lost");
-        self.requests.send(request).map_err(lost)
+        self.requests.send(request).map_err(|_| lost())
     }
 
     /// Tells the loop that nobody listens any more.

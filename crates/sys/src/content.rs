@@ -1,9 +1,10 @@
 //! Content of a file on its way to a socket, without being copied: pages of the file wait in a pipe.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::pipe::Pipe;
 
@@ -16,8 +17,26 @@ const PIECE_BYTES: usize = 60 * 4096;
 /// How many things wait.
 #[derive(Debug, Default)]
 pub struct Window {
-    waiting: Mutex<usize>,
+    state: Mutex<State>,
     less: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: usize,
+    /// Something of what waited will never be sent.
+    given_up: bool,
+}
+
+impl Window {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while(&self, mut more: impl FnMut(&State) -> bool) -> MutexGuard<'_, State> {
+        let state = self.less.wait_while(self.state(), |state| more(state));
+        state.unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One's place among those that wait; given back when dropped.
@@ -27,20 +46,14 @@ pub struct Place(Arc<Window>);
 impl Place {
     /// Waits until fewer than `max` wait.
     pub fn take(window: &Arc<Window>, max: usize) -> Place {
-        let waiting = window
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let waiting = window.less.wait_while(waiting, |waiting| *waiting >= max);
-        *waiting.unwrap_or_else(PoisonError::into_inner) += 1;
+        window.wait_while(|state| state.waiting >= max).waiting += 1;
         Place(Arc::clone(window))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let waiting = self.0.waiting.lock();
-        *waiting.unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.state().waiting -= 1;
         self.0.less.notify_one();
     }
 }
@@ -50,7 +63,8 @@ impl Drop for Place {
 pub struct Piece {
     pipe: Arc<Pipe>,
     length: usize,
-    _place: Place,
+    is_sent: Cell<bool>,
+    place: Place,
 }
 
 impl Piece {
@@ -66,7 +80,19 @@ impl Piece {
         match self.pipe.send(socket, self.length - sent)? {
             // Somebody else has emptied the pipe.
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            count => Ok(count),
+            count => {
+                self.is_sent.set(sent + count == self.length);
+                Ok(count)
+            }
+        }
+    }
+}
+
+impl Drop for Piece {
+    /// What is left of it stays in the pipe, in front of all that would come behind it.
+    fn drop(&mut self) {
+        if !self.is_sent.get() {
+            self.place.0.state().given_up = true;
         }
     }
 }
@@ -88,21 +114,30 @@ impl Intake {
     }
 
     /// Takes in up to `max` bytes of a file from `at` on; nothing at its end. Waits while much is
-    /// unsent.
+    /// unsent. An error of kind `BrokenPipe` says that an earlier piece was dropped before it was
+    /// sent: nothing that would follow it can be.
     pub fn take(&self, file: &File, at: u64, max: u64) -> io::Result<Option<Piece>> {
         let place = Place::take(&self.window, PIECES_MAX);
         let max = usize::try_from(max).map_or(PIECE_BYTES, |max| max.min(PIECE_BYTES));
         let length = loop {
+            let waiting = match self.window.state() {
+                state if state.given_up => return Err(io::ErrorKind::BrokenPipe.into()),
+                state => state.waiting,
+            };
             match self.pipe.fill(file, at, max) {
-                // A pipe that is smaller than was asked for.
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.pipe.wait_for_room()?,
+                // A pipe that is smaller than was asked for: an earlier piece makes room.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    let is_full = |state: &State| state.waiting >= waiting && !state.given_up;
+                    drop(self.window.wait_while(is_full));
+                }
                 filled => break filled?,
             }
         };
         Ok((length > 0).then(|| Piece {
             pipe: self.pipe.clone(),
             length,
-            _place: place,
+            is_sent: Cell::new(false),
+            place,
         }))
     }
 }
@@ -144,5 +179,35 @@ mod tests {
         taking.join().unwrap();
         sending.join().unwrap();
         assert!(received == content[100..]);
+    }
+
+    #[test]
+    fn a_reader_whose_pieces_are_given_up_does_not_wait_for_ever() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 30).unwrap();
+        let intake = Intake::new().unwrap();
+        let take = move |at: u64| intake.take(&file, at, u64::MAX);
+        let pieces: Vec<_> = (0..PIECES_MAX as u64).map(&take).collect();
+        let waiting = std::thread::spawn(move || take(0));
+        drop(pieces);
+        let error = waiting.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_small_pipe_is_waited_for() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        let intake = Intake::new().unwrap();
+        while intake.pipe.put(&[0; 4096]).is_ok() {}
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        // The only room in it is that of a first piece.
+        assert_eq!(intake.pipe.send(&ours, 4096).unwrap(), 4096);
+        let first = intake.take(&file, 0, 4096).unwrap().unwrap();
+        let waiting = std::thread::spawn(move || intake.take(&file, 0, 4096).map(|_| ()));
+        first.pipe.send(&ours, 4096).unwrap();
+        assert_eq!(first.send(&ours, 0).unwrap(), 4096);
+        drop(first);
+        waiting.join().unwrap().unwrap();
     }
 }

@@ -65,15 +65,6 @@ impl Pipe {
         }
     }
 
-    /// Waits until there is room.
-    pub fn wait_for_room(&self) -> io::Result<()> {
-        use rustix::event::{PollFd, PollFlags, poll};
-        match poll(&mut [PollFd::new(&self.into, PollFlags::OUT)], None) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
-    }
-
     /// Sends up to `max` of the bytes that are there; how many found room. An error of kind
     /// `WouldBlock` says that none did.
     pub fn send(&self, socket: impl AsFd, max: usize) -> io::Result<usize> {
