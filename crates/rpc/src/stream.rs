@@ -165,11 +165,14 @@ impl StreamEnd {
         }
     }
 
-    /// Says that there is no more data and waits until the client has finished too.
-    pub(crate) async fn end_of_data(mut self) {
+    /// Says that there is no more data and waits until the client has finished too, which means
+    /// that it has it all; then `source`, where the data is from, is let go of before that is
+    /// confirmed.
+    pub(crate) async fn end_of_data<T>(mut self, source: T) {
         if self.tell(ToClient::EndOfData).is_ok() {
             while let Some(packet) = self.receive().await {
                 if packet == StreamPacket::Finish {
+                    drop(source);
                     return self.finish();
                 }
             }

@@ -81,7 +81,7 @@ async fn serve_console(mut end: StreamEnd, mut viewer: ConsoleViewer) {
                 ConsoleOutput::TakenOver => {
                     return end.fail(stream_error("another client has taken the console over"));
                 }
-                ConsoleOutput::End => return end.end_of_data().await,
+                ConsoleOutput::End => return end.end_of_data(()).await,
             },
             input = end.receive() => match input {
                 Some(StreamPacket::Data(bytes)) => {
@@ -127,7 +127,7 @@ async fn serve_file(mut end: StreamEnd, mut file: std::fs::File) {
     let mut buffer = vec![0; STREAM_DATA_MAX_BYTES];
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => return end.end_of_data().await,
+            Ok(0) => return end.end_of_data(()).await,
             Ok(count) => {
                 if end.send(&buffer[..count]).await.is_err() {
                     return;

@@ -178,7 +178,7 @@ async fn serve_channel(mut end: StreamEnd, stream: UnixStream) {
     loop {
         tokio::select! {
             read = reader.read(&mut buffer) => match read {
-                Ok(0) => return end.end_of_data().await,
+                Ok(0) => return end.end_of_data(()).await,
                 Ok(count) => {
                     if end.send(&buffer[..count]).await.is_err() {
                         return;

@@ -261,9 +261,8 @@ async fn serve_download(mut end: StreamEnd, mut download: Download) {
             return;
         }
     }
-    // The volume is free again before the client learns that it has it all.
-    drop(download);
-    end.end_of_data().await;
+    // Some is on its way still, as pages of the volume that nobody may change meanwhile.
+    end.end_of_data(download).await;
 }
 
 async fn upload(client: Arc<Client>, args: StorageVolUploadArgs) -> Answer<((), Serve)> {
