@@ -1,4 +1,5 @@
-//! What is mounted where, by the kernel's own list: no directory is asked, so none can hang.
+//! What is mounted where, by the kernel's own list: no directory that is found there is asked, so
+//! none can hang.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -54,7 +55,9 @@ fn block_device(path: &str) -> Option<u64> {
 /// What was mounted last at a directory.
 pub(crate) fn at(path: &Path) -> Option<Mounted> {
     let list = std::fs::read_to_string("/proc/self/mounts").ok()?;
-    find(&list, &path.to_string_lossy())
+    let find = |path: &Path| find(&list, &path.to_string_lossy());
+    // The list knows places by their own names, not by those of links to them.
+    find(path).or_else(|| find(&std::fs::canonicalize(path).ok()?))
 }
 
 fn find(list: &str, wanted: &str) -> Option<Mounted> {
@@ -107,6 +110,11 @@ mod tests {
         assert_eq!(find(list, "/a"), None);
         assert!(at(Path::new("/proc")).is_some());
         assert_eq!(at(Path::new("/proc/self")), None);
+        assert!(at(Path::new("/proc/")).is_some());
+        let directory = tempfile::tempdir().expect("a directory");
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("/proc", &link).expect("a link");
+        assert!(at(&link).is_some());
     }
 
     #[test]
