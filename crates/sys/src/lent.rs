@@ -18,8 +18,7 @@ use crate::unix;
 /// What precedes the content in each packet.
 pub const HEAD_BYTES: usize = 28;
 
-/// Whether a packet that begins so goes on with the same content, and how much of it follows.
-pub type Follows = Box<dyn Fn(&[u8; HEAD_BYTES]) -> Option<usize> + Send + Sync>;
+type Follows = Box<dyn Fn(&[u8; HEAD_BYTES]) -> Option<usize> + Send + Sync>;
 
 /// How it goes where the socket is lent to.
 #[derive(Debug, Default)]
@@ -74,9 +73,11 @@ impl std::fmt::Debug for Lent {
 }
 
 /// Lends a socket at a place where some of a packet has `arrived` and `missing` bytes are to come.
+/// `follows` tells from how the next packet begins whether it goes on with the same content, and how
+/// much of it then.
 pub fn lend(
     socket: OwnedFd,
-    follows: Follows,
+    follows: impl Fn(&[u8; HEAD_BYTES]) -> Option<usize> + Send + Sync + 'static,
     (arrived, missing): (Vec<u8>, usize),
 ) -> (Loan, Lent) {
     let (sender, back) = oneshot::channel();
@@ -88,7 +89,7 @@ pub fn lend(
     };
     let lent = Lent {
         socket,
-        follows,
+        follows: Box::new(follows),
         arrived,
         missing,
         progress,
@@ -203,7 +204,7 @@ mod tests {
         theirs.write_all(&[b'x'; HEAD_BYTES]).unwrap();
         let socket = ours.try_clone().unwrap().into();
         let packet = (b"first sec".to_vec(), 4);
-        let (mut loan, mut lent) = lend(socket, Box::new(follows), packet);
+        let (mut loan, mut lent) = lend(socket, follows, packet);
         assert_eq!(received(&mut lent), b"first second third");
         drop(lent);
         assert_eq!(loan.returned().await, 0);
@@ -216,7 +217,7 @@ mod tests {
     async fn silence_is_told_from_a_borrower_that_does_not_read() {
         let (mut theirs, ours) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let (mut loan, mut lent) = lend(ours.into(), Box::new(follows), (Vec::new(), 8));
+        let (mut loan, mut lent) = lend(ours.into(), follows, (Vec::new(), 8));
         assert!(!loan.is_silent(), "nobody has asked for anything");
         let reading = std::thread::spawn(move || received(&mut lent));
         while !loan.is_silent() {
@@ -233,7 +234,7 @@ mod tests {
         let (mut theirs, ours) = UnixStream::pair().unwrap();
         theirs.write_all(b"half").unwrap();
         drop(theirs);
-        let (mut loan, mut lent) = lend(ours.into(), Box::new(follows), (Vec::new(), 8));
+        let (mut loan, mut lent) = lend(ours.into(), follows, (Vec::new(), 8));
         assert_eq!(received(&mut lent), b"half");
         drop(lent);
         assert_eq!(loan.returned().await, 4);

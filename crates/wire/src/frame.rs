@@ -365,14 +365,14 @@ impl Reader {
 /// collected apart, and how long its body is.
 pub fn content_follows(
     expected: Header,
-) -> Box<dyn Fn(&[u8; STREAM_ROOM_BYTES]) -> Option<usize> + Send + Sync> {
-    Box::new(move |head| {
+) -> impl Fn(&[u8; STREAM_ROOM_BYTES]) -> Option<usize> + Send + Sync + 'static {
+    move |head| {
         let mut input = Decoder::new(head);
         let length = u32::decode(&mut input).ok()? as usize;
         let header = decode_header(&mut input).ok()?;
         let is_large = (LARGE_BODY_MIN_BYTES..=LARGE_BODY_MAX_BYTES).contains(&length);
         (is_large && header == expected).then(|| length - STREAM_ROOM_BYTES)
-    })
+    }
 }
 
 fn decode_header(input: &mut Decoder<'_>) -> Result<Header, FrameError> {
