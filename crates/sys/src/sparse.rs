@@ -21,8 +21,9 @@ pub enum Stretch {
 /// What begins at `at`; nothing at the file's end. A file system that knows no holes has data
 /// only. Moves the file's position.
 pub fn stretch(file: &File, at: u64) -> SysResult<Option<Stretch>> {
-    let failed = |e| SysError::new("look for holes in", "a file", e);
-    let length = file.metadata().map_err(failed)?.len();
+    let failed = |e: Errno| SysError::new("look for holes in", "a file", e);
+    // A device has no length among what is known of its file.
+    let length = rustix::fs::seek(file, SeekFrom::End(0)).map_err(failed)?;
     if at >= length {
         return Ok(None);
     }
@@ -30,11 +31,11 @@ pub fn stretch(file: &File, at: u64) -> SysResult<Option<Stretch>> {
         Ok(data) if data > at => Ok(Some(Stretch::Hole(data))),
         Ok(_) => match rustix::fs::seek(file, SeekFrom::Hole(at)) {
             Ok(hole) => Ok(Some(Stretch::Data(hole.max(at + 1)))),
-            Err(e) => Err(SysError::new("look for holes in", "a file", e)),
+            Err(e) => Err(failed(e)),
         },
         Err(Errno::NXIO) => Ok(Some(Stretch::Hole(length))),
         Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(Stretch::Data(length))),
-        Err(e) => Err(SysError::new("look for holes in", "a file", e)),
+        Err(e) => Err(failed(e)),
     }
 }
 

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 
-use client::Piece;
 use client::wire::remote;
+use client::{Piece, Stretch};
 
 use crate::args::Args;
 use crate::failure::{Failure, OrFail, Outcome};
@@ -179,11 +179,11 @@ fn send(
     while left > 0 {
         let data = match sparse {
             false => left,
-            true => match stretch(file, at).map_err(|e| os(failed(), &e))? {
+            true => match client::stretch(file, at).map_err(|e| os(failed(), e.cause()))? {
                 None => break,
-                Some((true, length)) => length.min(left),
-                Some((false, length)) => {
-                    let length = length.min(left);
+                Some(Stretch::Data(end)) => left.min(end - at),
+                Some(Stretch::Hole(end)) => {
+                    let length = left.min(end - at);
                     stream.send_hole(length).or_fail(failed)?;
                     at += length;
                     left -= length;
@@ -224,22 +224,4 @@ fn send_next(
         stream.send_piece(piece)?;
     }
     Ok(Ok(count as u64))
-}
-
-/// Whether data begins at `at`, and how long what begins there is. Nothing at the file's end.
-fn stretch(file: &File, at: u64) -> std::io::Result<Option<(bool, u64)>> {
-    use rustix::fs::{SeekFrom, seek};
-    use rustix::io::Errno;
-    let length = file.metadata()?.len();
-    if at >= length {
-        return Ok(None);
-    }
-    let data = match seek(file, SeekFrom::Data(at)) {
-        Err(Errno::NXIO) => length,
-        other => other?,
-    };
-    Ok(Some(match data > at {
-        true => (false, data - at),
-        false => (true, seek(file, SeekFrom::Hole(at))? - at),
-    }))
 }
