@@ -163,6 +163,13 @@ fn two_machines_cannot_have_one_card() {
         wait::until("the set allows the host", Duration::from_secs(40), || {
             run("ping -c 1 -W 1 192.168.50.7").status == 0
         });
+        let ruled = host.stead(&["firewall", "list"]).succeeds();
+        let row: Vec<&str> = ruled
+            .lines()
+            .find(|line| line.contains("web1"))
+            .map(|line| line.split_whitespace().collect())
+            .expect("it has rules");
+        assert_eq!(row, ["web1", "drop", "off", "1", "0"]);
         let planned = host
             .stead(&["firewall", "allow", "web1", "--in", "tcp/80", "--dry-run"])
             .succeeds();

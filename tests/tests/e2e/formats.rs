@@ -100,6 +100,7 @@ const TELLS: &[&str] = &[
     "domuuid on",
     "emulatorpin on",
     "event --list",
+    "firewall list",
     "firewall set list",
     "firewall set show offices",
     "firewall show on",
@@ -323,6 +324,7 @@ fn busy_host() -> Host {
     let _ = stead("start on");
     let _ = stead("domthrottlegroupset on slow --total-iops-sec 100 --live");
     let _ = stead("perf on --live --disable page_faults");
+    let _ = stead("firewall join on web");
     wait_for_agent(&host, "on");
     host
 }
