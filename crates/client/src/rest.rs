@@ -28,6 +28,9 @@ pub struct Rest {
     sender: http1::SendRequest<Body>,
     dialled: Dialled,
     readonly: bool,
+    /// Whether an answer is under way that nobody reads any more: the daemon may go on with it
+    /// for long.
+    broken_off: bool,
 }
 
 impl Rest {
@@ -43,8 +46,9 @@ impl Rest {
                 format!("cannot connect: {}", os_message(&e)),
             )
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
+        // One thread for the connection and for what is asked of it: on two, a request that is
+        // handed over while hyper puts a lost connection away is never answered (hyper #4122).
+        let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(failed)?;
@@ -63,12 +67,14 @@ impl Rest {
             sender,
             dialled,
             readonly,
+            broken_off: false,
         })
     }
 
-    /// Whether the connection is gone.
+    /// Whether the connection is of no more use. Nobody reads it between two requests, so the
+    /// socket itself is asked.
     pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.broken_off || self.sender.is_closed() || sys::unix::is_hung_up(&self.dialled.socket)
     }
 
     /// Asks for what is at `path`, which begins behind [`api::BASE`].
@@ -119,14 +125,18 @@ impl Rest {
     pub fn follow(&mut self, id: u64, mut each: impl FnMut(&Job) -> bool) -> Result<Job, Error> {
         let request = request(Method::GET, &format!("/jobs/{id}/events"), None)?;
         let Rest {
-            runtime, sender, ..
+            runtime,
+            sender,
+            broken_off,
+            ..
         } = self;
+        let mut each = |job: &Job| {
+            *broken_off = each(job);
+            *broken_off
+        };
         let followed = runtime.block_on(async {
-            // The connection's own task may still be busy with the end of the answer before.
-            sender.ready().await.map_err(|e| lost(&e))?;
-            let response = sender.send_request(request).await.map_err(|e| lost(&e))?;
-            let response = checked(response).await?;
-            last_of(response.into_body(), &mut each).await
+            let answer = ask(sender, request).await?;
+            last_of(answer.into_body(), &mut each).await
         });
         followed.map_err(|error| self.dialled.explain(error))
     }
@@ -139,16 +149,17 @@ impl Rest {
     pub fn stream(&mut self, path: &str, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), Error> {
         let request = request(Method::GET, path, None)?;
         let Rest {
-            runtime, sender, ..
+            runtime,
+            sender,
+            broken_off,
+            ..
         } = self;
         let streamed = runtime.block_on(async {
-            // The connection's own task may still be busy with the end of the answer before.
-            sender.ready().await.map_err(|e| lost(&e))?;
-            let response = sender.send_request(request).await.map_err(|e| lost(&e))?;
-            let mut body = checked(response).await?.into_body();
+            let mut body = ask(sender, request).await?.into_body();
             while let Some(frame) = body.frame().await {
                 let frame = frame.map_err(|e| lost(&e))?;
                 if frame.data_ref().is_some_and(|data| each(data)) {
+                    *broken_off = true;
                     break;
                 }
             }
@@ -173,12 +184,7 @@ impl Rest {
         let Rest {
             runtime, sender, ..
         } = self;
-        let answered = runtime.block_on(async {
-            // The connection's own task may still be busy with the end of the answer before.
-            sender.ready().await.map_err(|e| lost(&e))?;
-            let response = sender.send_request(request).await.map_err(|e| lost(&e))?;
-            read(checked(response).await?).await
-        });
+        let answered = runtime.block_on(async { read(ask(sender, request).await?).await });
         let bytes = answered.map_err(|error| self.dialled.explain(error))?;
         serde_json::from_slice(&bytes).map_err(|e| unreadable(&e))
     }
@@ -213,6 +219,16 @@ fn request(method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Request<
     request
         .body(Body::from(body.unwrap_or_default()))
         .map_err(|e| unreadable(&e))
+}
+
+/// Sends a request; its answer, unless that is a refusal.
+async fn ask(
+    sender: &mut http1::SendRequest<Body>,
+    request: Request<Body>,
+) -> Result<Response<Incoming>, Error> {
+    // The connection's own task may still be busy with the end of the answer before.
+    sender.ready().await.map_err(|e| lost(&e))?;
+    checked(sender.send_request(request).await.map_err(|e| lost(&e))?).await
 }
 
 async fn checked(response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
@@ -309,6 +325,50 @@ fn unreadable(error: &dyn std::fmt::Display) -> Error {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    /// A daemon that says one thing to whoever connects, and then what `end` does.
+    fn open(answer: &'static str, end: impl FnOnce(UnixStream) + Send + 'static) -> Rest {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("libvirt-sock");
+        let listener = UnixListener::bind(socket.with_file_name(api::SOCKET_NAME)).unwrap();
+        std::thread::spawn(move || {
+            let (mut taken, _) = listener.accept().unwrap();
+            let mut question = [0; 1024];
+            assert!(taken.read(&mut question).unwrap() > 0);
+            taken.write_all(answer.as_bytes()).unwrap();
+            end(taken);
+        });
+        let uri = format!("qemu+unix:///system?socket={}", socket.display());
+        Rest::open(&Uri::parse(&uri).unwrap(), false).unwrap()
+    }
+
+    #[test]
+    fn a_connection_that_the_daemon_has_left_is_known_to_be_closed() {
+        let (gone, is_gone) = std::sync::mpsc::channel();
+        let mut rest = open(
+            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n7",
+            move |taken| {
+                drop(taken);
+                gone.send(()).unwrap();
+            },
+        );
+        assert_eq!(rest.get::<u32>("/seven").unwrap(), 7);
+        is_gone.recv().unwrap();
+        assert!(rest.is_closed());
+        assert_eq!(rest.get::<u32>("/seven").unwrap_err().origin, Origin::Lost);
+    }
+
+    #[test]
+    fn a_connection_with_an_answer_that_nobody_reads_is_of_no_more_use() {
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        let endless = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+        let mut rest = open(endless, move |_taken| _ = is_done.recv());
+        rest.stream("/letters", |data| data == b"abc").unwrap();
+        assert!(rest.is_closed());
+        drop(done);
+    }
 
     const EVENT: &str = r#"{"type":"domain","name":"a","uuid":"u","event":"started"}"#;
 

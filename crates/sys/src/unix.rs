@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, listen,
@@ -285,12 +286,18 @@ pub fn peek(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<usize> {
 
 /// Waits until there is something to receive, or the socket has ended or failed.
 pub fn wait_readable(socket: impl AsFd) -> io::Result<()> {
-    use rustix::event::{PollFd, PollFlags, poll};
     let mut wanted = [PollFd::new(&socket, PollFlags::IN)];
     match poll(&mut wanted, None) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(e) => Err(e.into()),
     }
+}
+
+/// Whether the other side has ended the connection, as far as is known at this moment.
+pub fn is_hung_up(socket: impl AsFd) -> bool {
+    let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    let mut asked = [PollFd::new(&socket, ends)];
+    matches!(poll(&mut asked, Some(&Timespec::default())), Ok(1))
 }
 
 /// Ends a connection in both directions, for everybody who has its socket.
