@@ -216,6 +216,13 @@ impl Told {
     }
 }
 
+/// An event of a domain, with the rest of its line as `format!` takes it.
+macro_rules! told {
+    ($event:expr, $dom:expr, $($rest:tt)+) => {
+        Some(Told::of_domain($event, $dom, &format!($($rest)+)))
+    };
+}
+
 /// An event in words; nothing for one that is of another kind or cannot be read.
 pub(crate) fn of(packet: &Packet) -> Option<Told> {
     if packet.header.program != remote::PROGRAM {
@@ -313,11 +320,7 @@ fn network_events(packet: &Packet) -> Option<Told> {
 fn state_events(packet: &Packet) -> Option<Told> {
     if let Some(e) = decode::<remote::DomainEventCallbackLifecycleMsg>(packet) {
         let (event, detail) = lifecycle(e.msg.event, e.msg.detail);
-        return Some(Told::of_domain(
-            "lifecycle",
-            &e.msg.dom,
-            &format!(": {event} {detail}"),
-        ));
+        return told!("lifecycle", &e.msg.dom, ": {event} {detail}");
     }
     let plain = |name, dom: &RemoteDomain| Some(Told::of_domain(name, dom, ""));
     if let Some(e) = decode::<remote::DomainEventCallbackRebootMsg>(packet) {
@@ -336,16 +339,13 @@ fn state_events(packet: &Packet) -> Option<Told> {
         return plain("pm-suspend-disk", &e.msg.dom);
     }
     if let Some(e) = decode::<remote::DomainEventCallbackRtcChangeMsg>(packet) {
-        let at = |rest: String| Told::of_domain("rtc-change", &e.msg.dom, &rest);
-        return Some(at(format!(": {}\n", e.msg.offset)));
+        return told!("rtc-change", &e.msg.dom, ": {}", e.msg.offset);
     }
     if let Some(e) = decode::<remote::DomainEventCallbackWatchdogMsg>(packet) {
-        let at = |rest: String| Told::of_domain("watchdog", &e.msg.dom, &rest);
-        return Some(at(format!(": {}\n", word(WATCHDOG, e.msg.action))));
+        return told!("watchdog", &e.msg.dom, ": {}", word(WATCHDOG, e.msg.action));
     }
     if let Some(e) = decode::<remote::DomainEventCallbackBalloonChangeMsg>(packet) {
-        let at = |rest: String| Told::of_domain("balloon-change", &e.msg.dom, &rest);
-        return Some(at(format!(": {}KiB\n", e.msg.actual)));
+        return told!("balloon-change", &e.msg.dom, ": {}KiB", e.msg.actual);
     }
     None
 }
@@ -353,24 +353,31 @@ fn state_events(packet: &Packet) -> Option<Told> {
 fn device_events(packet: &Packet) -> Option<Told> {
     if let Some(e) = decode::<remote::DomainEventCallbackIoErrorMsg>(packet) {
         let e = &e.msg;
-        let at = |rest: String| Told::of_domain("io-error", &e.dom, &rest);
         let action = word(IO_ERROR, e.action);
-        return Some(at(format!(": {} ({}) {action}\n", e.src_path, e.dev_alias)));
+        return told!(
+            "io-error",
+            &e.dom,
+            ": {} ({}) {action}",
+            e.src_path,
+            e.dev_alias
+        );
     }
     if let Some(e) = decode::<remote::DomainEventCallbackIoErrorReasonMsg>(packet) {
         let e = &e.msg;
-        let at = |rest: String| Told::of_domain("io-error", &e.dom, &rest);
         let action = word(IO_ERROR, e.action);
         let what = format!(
             "{} ({}) {action} due to {}",
             e.src_path, e.dev_alias, e.reason
         );
-        return Some(at(format!(": {what}\n")));
+        return told!("io-error", &e.dom, ": {what}");
     }
     if let Some(e) = decode::<remote::DomainEventCallbackBlockJobMsg>(packet) {
         let e = &e.msg;
-        let at = |rest: String| Told::of_domain("block-job", &e.dom, &rest);
-        return Some(at(block_job(e.kind, &e.path, e.status)));
+        return Some(Told::of_domain(
+            "block-job",
+            &e.dom,
+            &block_job(e.kind, &e.path, e.status),
+        ));
     }
     if let Some(e) = decode::<remote::DomainEventBlockJob2Msg>(packet) {
         let job = block_job(e.kind, &e.dst, e.status);
@@ -378,37 +385,33 @@ fn device_events(packet: &Packet) -> Option<Told> {
     }
     if let Some(e) = decode::<remote::DomainEventCallbackDiskChangeMsg>(packet) {
         let e = &e.msg;
-        let at = |rest: String| Told::of_domain("disk-change", &e.dom, &rest);
         let (old, new) = (null(&e.old_src_path), null(&e.new_src_path));
         let reason = word(DISK_CHANGES, e.reason);
-        return Some(at(format!(
-            " disk {}: {old} -> {new}: {reason}\n",
+        return told!(
+            "disk-change",
+            &e.dom,
+            " disk {}: {old} -> {new}: {reason}",
             e.dev_alias
-        )));
+        );
     }
     if let Some(e) = decode::<remote::DomainEventCallbackTrayChangeMsg>(packet) {
         let e = &e.msg;
-        let at = |rest: String| Told::of_domain("tray-change", &e.dom, &rest);
-        return Some(at(format!(
-            " disk {}: {}\n",
+        return told!(
+            "tray-change",
+            &e.dom,
+            " disk {}: {}",
             e.dev_alias,
             word(TRAY, e.reason)
-        )));
+        );
     }
     if let Some(e) = decode::<remote::DomainEventCallbackDeviceRemovedMsg>(packet) {
-        let at = |rest: String| Told::of_domain("device-removed", &e.msg.dom, &rest);
-        return Some(at(format!(": {}\n", e.msg.dev_alias)));
+        return told!("device-removed", &e.msg.dom, ": {}", e.msg.dev_alias);
     }
     if let Some(e) = decode::<remote::DomainEventCallbackDeviceAddedMsg>(packet) {
-        return Some(Told::of_domain(
-            "device-added",
-            &e.dom,
-            &format!(": {}", e.dev_alias),
-        ));
+        return told!("device-added", &e.dom, ": {}", e.dev_alias);
     }
     if let Some(e) = decode::<remote::DomainEventCallbackDeviceRemovalFailedMsg>(packet) {
-        let at = |rest: String| Told::of_domain("device-removal-failed", &e.dom, &rest);
-        return Some(at(format!(": {}\n", e.dev_alias)));
+        return told!("device-removal-failed", &e.dom, ": {}", e.dev_alias);
     }
     if let Some(e) = decode::<remote::DomainEventCallbackGraphicsMsg>(packet) {
         return Some(graphics(&e.msg));
@@ -446,46 +449,64 @@ fn other_events(packet: &Packet) -> Option<Told> {
     }
     if let Some(e) = decode::<remote::DomainEventCallbackAgentLifecycleMsg>(packet) {
         let (state, reason) = (word(AGENT, e.state), word(AGENT_REASONS, e.reason));
-        let at = |rest: String| Told::of_domain("agent-lifecycle", &e.dom, &rest);
-        return Some(at(format!(": state: '{state}' reason: '{reason}'\n")));
+        return told!(
+            "agent-lifecycle",
+            &e.dom,
+            ": state: '{state}' reason: '{reason}'"
+        );
     }
     if let Some(e) = decode::<remote::DomainEventCallbackMigrationIterationMsg>(packet) {
-        let at = |rest: String| Told::of_domain("migration-iteration", &e.dom, &rest);
-        return Some(at(format!(": iteration: '{}'\n", e.iteration)));
+        return told!(
+            "migration-iteration",
+            &e.dom,
+            ": iteration: '{}'",
+            e.iteration
+        );
     }
     if let Some(e) = decode::<remote::DomainEventCallbackMetadataChangeMsg>(packet) {
-        let at = |rest: String| Told::of_domain("metadata-change", &e.dom, &rest);
-        return Some(at(format!(
-            ": type {}, uri {}\n",
+        return told!(
+            "metadata-change",
+            &e.dom,
+            ": type {}, uri {}",
             word(METADATA, e.kind),
             null(&e.nsuri)
-        )));
+        );
     }
     if let Some(e) = decode::<remote::DomainEventBlockThresholdMsg>(packet) {
-        let at = |rest: String| Told::of_domain("block-threshold", &e.dom, &rest);
         let sizes = format!("{} {}", e.threshold, e.excess);
-        return Some(at(format!(": dev: {}({}) {sizes}\n", e.dev, null(&e.path))));
+        return told!(
+            "block-threshold",
+            &e.dom,
+            ": dev: {}({}) {sizes}",
+            e.dev,
+            null(&e.path)
+        );
     }
     if let Some(e) = decode::<remote::DomainEventMemoryFailureMsg>(packet) {
-        let at = |rest: String| Told::of_domain("memory-failure", &e.dom, &rest);
         let (recipient, action) = (
             word(RECIPIENTS, e.recipient),
             word(MEMORY_ACTIONS, e.action),
         );
         let (required, recursive) = (e.flags & 1, e.flags >> 1 & 1);
-        return Some(at(format!(
+        return told!(
+            "memory-failure",
+            &e.dom,
             ":\nrecipient: {recipient}\naction: {action}\n\
-             flags:\n\taction required: {required}\n\trecursive: {recursive}\n"
-        )));
+             flags:\n\taction required: {required}\n\trecursive: {recursive}"
+        );
     }
     if let Some(e) = decode::<remote::DomainEventMemoryDeviceSizeChangeMsg>(packet) {
-        let at = |rest: String| Told::of_domain("memory-device-size-change", &e.dom, &rest);
-        return Some(at(format!(":\nalias: {}\nsize: {}\n", e.alias, e.size)));
+        return told!(
+            "memory-device-size-change",
+            &e.dom,
+            ":\nalias: {}\nsize: {}",
+            e.alias,
+            e.size
+        );
     }
     if let Some(e) = decode::<remote::DomainEventNicMacChangeMsg>(packet) {
-        let at = |rest: String| Told::of_domain("nic-mac-change", &e.dom, &rest);
         let macs = format!("oldMAC: {}\nnewMAC: {}\n", e.old_mac, e.new_mac);
-        return Some(at(format!(":\nalias: {}\n{macs}", e.alias)));
+        return told!("nic-mac-change", &e.dom, ":\nalias: {}\n{macs}", e.alias);
     }
     None
 }

@@ -12,6 +12,19 @@ use crate::storage::lookup_pool;
 use crate::table::{Completes, Thing};
 use crate::verbs;
 
+/// What a call that lists things gave: `CALL { WHOSE }.LIST`, each as the closure has it.
+macro_rules! listed {
+    ($session:expr, $call:ident { $($whose:ident)? }.$list:ident, $each:expr) => {{
+        let call = remote::$call {
+            $($whose,)?
+            need_results: 1,
+            flags: 0,
+        };
+        let all = $session.call(&call)?.$list;
+        all.into_iter().map($each).collect()
+    }};
+}
+
 /// The names that may stand where `what` is asked for; the options given so far say of which
 /// domain or pool. None where the daemon cannot be asked: nobody completing wants to read why.
 pub(crate) fn names(s: &mut Session, what: Completes, args: &Args) -> Vec<String> {
@@ -34,50 +47,18 @@ fn of(s: &mut Session, thing: Thing, args: &Args) -> Result<Vec<String>, Failure
         }
         _ => s.conn()?,
     };
-    let (need_results, flags) = (1, 0);
     Ok(match thing {
         Thing::Pool => pools(s)?.into_iter().map(|pool| pool.name).collect(),
         Thing::Volume => volumes(s, args)?,
-        Thing::Network => {
-            let call = remote::ConnectListAllNetworksArgs {
-                need_results,
-                flags,
-            };
-            let all = s.call(&call)?.nets;
-            all.into_iter().map(|net| net.name).collect()
-        }
-        Thing::NwFilter => {
-            let call = remote::ConnectListAllNwfiltersArgs {
-                need_results,
-                flags,
-            };
-            let all = s.call(&call)?.filters;
-            all.into_iter().map(|filter| filter.name).collect()
-        }
+        Thing::Network => listed!(s, ConnectListAllNetworksArgs {}.nets, |net| net.name),
+        Thing::NwFilter => listed!(s, ConnectListAllNwfiltersArgs {}.filters, |one| one.name),
         Thing::Secret => {
-            let call = remote::ConnectListAllSecretsArgs {
-                need_results,
-                flags,
-            };
-            let all = s.call(&call)?.secrets;
-            all.into_iter().map(|s| show_uuid(&s.uuid)).collect()
+            listed!(s, ConnectListAllSecretsArgs {}.secrets, |one| show_uuid(
+                &one.uuid
+            ))
         }
-        Thing::NodeDevice => {
-            let call = remote::ConnectListAllNodeDevicesArgs {
-                need_results,
-                flags,
-            };
-            let all = s.call(&call)?.devices;
-            all.into_iter().map(|device| device.name).collect()
-        }
-        Thing::HostInterface => {
-            let call = remote::ConnectListAllInterfacesArgs {
-                need_results,
-                flags,
-            };
-            let all = s.call(&call)?.ifaces;
-            all.into_iter().map(|iface| iface.name).collect()
-        }
+        Thing::NodeDevice => listed!(s, ConnectListAllNodeDevicesArgs {}.devices, |one| one.name),
+        Thing::HostInterface => listed!(s, ConnectListAllInterfacesArgs {}.ifaces, |one| one.name),
         Thing::Snapshot => snapshots(s, args)?,
         Thing::Disk => in_definition(s, args, "devices/disk", &["target/@dev"])?,
         Thing::Card => in_definition(s, args, "devices/interface", &["mac/@address"])?,
@@ -95,12 +76,11 @@ fn given<'a>(args: &'a Args, name: &str) -> Option<&'a str> {
 }
 
 fn pools(s: &mut Session) -> Result<Vec<RemoteStoragePool>, Failure> {
-    let (need_results, flags) = (1, 0);
-    let call = remote::ConnectListAllStoragePoolsArgs {
-        need_results,
-        flags,
-    };
-    Ok(s.call(&call)?.pools)
+    Ok(listed!(
+        s,
+        ConnectListAllStoragePoolsArgs {}.pools,
+        |pool| pool
+    ))
 }
 
 /// The volumes of the pool given, else of all.
@@ -111,11 +91,10 @@ fn volumes(s: &mut Session, args: &Args) -> Result<Vec<String>, Failure> {
     };
     let mut names = Vec::new();
     for pool in pools {
-        let (need_results, flags) = (1, 0);
         let call = remote::StoragePoolListAllVolumesArgs {
             pool,
-            need_results,
-            flags,
+            need_results: 1,
+            flags: 0,
         };
         // One that is not active has none to tell of.
         let found = s.call(&call).map(|got| got.vols).unwrap_or_default();
@@ -129,14 +108,11 @@ fn snapshots(s: &mut Session, args: &Args) -> Result<Vec<String>, Failure> {
         return Ok(Vec::new());
     };
     let dom = lookup(s, domain, By::Any)?;
-    let (need_results, flags) = (1, 0);
-    let call = remote::DomainListAllSnapshotsArgs {
-        dom,
-        need_results,
-        flags,
-    };
-    let found = s.call(&call)?.snapshots;
-    Ok(found.into_iter().map(|snap| snap.name).collect())
+    Ok(listed!(
+        s,
+        DomainListAllSnapshotsArgs { dom }.snapshots,
+        |one| one.name
+    ))
 }
 
 /// Values of a domain's devices.
