@@ -7,12 +7,17 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::pipe::Pipe;
+use crate::unix;
 
 /// Pieces of one file that wait to be sent before its reader does.
 pub const PIECES_MAX: usize = 4;
 /// The most in one piece: a pipe has room for all that may wait, wherever in a page of memory each
 /// of them begins.
 const PIECE_BYTES: usize = 60 * 4096;
+
+/// What a socket may hold of it, so that whoever reads seldom finds nothing: measured to be the
+/// fastest, as more no longer stays in the processors' caches.
+const UNSENT_BYTES: usize = 1 << 19;
 
 /// How many things wait.
 #[derive(Debug, Default)]
@@ -77,6 +82,9 @@ impl Piece {
     /// Sends what is left behind the `sent` bytes that are on their way; how much found room. An
     /// error of kind `WouldBlock` says that none did.
     pub fn send(&self, socket: impl AsFd, sent: usize) -> io::Result<usize> {
+        if sent == 0 {
+            unix::hold_unsent(&socket, UNSENT_BYTES);
+        }
         match self.pipe.send(socket, self.length - sent)? {
             // Somebody else has emptied the pipe.
             0 => Err(io::ErrorKind::UnexpectedEof.into()),

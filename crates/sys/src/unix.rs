@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, listen,
-    recvmsg, sendmsg, socket_with, socketpair,
+    recvmsg, sendmsg, socket_with, socketpair, sockopt,
 };
 
 use crate::error::{SysError, SysResult};
@@ -298,6 +298,16 @@ pub fn is_hung_up(socket: impl AsFd) -> bool {
     let ends = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
     let mut asked = [PollFd::new(&socket, ends)];
     matches!(poll(&mut asked, Some(&Timespec::default())), Ok(1))
+}
+
+/// Lets a socket hold about so many bytes that the other side has not taken, or as many as this
+/// process may.
+pub fn hold_unsent(socket: impl AsFd, bytes: usize) {
+    // The system's bound on it is for those without privilege.
+    if sockopt::set_socket_send_buffer_size_force(&socket, bytes).is_err() {
+        // One that holds less is filled more often.
+        let _ = sockopt::set_socket_send_buffer_size(&socket, bytes);
+    }
 }
 
 /// Ends a connection in both directions, for everybody who has its socket.
