@@ -2,12 +2,25 @@
 //! owners, the lock that says one daemon only, the host's own id.
 
 use crate::config::{Config, Mode};
+use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use sys::lockfile::{LockFile, Locked};
 use uuid::Uuid;
+
+impl Engine {
+    /// Whether this host never kept any of these things: what was removed does not come back.
+    pub(crate) fn is_new_to(&self, things: &str) -> bool {
+        let marker = self.places().state.join(things);
+        let is_new = !marker.exists();
+        if let Err(error) = fs::create_dir_all(&marker) {
+            tracing::warn!(%error, things, "cannot note that this host had its first");
+        }
+        is_new
+    }
+}
 
 /// Makes the directories and takes the lock.
 pub(crate) fn prepare(config: &Config) -> Result<LockFile> {

@@ -141,6 +141,7 @@ fn a_tree_is_installed_from_and_then_the_disk_is_started() {
     wait::until("the machine's own start", Duration::from_secs(20), || {
         host.state("vm1") == "running" && host.qemu_of("vm1") != before
     });
+    let _ = host.stead(&["job", "wait", "1"]).succeeds();
     let jobs = host.stead(&["--format", "json", "jobs"]).succeeds();
     assert!(jobs.contains("\"completed\""), "{jobs}");
 }

@@ -9,6 +9,7 @@ mod consoles;
 mod control;
 mod crashes;
 mod daemon;
+mod default_pool;
 mod encrypted_disks;
 mod faults;
 mod firewalls;

@@ -70,6 +70,7 @@ impl Engine {
         std::fs::create_dir_all(&directory)
             .and_then(|()| std::fs::set_permissions(&directory, Permissions::from_mode(0o711)))
             .map_err(|e| EngineError::system("cannot make the library's directory", e))?;
+        self.show_files(std::slice::from_ref(&directory)).await;
         let spec = JobSpec {
             kind: "image-import",
             target: request.name.clone(),

@@ -269,20 +269,10 @@ impl Engine {
         self.load_firewall_sets()?;
         let stored = self.read_networks()?;
         self.adopt_networks().await;
-        if stored == 0 && self.is_new_to_networks() {
+        if stored == 0 && self.is_new_to("network") {
             self.make_default_network().await;
         }
         Ok(())
-    }
-
-    /// Whether no network was ever kept here: one that was removed does not come back.
-    fn is_new_to_networks(&self) -> bool {
-        let marker = self.places().state.join("network");
-        let new = !marker.exists();
-        if let Err(error) = std::fs::create_dir_all(&marker) {
-            tracing::warn!(%error, "cannot note that this host has its networks");
-        }
-        new
     }
 
     async fn make_default_network(&self) {

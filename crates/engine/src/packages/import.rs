@@ -101,11 +101,8 @@ impl Importing {
         let machines = vec![plan.clone(), scratch(&plan)];
         self.job.keep_plan(Making { machines }.encode()).await?;
         crash_point(Step::PackagePlanned);
-        let made = self.make(&content, &machine, &plan, &mut notes).await;
-        if made.is_err() && self.engine.domain_by_uuid(self.uuid).is_err() {
-            plan.remove_files();
-        }
-        made?;
+        let work = self.make(&content, &machine, &plan, &mut notes);
+        self.engine.making(&plan, work).await?;
         if fetch::is_url(&self.request.source) {
             let _ = std::fs::remove_file(self.part());
         }

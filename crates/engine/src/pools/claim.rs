@@ -4,10 +4,13 @@
 //! else may then change the volume, and the pool can be neither stopped nor read anew.
 
 use super::owner::Request;
+use super::scan::is_volume_name;
 use super::{Entry, Pool};
+use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::volumes::Volume;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
@@ -78,6 +81,13 @@ impl Claims {
     /// True if nobody works on any volume.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether somebody is making this one.
+    pub(super) fn is_made(&self, name: &str) -> bool {
+        self.0
+            .get(name)
+            .is_some_and(|held| held.purpose == Purpose::Make)
     }
 
     /// Notes that somebody works on a volume, which is there or is not.
@@ -168,6 +178,64 @@ impl Pool {
             overtaken: Overtaken::default(),
         };
         self.ask(|reply| Request::Claim { claim, reply }).await
+    }
+
+    /// Shows the file of this name as it is now: as a volume, or no more.
+    ///
+    /// # Errors
+    /// If the pool does not answer.
+    pub(crate) async fn look(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.ask(|reply| Request::Look { name, reply }).await
+    }
+}
+
+impl Engine {
+    /// Takes the right to a path that is a volume, or would be one; none where it is in no pool.
+    ///
+    /// # Errors
+    /// As [`Pool::claim`].
+    pub(crate) async fn claim_path(&self, path: &Path, purpose: Purpose) -> Result<Option<Claim>> {
+        let Some((pool, name)) = path.to_str().and_then(|path| self.pool_of_path(path)) else {
+            return Ok(None);
+        };
+        if purpose != Purpose::Make && pool.volume(&name).is_err() {
+            // Something put it there after the pool was read.
+            return Ok(None);
+        }
+        let claimed = match pool.claim(&name, purpose).await {
+            // Somebody may have removed it behind the pool's back.
+            Err(error) if error.kind == ErrorKind::VolumeExists => {
+                pool.look(&name).await?;
+                pool.claim(&name, purpose).await
+            }
+            claimed => claimed,
+        };
+        claimed.map(Some).map_err(|error| match error.kind {
+            ErrorKind::VolumeExists => {
+                let what = format!("'{}' is there already", path.display());
+                EngineError::new(ErrorKind::VolumeExists, what)
+            }
+            _ => error,
+        })
+    }
+
+    /// The active pool that a file lies in, or would, and its name there.
+    pub(crate) fn pool_of_path(&self, path: &str) -> Option<(Pool, String)> {
+        let (directory, name) = path.trim_end_matches('/').rsplit_once('/')?;
+        let pool = self.pool_by_path(directory.trim_end_matches('/')).ok()?;
+        is_volume_name(name).then(|| (pool, name.to_owned()))
+    }
+
+    /// Lets pools show files that have come or gone without them.
+    pub(crate) async fn show_files(&self, files: &[PathBuf]) {
+        for file in files {
+            if let Some((pool, name)) = file.to_str().and_then(|file| self.pool_of_path(file))
+                && let Err(error) = pool.look(&name).await
+            {
+                tracing::warn!(file = %file.display(), %error, "its pool does not show it");
+            }
+        }
     }
 }
 

@@ -56,7 +56,10 @@ impl Engine {
         let records = self.pool_records();
         let mut in_use: BTreeMap<_, _> = records.in_use().into_iter().collect();
         let mut starting = tokio::task::JoinSet::new();
-        for stored in records.load()? {
+        let stored = records.load()?;
+        let is_new = self.is_new_to("storage");
+        let makes_first = is_new && stored.is_empty() && in_use.is_empty();
+        for stored in stored {
             let resumed = in_use.remove(&stored.uuid);
             let mut view = fresh_view(stored.uuid, stored.definition);
             view.persistent = true;
@@ -80,6 +83,9 @@ impl Engine {
         if tokio::time::timeout(limit, all).await.is_err() {
             tracing::warn!("a storage pool takes long to start; the daemon serves without it");
             starting.detach_all();
+        }
+        if makes_first {
+            self.make_default_pool().await;
         }
         Ok(())
     }
@@ -161,6 +167,10 @@ impl Engine {
     pub async fn define_pool(&self, xml: &str) -> Result<Pool> {
         let definition = PoolDefinition::parse(xml).map_err(xml_error)?;
         check_kind(definition.kind)?;
+        self.store_pool(definition).await
+    }
+
+    pub(super) async fn store_pool(&self, definition: PoolDefinition) -> Result<Pool> {
         let pool = self.claim_pool(&definition)?;
         let definition = Box::new(definition);
         let stored = pool

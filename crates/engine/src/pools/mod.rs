@@ -10,6 +10,7 @@
 
 pub(crate) mod claim;
 mod define;
+mod first;
 mod host;
 mod names;
 mod owner;

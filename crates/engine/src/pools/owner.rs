@@ -67,6 +67,11 @@ pub(crate) enum Request {
         purpose: Purpose,
         reply: Option<Reply<Option<Arc<Volume>>>>,
     },
+    /// A file of this name may have come or gone.
+    Look {
+        name: String,
+        reply: Reply<()>,
+    },
 }
 
 /// What an owner needs of the engine.
@@ -168,6 +173,14 @@ impl Owner {
                 if let Some(reply) = reply {
                     _ = reply.send(answer);
                 }
+            }
+            Request::Look { name, reply } => {
+                let looked = match self.claims.is_made(&name) {
+                    // What is half-made is no volume.
+                    true => Ok(()),
+                    false => self.look(&name).await.map(drop),
+                };
+                _ = reply.send(looked);
             }
         }
     }
@@ -448,8 +461,16 @@ impl Owner {
     /// Somebody is done with a volume: it is shown as it is now.
     async fn release(&mut self, name: &str, purpose: Purpose) -> Result<Option<Arc<Volume>>> {
         self.claims.release(name, purpose);
-        if purpose == Purpose::Read || !self.view().active {
-            return Ok(self.entry.volumes().get(name).cloned());
+        match purpose {
+            Purpose::Read => Ok(self.entry.volumes().get(name).cloned()),
+            _ => self.look(name).await,
+        }
+    }
+
+    /// Shows a volume as it is now, or no more.
+    async fn look(&mut self, name: &str) -> Result<Option<Arc<Volume>>> {
+        if !self.view().active {
+            return Ok(None);
         }
         let definition = self.view().definition.clone();
         let (directory, wanted) = (self.directory(), name.to_owned());

@@ -54,8 +54,11 @@ pub(super) fn scan(directory: &Path, pulse: &Pulse) -> std::io::Result<Vec<Volum
 }
 
 /// Whether a file of this name is shown as a volume.
-fn is_volume_name(name: &str) -> bool {
-    !name.starts_with(UNFINISHED_PREFIX) && !name.chars().any(char::is_control)
+pub(super) fn is_volume_name(name: &str) -> bool {
+    let is_of_every_directory = matches!(name, "" | "." | "..");
+    !is_of_every_directory
+        && !name.starts_with(UNFINISHED_PREFIX)
+        && !name.chars().any(char::is_control)
 }
 
 /// What a directory's entry is; none where it is no volume.

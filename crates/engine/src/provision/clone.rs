@@ -179,8 +179,8 @@ impl Cloning {
         );
         for (number, plan) in plans.iter().enumerate() {
             job.check()?;
-            if let Err(error) = self.make(plan, job).await {
-                plan.remove_files();
+            let made = self.engine.making(plan, self.make(plan, job));
+            if let Err(error) = made.await {
                 return Err(EngineError::new(
                     error.kind,
                     format!(

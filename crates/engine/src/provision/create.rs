@@ -76,13 +76,8 @@ impl Engine {
         };
         let engine = self.clone();
         self.start_job(spec, |job| async move {
-            let made = engine.make_from_image(&request, &image, &plan, &job).await;
-            if let Err(error) = made {
-                if engine.domain_by_uuid(uuid).is_err() {
-                    plan.remove_files();
-                }
-                return Err(error);
-            }
+            let work = engine.make_from_image(&request, &image, &plan, &job);
+            engine.making(&plan, work).await?;
             Ok(json!({"name": request.name}))
         })
         .await

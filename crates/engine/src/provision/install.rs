@@ -8,6 +8,7 @@ use super::{MachinePlan, Making, SeedRequest, files, media, need_free_files};
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::files::file_name;
+use crate::handle::DomainHandle;
 use crate::jobs::{JobContext, JobSpec, JobUnit, JobView};
 use crate::limits::INJECTED_FILES_MAX;
 use crate::options::StartOptions;
@@ -120,16 +121,10 @@ impl Engine {
         self.start_job(spec, |job| async move {
             let name = installation.plan.name.clone();
             let note = installation.os.note.clone();
-            let made = installation.make(&job).await;
-            if made.is_err()
-                && installation
-                    .engine
-                    .domain_by_uuid(installation.plan.uuid)
-                    .is_err()
-            {
-                installation.plan.remove_files();
-            }
-            made?;
+            let engine = &installation.engine;
+            let work = installation.make(&job);
+            let (domain, machine) = engine.making(&installation.plan, work).await?;
+            installation.run_first(&domain, &machine, &job).await?;
             Ok(json!({"name": name, "note": note}))
         })
         .await
@@ -206,7 +201,8 @@ impl Installation {
         })
     }
 
-    async fn make(&self, job: &JobContext) -> Result<()> {
+    /// Makes the files and stores the definition.
+    async fn make(&self, job: &JobContext) -> Result<(DomainHandle, Machine)> {
         job.step("making the disks", 0, JobUnit::Items);
         for (path, format, size) in &self.disks {
             match (size, *format) {
@@ -221,11 +217,21 @@ impl Installation {
         let machine = self.machine().await?;
         job.check()?;
         let domain = self.engine.define(&machine.xml()).await?;
+        Ok((domain, machine))
+    }
+
+    /// Starts it, from the installer where there is one, until that is done.
+    async fn run_first(
+        &self,
+        domain: &DomainHandle,
+        machine: &Machine,
+        job: &JobContext,
+    ) -> Result<()> {
         if self.request.autostart {
             domain.set_autostart(true).await?;
         }
         let events = self.engine.events();
-        match self.first_run(&machine) {
+        match self.first_run(machine) {
             None => {
                 job.step("starting", 0, JobUnit::Items);
                 domain.start(StartOptions::default()).await?;

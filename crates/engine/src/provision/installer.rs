@@ -49,20 +49,24 @@ impl InstallerRun {
         job: &JobContext,
         mut events: EventStream,
     ) -> Result<()> {
-        self.remove_loader();
+        self.remove_loader(engine).await;
         job.step(INSTALLING, 0, JobUnit::Items);
         let domain = engine.domain_by_uuid(self.machine.uuid)?;
         if domain.view().status.is_active() {
             job.unless_cancelled(stopped(&mut events, self.machine.uuid))
                 .await?;
         }
-        if self.then_starts {
-            domain.start(StartOptions::default()).await?;
+        if self.then_starts
+            && let Err(error) = domain.start(StartOptions::default()).await
+            // Somebody may have started it before.
+            && !domain.view().status.is_active()
+        {
+            return Err(error);
         }
         Ok(())
     }
 
-    fn remove_loader(&self) {
+    async fn remove_loader(&self, engine: &Engine) {
         for path in &self.loader {
             match std::fs::remove_file(path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -71,6 +75,7 @@ impl InstallerRun {
                 _ => {}
             }
         }
+        engine.show_files(&self.loader).await;
     }
 }
 
@@ -86,7 +91,7 @@ impl Engine {
         );
         let goes_on = status.is_active() || (run.has_started && ended_well);
         if !goes_on {
-            run.remove_loader();
+            run.remove_loader(self).await;
             return Err(EngineError::new(
                 ErrorKind::OperationFailed,
                 format!(

@@ -33,6 +33,7 @@ pub(crate) use template::{Templates, cloned_disks, need_at_rest, not_a_file};
 use crate::definition::Definition;
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
+use crate::pools::claim::Purpose;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -101,6 +102,29 @@ impl Engine {
                 machine.remove_files();
             }
         }
+    }
+
+    /// Lets `work` make the files of a machine. A pool they lie in shows them when they are whole;
+    /// those of a machine that does not come to be are removed.
+    pub(crate) async fn making<T>(
+        &self,
+        plan: &MachinePlan,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let mut claims = Vec::new();
+        for file in &plan.files {
+            claims.extend(self.claim_path(file, Purpose::Make).await?);
+        }
+        let done = work.await;
+        if done.is_err() && self.domain_by_uuid(plan.uuid).is_err() {
+            plan.remove_files();
+        }
+        for claim in claims {
+            if let Err(error) = claim.finish().await {
+                tracing::warn!(machine = %plan.name, %error, "a pool does not show its disk");
+            }
+        }
+        done
     }
 
     /// Stores the definition of a machine that is whole.

@@ -72,20 +72,21 @@ impl Volume {
 }
 
 impl Engine {
-    /// The volume at this path, and its pool.
+    /// The volume at this path, and its pool. A file that came there unknown to the pool, such as a
+    /// snapshot's overlay, is one too.
     ///
     /// # Errors
     /// If no active pool has it.
-    pub fn volume_by_path(&self, path: &str) -> Result<(Pool, Arc<Volume>)> {
-        let path = path.trim_end_matches('/');
-        let found = path.rsplit_once('/').and_then(|(directory, name)| {
-            let pool = self.pool_by_path(directory.trim_end_matches('/')).ok()?;
-            let volume = pool.volume(name).ok()?;
-            Some((pool, volume))
-        });
-        found.ok_or_else(|| {
+    pub async fn volume_by_path(&self, path: &str) -> Result<(Pool, Arc<Volume>)> {
+        let none = || {
             let what = format!("no storage vol with matching path '{path}'");
             EngineError::new(ErrorKind::NoVolume, what)
-        })
+        };
+        let (pool, name) = self.pool_of_path(path).ok_or_else(none)?;
+        if pool.volume(&name).is_err() {
+            pool.look(&name).await?;
+        }
+        let volume = pool.volume(&name).map_err(|_| none())?;
+        Ok((pool, volume))
     }
 }

@@ -12,8 +12,7 @@ use crate::crash::{Step, crash_point};
 use crate::engine::Engine;
 use crate::error::{EngineError, ErrorKind, Result};
 use crate::jobs::{JobContext, JobSpec, JobUnit, JobView};
-use crate::pools::Pool;
-use crate::pools::claim::{Claim, Purpose};
+use crate::pools::claim::Purpose;
 use crate::pools::scan::image_of;
 use crate::provision::{MachinePlan, Making};
 use model::domain::storage::ImageFormat;
@@ -96,10 +95,10 @@ impl Engine {
         let mut claims = Vec::new();
         let made = job.task.makes(&job.image).map(str::to_owned);
         if let Some(made) = &made {
-            claims.extend(self.claim_path(made, Purpose::Make).await?);
+            claims.extend(self.claim_path(Path::new(made), Purpose::Make).await?);
         }
         if made.as_deref() != Some(&*job.image) {
-            claims.extend(self.claim_path(&job.image, purpose).await?);
+            claims.extend(self.claim_path(Path::new(&job.image), purpose).await?);
         }
         let engine = self.clone();
         let done = aside(move || engine.carry_out_image_job(&job, unfinished, &context)).await;
@@ -107,35 +106,6 @@ impl Engine {
             claim.finish().await?;
         }
         done?
-    }
-
-    /// Takes the right to a path that is a volume, or would be one.
-    async fn claim_path(&self, path: &str, purpose: Purpose) -> Result<Option<Claim>> {
-        let Some((pool, name)) = self.pool_of_path(path) else {
-            return Ok(None);
-        };
-        if purpose != Purpose::Make && pool.volume(&name).is_err() {
-            // Something put it there after the pool was read.
-            return Ok(None);
-        }
-        let claimed = pool.claim(&name, purpose).await;
-        claimed.map(Some).map_err(|error| match error.kind {
-            ErrorKind::VolumeExists => EngineError::new(
-                ErrorKind::VolumeExists,
-                format!(
-                    "'{path}' is there already, as the pool '{pool}' last saw its directory: if \
-                     it is not, 'stead pool-refresh {pool}'",
-                    pool = pool.view().name
-                ),
-            ),
-            _ => error,
-        })
-    }
-
-    fn pool_of_path(&self, path: &str) -> Option<(Pool, String)> {
-        let (directory, name) = path.rsplit_once('/')?;
-        let pool = self.pool_by_path(directory).ok()?;
-        Some((pool, name.to_owned()))
     }
 
     /// The format of an image: what a definition says counts more than what the image says, since a

@@ -65,6 +65,22 @@ pub struct PoolSizes {
 }
 
 impl PoolDefinition {
+    /// A directory that is there.
+    pub fn directory(name: &str, path: &str) -> Self {
+        Self {
+            kind: PoolKind::Dir,
+            name: name.to_owned(),
+            uuid: None,
+            cow: None,
+            source: PoolSource::default(),
+            path: Some(path.to_owned()),
+            permissions: Permissions::default(),
+            refresh: None,
+            mount_options: Vec::new(),
+            config_options: Vec::new(),
+        }
+    }
+
     /// Reads libvirt's XML.
     pub fn parse(text: &str) -> Result<PoolDefinition, XmlError> {
         let document = parse_document(text)?;

@@ -41,8 +41,8 @@ const SPARSE_STREAM: u32 = 1;
 
 pub(super) fn register(dispatch: &mut Dispatch) {
     dispatch.inline(lookup_by_name);
-    dispatch.inline(lookup_by_key);
-    dispatch.inline(lookup_by_path);
+    dispatch.task(lookup_by_key);
+    dispatch.task(lookup_by_path);
     dispatch.inline(get_info);
     dispatch.inline(get_info_flags);
     dispatch.inline(get_xml_desc);
@@ -97,11 +97,12 @@ fn lookup_by_name(
     })
 }
 
-fn lookup_by_key(
-    client: &Client,
+async fn lookup_by_key(
+    client: Arc<Client>,
     args: StorageVolLookupByKeyArgs,
 ) -> Answer<StorageVolLookupByKeyRet> {
-    let (pool, volume) = client.engine.volume_by_path(&args.key).map_err(|error| {
+    let found = client.engine.volume_by_path(&args.key).await;
+    let (pool, volume) = found.map_err(|error| {
         let what = format!("no storage vol with matching key {}", args.key);
         engine::EngineError::new(error.kind, what)
     })?;
@@ -110,11 +111,11 @@ fn lookup_by_key(
     })
 }
 
-fn lookup_by_path(
-    client: &Client,
+async fn lookup_by_path(
+    client: Arc<Client>,
     args: StorageVolLookupByPathArgs,
 ) -> Answer<StorageVolLookupByPathRet> {
-    let (pool, volume) = client.engine.volume_by_path(&args.path)?;
+    let (pool, volume) = client.engine.volume_by_path(&args.path).await?;
     Ok(StorageVolLookupByPathRet {
         vol: remote(&pool.view().name, &volume),
     })
