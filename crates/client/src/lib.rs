@@ -21,7 +21,7 @@ pub use rest::{Rest, segment};
 pub use stream::{Incoming, Outgoing, PIECE_BYTES, Piece, ROOM_BYTES, Stream};
 pub use sys::open_files::inherited;
 /// Where a file has data and where holes.
-pub use sys::sparse::{Stretch, stretch};
+pub use sys::sparse::{Stretch, clear, stretch};
 pub use uri::{Proxy, Scope, Ssh, Transport, Uri, UriError};
 /// The protocol's structures, for calls.
 pub use wire;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, RenameFlags, SeekFrom};
@@ -62,6 +63,25 @@ pub fn punch(file: &File, at: u64, bytes: u64) -> SysResult<()> {
     let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     rustix::fs::fallocate(file, flags, at, bytes)
         .map_err(|e| SysError::new("make a hole in", "a file", e))
+}
+
+/// Makes a part of a file or a device read as zeros. It gives its space back where that can be.
+pub fn clear(file: &File, mut at: u64, bytes: u64) -> SysResult<()> {
+    static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+    if punch(file, at, bytes).is_ok() {
+        return Ok(());
+    }
+    // A file system or a device that makes no holes, or only of whole blocks of its own.
+    let end = at + bytes;
+    while at < end {
+        let piece = ZEROS
+            .len()
+            .min(usize::try_from(end - at).unwrap_or(usize::MAX));
+        file.write_all_at(&ZEROS[..piece], at)
+            .map_err(|e| SysError::new("write zeros to", "a file", e))?;
+        at += piece as u64;
+    }
+    Ok(())
 }
 
 /// Makes `to` share all blocks of `from`, where the file system can.
@@ -152,6 +172,14 @@ mod tests {
         punch(&to, 512 << 10, 4096).unwrap();
         to.read_exact_at(&mut bytes, 512 << 10).unwrap();
         assert_eq!(bytes, [0; 4]);
+        to.write_all_at(&[7; 100_000], 0).unwrap();
+        clear(&to, 10, 99_980).unwrap();
+        let mut all = [0; 100_000];
+        to.read_exact_at(&mut all, 0).unwrap();
+        assert_eq!(
+            (&all[..11], all[99_989], all[99_990]),
+            (&[7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 0][..], 0, 7)
+        );
     }
 
     #[test]

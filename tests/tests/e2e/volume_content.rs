@@ -5,6 +5,7 @@ use std::fs;
 use stead_tests::Host;
 
 use crate::storage::pool;
+use crate::volume_disks::Loop;
 
 #[test]
 fn what_is_uploaded_comes_back_with_its_holes() {
@@ -58,6 +59,43 @@ fn what_is_uploaded_comes_back_with_its_holes() {
         let now = fs::read(folder.join(name)).expect("it is there");
         assert_eq!((now.len() as u64, &now[..100]), (LENGTH, &content[..100]));
         assert_eq!(&now[8 << 20..(8 << 20) + 100], &content[..100]);
+    }
+}
+
+#[test]
+fn a_volume_with_holes_fills_a_device_that_had_something() {
+    use std::os::unix::fs::FileExt;
+    const LENGTH: usize = 2 << 20;
+    let host = Host::start();
+    let folder = pool(&host, "p");
+    let Some(device) = Loop::of(&host, LENGTH as u64) else {
+        return;
+    };
+    let old = |device: &str| fs::write(device, vec![b'o'; LENGTH]).expect("written");
+    // Holes before and behind the data, the latter with an end that is no whole block's.
+    let volume = fs::File::create(folder.join("v")).expect("made");
+    volume.write_all_at(&[b'n'; 4096], 1 << 20).expect("room");
+    let end = LENGTH - 100;
+    volume.set_len(end as u64).expect("extended");
+    let _ = host.virsh(&["pool-refresh", "p"]).succeeds();
+
+    old(&device.0);
+    let take = ["vol-download", "v", &device.0, "p", "--sparse"];
+    let _ = host.stead(&take).succeeds();
+    let mut expected = fs::read(folder.join("v")).expect("it is there");
+    expected.extend(vec![b'o'; LENGTH - end]);
+    assert!(fs::read(&device.0).expect("it is there") == expected);
+
+    // The other way the device is the volume.
+    let source = folder.join("v").to_string_lossy().into_owned();
+    let link = folder.join("device");
+    std::os::unix::fs::symlink(&device.0, link).expect("it is ours");
+    let _ = host.virsh(&["pool-refresh", "p"]).succeeds();
+    for client in [Host::stead, Host::virsh] {
+        old(&device.0);
+        let give = ["vol-upload", "device", &source, "p", "--sparse"];
+        let _ = client(&host, &give).succeeds();
+        assert!(fs::read(&device.0).expect("it is there") == expected);
     }
 }
 

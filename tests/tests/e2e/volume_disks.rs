@@ -110,7 +110,25 @@ fn a_machine_runs_on_volumes_and_its_definition_goes_on_to_name_them() {
 }
 
 /// A loop device; it is taken away again.
-struct Loop(String);
+pub(crate) struct Loop(pub String);
+
+impl Loop {
+    /// A device of so many bytes; none where the host has no such devices.
+    pub(crate) fn of(host: &Host, bytes: u64) -> Option<Loop> {
+        let file = host.file("device", "");
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&file)
+            .and_then(|f| f.set_len(bytes))
+            .expect("extended");
+        let made = clients::run("losetup", &["--find", "--show", &file], &[]);
+        if made.status != 0 {
+            eprintln!("skipped: no loop device: {}", made.stderr);
+            return None;
+        }
+        Some(Loop(made.stdout.trim().to_owned()))
+    }
+}
 
 impl Drop for Loop {
     fn drop(&mut self) {
@@ -121,18 +139,9 @@ impl Drop for Loop {
 #[test]
 fn a_device_of_the_host_is_lent_to_the_machine_that_has_it_as_disk() {
     let host = Host::start();
-    let file = host.file("device", "");
-    fs::OpenOptions::new()
-        .write(true)
-        .open(&file)
-        .and_then(|f| f.set_len(4 << 20))
-        .expect("extended");
-    let made = clients::run("losetup", &["--find", "--show", &file], &[]);
-    if made.status != 0 {
-        eprintln!("skipped: no loop device: {}", made.stderr);
+    let Some(device) = Loop::of(&host, 4 << 20) else {
         return;
-    }
-    let device = Loop(made.stdout.trim().to_owned());
+    };
     let before = fs::metadata(&device.0).expect("it is there");
     let owner = || fs::metadata(&device.0).map(|m| (m.uid(), m.gid())).ok();
     let disk = format!(

@@ -87,31 +87,42 @@ fn receive(
     let (_, mut stream) = opened.or_fail(|| format!("cannot download from volume {name}"))?;
     let failed = || format!("cannot receive data from volume {name}");
     let mut target = Target::new(file).map_err(|e| os(failed(), &e))?;
-    if target.has_places {
+    if target.place != Place::Next {
         stream.take_content();
     }
     while let Some(piece) = stream.receive_piece().or_fail(failed)? {
         target.take(piece).map_err(|e| os(failed(), &e))?;
     }
-    if args.has("sparse") {
-        // A hole at the end leaves no trace otherwise.
-        file.set_len(target.end).map_err(|e| os(failed(), &e))?;
-    }
+    target.finish().map_err(|e| os(failed(), &e))?;
     stream
         .finish()
         .or_fail(|| format!("cannot close volume {name}"))
 }
 
-/// Whether one can write and read at any place of it, as of a disk's.
-fn has_places(file: &File) -> std::io::Result<bool> {
+/// Where in a file or whatever it is one can write and read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Anywhere; what is not there yet reads as zeros.
+    OfFile,
+    /// Anywhere in what is there.
+    OfDevice,
+    /// Only what comes next: it is a pipe or a terminal.
+    Next,
+}
+
+fn place_in(file: &File) -> std::io::Result<Place> {
     let kind = file.metadata()?.file_type();
-    Ok(kind.is_file() || kind.is_block_device())
+    Ok(match (kind.is_file(), kind.is_block_device()) {
+        (true, _) => Place::OfFile,
+        (_, true) => Place::OfDevice,
+        _ => Place::Next,
+    })
 }
 
 /// Where a volume is copied to.
 struct Target<'a> {
     file: &'a File,
-    has_places: bool,
+    place: Place,
     /// How much is there, in bytes.
     end: u64,
 }
@@ -120,7 +131,7 @@ impl Target<'_> {
     fn new(file: &File) -> std::io::Result<Target<'_>> {
         Ok(Target {
             file,
-            has_places: has_places(file)?,
+            place: place_in(file)?,
             end: 0,
         })
     }
@@ -128,17 +139,38 @@ impl Target<'_> {
     fn take(&mut self, piece: Piece) -> std::io::Result<()> {
         self.end += match piece {
             Piece::Data(bytes) => {
-                match self.has_places {
-                    true => self.file.write_all_at(&bytes, self.end)?,
-                    false => self.file.write_all(&bytes)?,
+                match self.place {
+                    Place::OfFile | Place::OfDevice => self.file.write_all_at(&bytes, self.end)?,
+                    Place::Next => self.file.write_all(&bytes)?,
                 }
                 bytes.len() as u64
             }
             Piece::Content(content) => content.write_to(self.file, self.end)?,
-            Piece::Hole(bytes) if self.has_places => bytes,
-            Piece::Hole(_) => return Err(std::io::ErrorKind::NotSeekable.into()),
+            Piece::Hole(bytes) => {
+                self.make_hole(bytes)?;
+                bytes
+            }
         };
         Ok(())
+    }
+
+    fn make_hole(&self, bytes: u64) -> std::io::Result<()> {
+        match self.place {
+            Place::OfFile => Ok(()),
+            // There is something already.
+            Place::OfDevice => {
+                client::clear(self.file, self.end, bytes).map_err(std::io::Error::other)
+            }
+            Place::Next => Err(std::io::ErrorKind::NotSeekable.into()),
+        }
+    }
+
+    /// All has come. A hole at the end of a file leaves no trace otherwise.
+    fn finish(&self) -> std::io::Result<()> {
+        match self.place {
+            Place::OfFile => self.file.set_len(self.end),
+            Place::OfDevice | Place::Next => Ok(()),
+        }
     }
 }
 
@@ -174,7 +206,7 @@ fn send(
     name: &str,
 ) -> Outcome {
     let failed = || format!("cannot send data to volume {name}");
-    let has_places = has_places(file).map_err(|e| os(failed(), &e))?;
+    let place = place_in(file).map_err(|e| os(failed(), &e))?;
     let mut at = 0;
     while left > 0 {
         let data = match sparse {
@@ -191,9 +223,9 @@ fn send(
                 }
             },
         };
-        let count = match has_places {
-            true => stream.send_file(file, at, data).or_fail(failed)?,
-            false => send_next(stream, file, data).or_fail(failed)?,
+        let count = match place {
+            Place::OfFile | Place::OfDevice => stream.send_file(file, at, data).or_fail(failed)?,
+            Place::Next => send_next(stream, file, data).or_fail(failed)?,
         };
         let count = count.map_err(|e| os(failed(), &e))?;
         if count == 0 {

@@ -416,7 +416,7 @@ impl Writing {
                 .map_err(|e| self.failed("cannot extend", &e))?;
         }
         if self.unfinished.is_none() && length > 0 {
-            sys::sparse::punch(file, at, length)
+            sys::sparse::clear(file, at, length)
                 .map_err(|e| self.failed("cannot make a hole in", e.cause()))?;
         }
         Ok(())
