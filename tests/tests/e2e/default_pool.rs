@@ -67,6 +67,43 @@ fn a_new_host_has_a_pool_and_one_that_is_removed_does_not_come_back() {
 }
 
 #[test]
+fn scripts_that_make_their_own_default_find_none_in_their_way() {
+    let mut host = Host::start();
+    let _ = host.kill_daemon();
+    host.start_daemon();
+
+    let target = host.folder().join("own").to_string_lossy().into_owned();
+    let define = ["pool-define-as", "default", "dir", "--target", &target];
+    let _ = host.virsh(&define).succeeds();
+    for verb in ["pool-build", "pool-start", "pool-autostart"] {
+        let _ = host.virsh(&[verb, "default"]).succeeds();
+    }
+    let list = host.virsh(&["pool-list", "--all", "--name"]).succeeds();
+    assert_eq!(list.split_whitespace().collect::<Vec<_>>(), ["default"]);
+    let shown = host.virsh(&["pool-dumpxml", "default"]).succeeds();
+    assert!(shown.contains(&target), "{shown}");
+    // That one is somebody's.
+    let error = host.virsh(&define).fails();
+    assert!(error.contains("pool 'default' already exists"), "{error}");
+
+    // Another name for the same directory; but not once somebody has defined the pool himself.
+    let host = Host::start();
+    let target = images(&host).to_string_lossy().into_owned();
+    let create = ["pool-create-as", "images", "dir", "--target", &target];
+    let _ = host.virsh(&create).succeeds();
+    let list = host.virsh(&["pool-list", "--all", "--name"]).succeeds();
+    assert_eq!(list.split_whitespace().collect::<Vec<_>>(), ["images"]);
+
+    let host = Host::start();
+    let xml = host.virsh(&["pool-dumpxml", "default"]).succeeds();
+    let _ = host
+        .virsh(&["pool-define", &host.file("default.xml", &xml)])
+        .succeeds();
+    let error = host.virsh(&define).fails();
+    assert!(error.contains("pool 'default' already exists"), "{error}");
+}
+
+#[test]
 fn disks_of_machines_are_volumes_and_go_with_them() {
     let host = Host::start();
     machine(&host, "web1");

@@ -28,7 +28,7 @@ fn check_kind(kind: PoolKind) -> Result<()> {
 }
 
 /// What makes two pools use the same storage.
-fn is_same_storage(a: &PoolDefinition, b: &PoolDefinition) -> bool {
+pub(super) fn is_same_storage(a: &PoolDefinition, b: &PoolDefinition) -> bool {
     let device = |pool: &PoolDefinition| match pool.kind {
         PoolKind::Fs => pool.source.devices.first().map(|d| d.path.clone()),
         _ => None,
@@ -167,6 +167,7 @@ impl Engine {
     pub async fn define_pool(&self, xml: &str) -> Result<Pool> {
         let definition = PoolDefinition::parse(xml).map_err(xml_error)?;
         check_kind(definition.kind)?;
+        self.give_way(&definition).await?;
         self.store_pool(definition).await
     }
 
@@ -186,6 +187,7 @@ impl Engine {
     pub async fn create_pool(&self, xml: &str, build: Option<Overwrite>) -> Result<Pool> {
         let definition = PoolDefinition::parse(xml).map_err(xml_error)?;
         check_kind(definition.kind)?;
+        self.give_way(&definition).await?;
         let pool = self.claim_pool(&definition)?;
         let view = pool.view();
         if view.active {
