@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use stead_tests::{Host, clients};
 
+use crate::library::from_image;
+
 fn images(host: &Host) -> PathBuf {
     host.root().join("images")
 }
@@ -23,28 +25,6 @@ fn make_image(path: &Path) {
     let _ = clients::run("qemu-img", &words, &[]).succeeds();
 }
 
-/// A machine made from an image of the library, not started.
-fn machine(host: &Host, name: &str) {
-    let image = host.folder().join("base.qcow2");
-    if !image.exists() {
-        make_image(&image);
-        let image = image.to_string_lossy();
-        let _ = host
-            .stead(&["image", "import", &image, "--name", "base"])
-            .succeeds();
-    }
-    let words = [
-        "create",
-        name,
-        "--image",
-        "base",
-        "--network",
-        "none",
-        "--nostart",
-    ];
-    let _ = host.stead(&words).succeeds();
-}
-
 #[test]
 fn a_new_host_has_a_pool_and_one_that_is_removed_does_not_come_back() {
     let mut host = Host::start();
@@ -62,7 +42,7 @@ fn a_new_host_has_a_pool_and_one_that_is_removed_does_not_come_back() {
     host.start_daemon();
     let pools = host.virsh(&["pool-list", "--all", "--name"]).succeeds();
     assert_eq!(pools.trim(), "");
-    machine(&host, "web1");
+    from_image(&host, "web1");
     assert!(images(&host).join("web1.qcow2").exists());
 }
 
@@ -106,7 +86,7 @@ fn scripts_that_make_their_own_default_find_none_in_their_way() {
 #[test]
 fn disks_of_machines_are_volumes_and_go_with_them() {
     let host = Host::start();
-    machine(&host, "web1");
+    from_image(&host, "web1");
     assert_eq!(volumes(&host), ["web1-seed.iso", "web1.qcow2"]);
     let _ = host.stead(&["template", "web1"]).succeeds();
     let _ = host.stead(&["clone", "web1", "n{1..2}"]).succeeds();
@@ -162,18 +142,23 @@ fn what_somebody_put_there_or_took_away_is_seen_when_it_is_asked_for() {
     }
 
     // The name of one that was taken away is free, although the pool shows it still.
-    machine(&host, "web1");
+    from_image(&host, "web1");
     let _ = host.virsh(&["undefine", "web1"]).succeeds();
-    let error = host
-        .stead(&["create", "web1", "--image", "base", "--network", "none"])
-        .fails();
+    let again = [
+        "create",
+        "web1",
+        "--image",
+        "base",
+        "--network",
+        "none",
+        "--nostart",
+    ];
+    let error = host.stead(&again).fails();
     assert!(error.contains("web1.qcow2' is there already"), "{error}");
     for file in ["web1.qcow2", "web1-seed.iso"] {
         fs::remove_file(images(&host).join(file)).expect("it is there");
     }
-    machine(&host, "web1");
-    assert_eq!(
-        volumes(&host),
-        ["by-hand.qcow2", "web1-seed.iso", "web1.qcow2"]
-    );
+    let _ = host.stead(&again).succeeds();
+    let made = ["by-hand.qcow2", "web1-seed.iso", "web1.qcow2"];
+    assert_eq!(volumes(&host), made);
 }

@@ -298,7 +298,8 @@ fn a_download_goes_on_where_it_broke_off() {
     assert!(said.contains("the same command goes on"), "{said}");
 }
 
-fn from_image(host: &Host, name: &str) {
+/// A machine made from an image of the library, not started.
+pub(crate) fn from_image(host: &Host, name: &str) {
     let plain = image(host, "plain.qcow2");
     let _ = host
         .stead(&["image", "import", &plain, "--name", "base"])
